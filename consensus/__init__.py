@@ -1,0 +1,1 @@
+"""Talking to consensus and believing only what verifies. Contains no consensus algorithm: CometBFT is that."""

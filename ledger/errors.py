@@ -1,0 +1,198 @@
+"""The error tree and the stable refusal codes.
+
+Owns the one table of codes. A refusal says what was got, what was expected and what to do; programs
+read ``code`` and ``facts``, never the text. Numbers are part of the protocol where they reach a
+transaction result: they are never reused.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+
+class Code(enum.IntEnum):
+    """Every refusal of the system. 0 is acceptance.
+
+    Ranges: 1xx bytes and shape, 2xx who speaks, 3xx what they may, 4xx the ledger's state,
+    5xx verification, 6xx bridge, 7xx the surroundings, 8xx command line and rendering.
+    """
+
+    OK = 0
+
+    ENVELOPE_UNREADABLE = 100
+    ENVELOPE_NOT_MINIMAL = 101
+    ENVELOPE_TOO_LARGE = 102
+    BODY_TOO_LARGE = 103
+    BODY_NOT_JSON = 104
+    BODY_NOT_CANONICAL = 105
+    BODY_TOO_DEEP = 106
+    BODY_NUMBER_OUT_OF_RANGE = 107
+    FIELD_MISSING = 108
+    FIELD_UNKNOWN = 109
+    FIELD_INVALID = 110
+    ACTION_UNKNOWN = 111
+    LIMIT_EXCEEDED = 112
+
+    CHAIN_ID_MISMATCH = 200
+    SIGNER_UNKNOWN = 201
+    SIGNATURE_MISSING = 202
+    SIGNATURE_INVALID = 203
+    KEY_NOT_OF_SIGNER = 204
+    KEY_INVALID = 205
+    NONCE_REPLAYED = 206
+    NONCE_TOO_OLD = 207
+    NONCE_TOO_FAR = 208
+    ENVELOPE_EXPIRED = 209
+    NOT_AFTER_TOO_FAR = 210
+
+    VERB_NOT_ALLOWED = 300
+    AGENT_MAY_NOT_APPROVE = 301
+    PROPOSER_MAY_NOT_REPORT = 302
+    REPORTER_NOT_OF_CLUSTER = 303
+    NO_RULE_MATCHES = 304
+
+    PROPOSAL_UNKNOWN = 400
+    PROPOSAL_NOT_OPEN = 401
+    APPROVAL_DIGEST_MISMATCH = 402
+    APPROVAL_DUPLICATE = 403
+    RELEASE_UNKNOWN = 404
+    REVISION_UNKNOWN = 405
+    CLUSTER_UNKNOWN = 406
+    REPORT_SEQUENCE_STALE = 407
+    PROPOSAL_EXPIRED = 408
+    PROPOSAL_UNDER_APPROVED = 409
+    IMAGE_NOT_PINNED = 410
+    SECRET_WITH_DATA = 411
+    OBJECT_INVALID = 412
+    OBJECT_DUPLICATE = 413
+    RELEASE_CLUSTERS_CHANGED = 414
+    OBJECT_CLAIMED = 415
+    QUERY_INVALID = 420
+    HEIGHT_NOT_AVAILABLE = 421
+    GENESIS_INVALID = 422
+    STATE_CORRUPT = 423
+
+    HEADER_MALFORMED = 500
+    HEADER_CHAIN_MISMATCH = 501
+    HEADER_VERSION_UNSUPPORTED = 502
+    HEADER_NOT_NEWER = 503
+    HEADER_TIME_NOT_NEWER = 504
+    HEADER_FROM_FUTURE = 505
+    TRUST_EXPIRED = 506
+    COMMIT_MISMATCH = 507
+    VALIDATORS_HASH_MISMATCH = 508
+    NEXT_VALIDATORS_MISMATCH = 509
+    COMMIT_SIGNATURE_INVALID = 510
+    COMMIT_ADDRESS_MISMATCH = 511
+    COMMIT_UNDER_TWO_THIRDS = 512
+    VALIDATOR_DUPLICATE = 513
+    NOT_ENOUGH_TRUST = 514
+    VALIDATOR_SET_INVALID = 515
+    KEY_TYPE_UNSUPPORTED = 516
+    PROOF_INVALID = 517
+    PROOF_MISSING = 518
+    RESULTS_HASH_MISMATCH = 519
+    TX_PROOF_INVALID = 520
+    TRUST_ROOT_MISMATCH = 521
+    STALE = 522
+    LEDGER_RECORD_INVALID = 523
+    OPERATOR_SIGNATURE_INVALID = 524
+    APPROVALS_INSUFFICIENT = 525
+    BISECTION_EXHAUSTED = 526
+    TRUST_STORE_CORRUPT = 527
+
+    KUBERNETES_UNREACHABLE = 600
+    KUBERNETES_REFUSED = 601
+    OBJECT_NOT_OWNED = 602
+    OBJECT_KIND_UNKNOWN = 603
+    INVENTORY_UNREADABLE = 604
+    EMPTY_RELEASE = 605
+    KUBECONFIG_INVALID = 606
+    OBJECT_SCOPE_MISMATCH = 607
+
+    TOOL_MISSING = 700
+    TOOL_BUILD_FAILED = 701
+    PORT_TAKEN = 702
+    DISK_FULL = 703
+    RPC_UNREACHABLE = 704
+    RPC_ANSWER_INVALID = 705
+    RPC_ANSWER_TOO_LARGE = 706
+    RPC_REFUSED = 707
+    TIMEOUT = 708
+    HOME_INVALID = 709
+    HOME_EXISTS = 710
+    KEY_FILE_INVALID = 711
+    PROCESS_DIED = 712
+    STATE_LOCKED = 713
+    CLOCK_SKEW = 714
+    TX_REFUSED = 715
+
+    USAGE = 800
+    YAML_INVALID = 801
+    SOURCE_MISSING = 802
+    REMOTE_SOURCE = 803
+    RENDER_FAILED = 804
+    NAMESPACE_UNKNOWN = 805
+    PIN_FILE_INVALID = 806
+    NAME_UNKNOWN = 807
+
+
+class ConclaveError(Exception):
+    """Base of everything we raise on purpose.
+
+    Attributes:
+        code: the stable code.
+        got: what was met, short enough to print.
+        expected: what would have been accepted.
+        todo: what the reader can do about it.
+        facts: further facts by name (file, line, field, object, heights …), JSON values only.
+    """
+
+    def __init__(self, code: Code, *, got: object = "", expected: str = "", todo: str = "", **facts: Any) -> None:
+        self.code = code
+        self.got = _short(got)
+        self.expected = expected
+        self.todo = todo
+        self.facts = facts
+        super().__init__(code.name)
+
+    def __str__(self) -> str:
+        parts = [self.code.name]
+        if self.got:
+            parts.append(f"got {self.got}")
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        if self.facts:
+            parts.append(", ".join(f"{k}={_short(v)}" for k, v in sorted(self.facts.items())))
+        if self.todo:
+            parts.append(self.todo)
+        return "; ".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the error as programs read it: code, name, got, expected, todo, facts."""
+        return {
+            "code": int(self.code),
+            "name": self.code.name,
+            "got": self.got,
+            "expected": self.expected,
+            "todo": self.todo,
+            "facts": self.facts,
+        }
+
+
+class Refused(ConclaveError):
+    """Somebody else's input does not pass a rule: bytes, signatures, permissions, ledger state."""
+
+
+class VerificationFailed(ConclaveError):
+    """What an untrusted peer said does not verify. Nothing of it may be used."""
+
+
+class EnvironmentFault(ConclaveError):
+    """The surroundings failed: a tool, a port, a disk, a network peer, the Kubernetes API."""
+
+
+def _short(value: object, limit: int = 300) -> str:
+    text = value.hex() if isinstance(value, bytes) else str(value)
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,40 @@
+"""A release revision as a cluster must run it.
+
+Owns the typed record that travels from the verified ledger to the bridge; promises that its manifests are
+exactly what the operators signed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRevision:
+    """One final revision of a release.
+
+    Attributes:
+        name: the release.
+        revision: its number, from 1.
+        digest: sha256 (hex) of the body that carries the manifests.
+        content_proposal: id of the proposal whose body carries the manifests.
+        authority_proposal: id of the proposal that was approved (differs for a rollback).
+        clusters: the clusters it targets.
+        namespace: the default namespace of the release.
+        manifests: the Kubernetes objects, as signed.
+        height: the height at which the revision became final.
+        approvers: DIDs whose approvals were verified.
+    """
+
+    name: str
+    revision: int
+    digest: str
+    content_proposal: str
+    authority_proposal: str
+    clusters: tuple[str, ...]
+    namespace: str
+    manifests: tuple[JsonObject, ...]
+    height: int
+    approvers: tuple[str, ...]
