@@ -1,0 +1,153 @@
+"""The one byte form of JSON on the ledger: RFC 8785. Any other form is refused, never normalised.
+
+Owns strict parsing (``load``) and writing (``dump``). Promises that ``load`` accepts exactly the bytes
+that ``dump`` would give for what they mean, and raises only ``Refused``.
+
+Source: RFC 8785 (JSON Canonicalization Scheme), RFC 8259.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+import rfc8785
+
+from ledger.errors import Code, Refused
+from ledger.limits import BODY_BYTES_MAX, JSON_DEPTH_MAX, JSON_INTEGER_MAX
+from ledger.types import Json
+
+
+def load(content: bytes, *, bytes_max: int = BODY_BYTES_MAX) -> Json:
+    """Parse canonical JSON.
+
+    Args:
+        content: the bytes as received.
+        bytes_max: refuse more than this before parsing.
+
+    Raises:
+        Refused: BODY_TOO_LARGE, BODY_NOT_JSON, BODY_TOO_DEEP, BODY_NUMBER_OUT_OF_RANGE, or
+            BODY_NOT_CANONICAL with the offset of the first byte that differs.
+    """
+    if len(content) > bytes_max:
+        raise Refused(Code.BODY_TOO_LARGE, got=f"{len(content)} bytes", expected=f"at most {bytes_max}")
+    value = parse(content)
+    canonical = dump(value)
+    if canonical != content:
+        pairs = zip(canonical, content, strict=False)
+        offset = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(canonical), len(content)))
+        raise Refused(
+            Code.BODY_NOT_CANONICAL,
+            got=content[offset : offset + 20],
+            expected="RFC 8785 bytes: sorted unique keys, no spaces, shortest numbers",
+            todo="sign what ledger.canonical.dump gives",
+            offset=offset,
+        )
+    return value
+
+
+def parse(content: bytes) -> Json:
+    """Parse JSON text within the ledger's limits, in any spelling (duplicate keys still collapse).
+
+    Raises:
+        Refused: BODY_NOT_JSON, BODY_TOO_DEEP or BODY_NUMBER_OUT_OF_RANGE.
+    """
+    try:
+        value = json.loads(
+            content.decode("utf-8", "strict"), parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float
+        )
+    except RecursionError:
+        raise _too_deep() from None
+    except (ValueError, UnicodeDecodeError) as error:
+        offset = getattr(error, "pos", getattr(error, "start", 0))
+        raise Refused(
+            Code.BODY_NOT_JSON, got=content[offset : offset + 20], expected="JSON in UTF-8", offset=offset
+        ) from None
+    _check_depth(value)
+    return value
+
+
+def dump(value: Json) -> bytes:
+    """Write ``value`` in its RFC 8785 form.
+
+    Raises:
+        Refused: BODY_NOT_JSON for what JSON cannot say, BODY_NUMBER_OUT_OF_RANGE, BODY_TOO_DEEP.
+    """
+    try:
+        if _is_plain(value):
+            # Same bytes as RFC 8785 where there are no floats and keys stay in the BMP; six times faster.
+            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+            return text.encode("utf-8")
+        return rfc8785.dumps(value)
+    except RecursionError:
+        raise _too_deep() from None
+    except rfc8785.IntegerDomainError:
+        raise _out_of_range("an integer") from None
+    except (rfc8785.CanonicalizationError, ValueError, TypeError) as error:
+        raise Refused(Code.BODY_NOT_JSON, got=type(error).__name__, expected="a JSON value") from None
+
+
+def _is_plain(root: Json) -> bool:
+    """Tell whether ``root`` has only BMP string keys, no floats and no out-of-range integers."""
+    pending: list[Any] = [root]
+    while pending:
+        value = pending.pop()
+        kind = type(value)
+        if kind is dict:
+            for key in value:
+                if type(key) is not str or (not key.isascii() and max(key) > "\ud7ff"):
+                    return False
+            pending.extend(value.values())
+        elif kind is list:
+            pending.extend(value)
+        elif kind is int:
+            if not -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX:
+                return False
+        elif kind is not str and kind is not bool and value is not None:
+            return False
+    return True
+
+
+def _check_depth(root: Json) -> None:
+    level, depth = [root], 0
+    while level:
+        containers = [v for v in level if type(v) is dict or type(v) is list]
+        if not containers:
+            return
+        depth += 1
+        if depth > JSON_DEPTH_MAX:
+            raise _too_deep()
+        level = [child for v in containers for child in (v.values() if type(v) is dict else v)]
+
+
+def _integer(text: str) -> int:
+    if len(text) <= 17:
+        value = int(text)
+        if -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX:
+            return value
+    raise _out_of_range(text[:40])
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _out_of_range(text[:40])
+    return value
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise Refused(Code.BODY_NOT_JSON, got=text, expected="a finite number")
+
+
+def _out_of_range(got: str) -> Refused:
+    return Refused(
+        Code.BODY_NUMBER_OUT_OF_RANGE,
+        got=got,
+        expected=f"integers of magnitude at most {JSON_INTEGER_MAX}, finite doubles",
+        todo="write large numbers as strings",
+    )
+
+
+def _too_deep() -> Refused:
+    return Refused(Code.BODY_TOO_DEEP, got="deeper nesting", expected=f"at most {JSON_DEPTH_MAX} levels")

@@ -1,0 +1,234 @@
+"""The envelope: a body, who says it, and exactly what is signed.
+
+Owns sealing and opening. Promises that an opened envelope re-encodes to the very bytes received, and that
+nothing is ever signed or hashed over a re-encoding of the body. Never reads state: whether the signer
+exists and may speak is judged elsewhere.
+
+Source: docs/spec/ledger.md §1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError, EncodeError
+
+from ledger import keys
+from ledger.errors import Code, Refused
+from ledger.limits import (
+    CHAIN_ID_BYTES_MAX,
+    DID_BYTES_MAX,
+    ENVELOPE_BYTES_MAX,
+    KEY_ID_BYTES_MAX,
+    NONCE_MAX,
+    SIGNATURES_PER_ENVELOPE_MAX,
+)
+from ledger.pb import envelope_pb2
+from ledger.types import Did, sha256
+
+DOMAIN = b"conclave/envelope/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature: the key id it verifies under and its 64 bytes."""
+
+    key_id: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An envelope as it travels.
+
+    Attributes:
+        body: canonical JSON bytes.
+        chain_id: the chain it is meant for.
+        signer: who speaks.
+        nonce: unique per signer.
+        not_after_height: the last height that may include it.
+        signatures: at least one.
+    """
+
+    body: bytes
+    chain_id: str
+    signer: Did
+    nonce: int
+    not_after_height: int
+    signatures: tuple[Signature, ...]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the body, hex."""
+        return sha256(self.body).hex()
+
+
+def sign_bytes(chain_id: str, signer: str, nonce: int, not_after_height: int, body: bytes) -> bytes:
+    """Give the bytes that every signature of an envelope covers (docs/spec/ledger.md §1.2)."""
+    parts = (
+        DOMAIN,
+        chain_id.encode(),
+        signer.encode(),
+        nonce.to_bytes(8, "big"),
+        not_after_height.to_bytes(8, "big"),
+        sha256(body),
+    )
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def sign_bytes_of(envelope: Envelope) -> bytes:
+    """Give the bytes that the signatures of ``envelope`` cover."""
+    return sign_bytes(
+        envelope.chain_id, envelope.signer, envelope.nonce, envelope.not_after_height, envelope.body
+    )
+
+
+def envelope_id(envelope: Envelope) -> str:
+    """Give the id: SHA-256 (hex) of what is signed, so that no signature can change it."""
+    return sha256(sign_bytes_of(envelope)).hex()
+
+
+def seal(
+    body: bytes, *, chain_id: str, signer: Did, nonce: int, not_after_height: int, key_id: str,
+    sign: Callable[[bytes], bytes],
+) -> bytes:  # fmt: skip
+    """Sign ``body`` and give the envelope's bytes.
+
+    Args:
+        body: canonical JSON.
+        chain_id: the chain it is meant for.
+        signer: DID of the subject that speaks.
+        nonce: 1 … 2^63-1, unused by the signer.
+        not_after_height: the last height that may include it.
+        key_id: the key ``sign`` uses.
+        sign: takes the sign bytes, gives 64 bytes.
+    """
+    signature = sign(sign_bytes(chain_id, signer, nonce, not_after_height, body))
+    return encode(Envelope(body, chain_id, signer, nonce, not_after_height, (Signature(key_id, signature),)))
+
+
+def encode(envelope: Envelope) -> bytes:
+    """Give the envelope's protobuf bytes."""
+    return envelope_pb2.Envelope(
+        body=envelope.body,
+        chain_id=envelope.chain_id,
+        signer=envelope.signer,
+        nonce=envelope.nonce,
+        not_after_height=envelope.not_after_height,
+        signatures=[envelope_pb2.Signature(key_id=s.key_id, value=s.value) for s in envelope.signatures],
+    ).SerializeToString(deterministic=True)
+
+
+def decode(content: bytes) -> Envelope:
+    """Open an envelope's bytes. The body is not parsed.
+
+    Raises:
+        Refused: ENVELOPE_TOO_LARGE, ENVELOPE_UNREADABLE, ENVELOPE_NOT_MINIMAL, SIGNATURE_MISSING,
+            FIELD_MISSING or LIMIT_EXCEEDED.
+    """
+    if len(content) > ENVELOPE_BYTES_MAX:
+        raise Refused(Code.ENVELOPE_TOO_LARGE, got=f"{len(content)} bytes", expected=f"at most {ENVELOPE_BYTES_MAX}")
+    message = envelope_pb2.Envelope()
+    try:
+        message.ParseFromString(content)
+        minimal = message.SerializeToString(deterministic=True) == content
+    except (DecodeError, EncodeError, ValueError, RecursionError):
+        raise Refused(Code.ENVELOPE_UNREADABLE, got=content[:20], expected="a protobuf Envelope") from None
+    # Unknown fields survive re-encoding; they show in the size once discarded.
+    message.DiscardUnknownFields()
+    if not minimal or message.ByteSize() != len(content):
+        raise Refused(
+            Code.ENVELOPE_NOT_MINIMAL, got=content[:20], expected="known fields only, in their shortest encoding"
+        )
+    _check_fields(message)
+    return Envelope(
+        body=message.body,
+        chain_id=message.chain_id,
+        signer=Did(message.signer),
+        nonce=message.nonce,
+        not_after_height=message.not_after_height,
+        signatures=tuple(Signature(s.key_id, s.value) for s in message.signatures),
+    )
+
+
+def _check_fields(message: envelope_pb2.Envelope) -> None:
+    for field, bytes_max in (
+        ("chain_id", CHAIN_ID_BYTES_MAX),
+        ("signer", DID_BYTES_MAX),
+        ("body", ENVELOPE_BYTES_MAX),
+    ):
+        value = getattr(message, field)
+        if not value:
+            raise Refused(Code.FIELD_MISSING, got="nothing", expected=f"{field} in the envelope", field=field)
+        if len(value) > bytes_max:
+            raise Refused(Code.LIMIT_EXCEEDED, got=len(value), expected=f"at most {bytes_max}", field=field)
+    if not 1 <= message.nonce <= NONCE_MAX or not 1 <= message.not_after_height <= NONCE_MAX:
+        raise Refused(
+            Code.LIMIT_EXCEEDED,
+            got=f"nonce {message.nonce}, not_after_height {message.not_after_height}",
+            expected=f"1 … {NONCE_MAX}",
+            field="nonce",
+        )
+    if not message.signatures:
+        raise Refused(Code.SIGNATURE_MISSING, got="no signature", expected="at least one")
+    if len(message.signatures) > SIGNATURES_PER_ENVELOPE_MAX:
+        raise Refused(
+            Code.LIMIT_EXCEEDED, got=len(message.signatures), expected=f"at most {SIGNATURES_PER_ENVELOPE_MAX}",
+            field="signatures",
+        )  # fmt: skip
+    for signature in message.signatures:
+        if not 0 < len(signature.key_id) <= KEY_ID_BYTES_MAX or len(signature.value) != 64:
+            raise Refused(
+                Code.SIGNATURE_INVALID, got=f"{len(signature.value)} bytes", expected="a key id and 64 bytes"
+            )
+
+
+def verify_signatures(
+    envelope: Envelope, *, chain_id: str, signer_keys: frozenset[str], exact: bool = True
+) -> None:
+    """Verify every signature of ``envelope``.
+
+    Args:
+        envelope: as decoded.
+        chain_id: the chain this verifier belongs to.
+        signer_keys: the key ids the signer holds now.
+        exact: see ``keys.verify_ed25519``.
+
+    Raises:
+        Refused: CHAIN_ID_MISMATCH, KEY_NOT_OF_SIGNER, SIGNATURE_INVALID.
+    """
+    if envelope.chain_id != chain_id:
+        raise Refused(
+            Code.CHAIN_ID_MISMATCH, got=envelope.chain_id, expected=chain_id, todo="sign for this ledger's chain id"
+        )
+    message = sign_bytes_of(envelope)
+    for signature in envelope.signatures:
+        if signature.key_id not in signer_keys:
+            raise Refused(
+                Code.KEY_NOT_OF_SIGNER, got=signature.key_id, expected="a key of the signer", signer=envelope.signer
+            )
+        public_key = _public_key(signature.key_id)
+        if not keys.verify_ed25519(public_key, message, signature.value, exact=exact):
+            raise Refused(
+                Code.SIGNATURE_INVALID,
+                got=signature.value,
+                expected="a signature over the envelope's sign bytes",
+                todo="sign again; a changed body, nonce or height needs a new signature",
+                signer=envelope.signer,
+            )
+
+
+_PUBLIC_KEYS: dict[str, bytes] = {}
+_PUBLIC_KEYS_MAX = 4096
+
+
+def _public_key(identifier: str) -> bytes:
+    """Decode a registered key id, remembering the 2 ms subgroup check."""
+    found = _PUBLIC_KEYS.get(identifier)
+    if found is None:
+        found = keys.public_key_of(identifier)
+        if len(_PUBLIC_KEYS) >= _PUBLIC_KEYS_MAX:
+            _PUBLIC_KEYS.clear()
+        _PUBLIC_KEYS[identifier] = found
+    return found
