@@ -9,6 +9,7 @@ Source: docs/spec/ledger.md §1.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -219,16 +220,7 @@ def verify_signatures(
             )
 
 
-_PUBLIC_KEYS: dict[str, bytes] = {}
-_PUBLIC_KEYS_MAX = 4096
-
-
+@functools.lru_cache(maxsize=4096)
 def _public_key(identifier: str) -> bytes:
     """Decode a registered key id, remembering the 2 ms subgroup check."""
-    found = _PUBLIC_KEYS.get(identifier)
-    if found is None:
-        found = keys.public_key_of(identifier)
-        if len(_PUBLIC_KEYS) >= _PUBLIC_KEYS_MAX:
-            _PUBLIC_KEYS.clear()
-        _PUBLIC_KEYS[identifier] = found
-    return found
+    return keys.public_key_of(identifier)
