@@ -33,6 +33,9 @@ class Code(enum.IntEnum):
     FIELD_INVALID = 110
     ACTION_UNKNOWN = 111
     LIMIT_EXCEEDED = 112
+    ABCI_FRAME_INVALID = 120
+    ABCI_REQUEST_UNREADABLE = 121
+    ABCI_REQUEST_UNKNOWN = 122
 
     CHAIN_ID_MISMATCH = 200
     SIGNER_UNKNOWN = 201
@@ -149,7 +152,9 @@ class ConclaveError(Exception):
         facts: further facts by name (file, line, field, object, heights …), JSON values only.
     """
 
-    def __init__(self, code: Code, *, got: object = "", expected: str = "", todo: str = "", **facts: Any) -> None:
+    def __init__(
+        self, code: Code, *, got: object = "", expected: str = "", todo: str = "", **facts: Any
+    ) -> None:
         self.code = code
         self.got = _short(got)
         self.expected = expected
