@@ -55,7 +55,10 @@ def parse(content: bytes) -> Json:
     """
     try:
         value = json.loads(
-            content.decode("utf-8", "strict"), parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float
+            content.decode("utf-8", "strict"),
+            parse_constant=_refuse_constant,
+            parse_int=_integer,
+            parse_float=_float,
         )
     except RecursionError:
         raise _too_deep() from None
@@ -77,7 +80,9 @@ def dump(value: Json) -> bytes:
     try:
         if _is_plain(value):
             # Same bytes as RFC 8785 where there are no floats and keys stay in the BMP; six times faster.
-            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+            text = json.dumps(
+                value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            )
             return text.encode("utf-8")
         return rfc8785.dumps(value)
     except RecursionError:

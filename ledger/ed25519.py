@@ -63,8 +63,9 @@ def _decompress(encoded: bytes) -> Point | None:
     return (x, y, 1, x * y % _P)
 
 
-_BASE = _decompress((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
-assert _BASE is not None
+_BASE_X = 15112221349535400772501151409588531511454012693041857206046113283949847762202
+_BASE_Y = 4 * pow(5, -1, _P) % _P
+_BASE: Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
 
 
 def verify_zip215(public_key: bytes, message: bytes, signature: bytes) -> bool:

@@ -10,8 +10,8 @@ Source: docs/spec/ledger.md §1.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from google.protobuf.message import DecodeError, EncodeError
 
@@ -90,23 +90,34 @@ def envelope_id(envelope: Envelope) -> str:
     return sha256(sign_bytes_of(envelope)).hex()
 
 
+class SigningKey(Protocol):
+    """The private half behind a key id, wherever it lives (``identity.signer``)."""
+
+    @property
+    def key_id(self) -> str:
+        """The key id a verifier will look up."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Give the 64-byte signature over ``message``."""
+        ...
+
+
 def seal(
-    body: bytes, *, chain_id: str, signer: Did, nonce: int, not_after_height: int, key_id: str,
-    sign: Callable[[bytes], bytes],
-) -> bytes:  # fmt: skip
+    body: bytes, *, chain_id: str, signer: str, nonce: int, not_after_height: int, key: SigningKey
+) -> bytes:
     """Sign ``body`` and give the envelope's bytes.
 
     Args:
         body: canonical JSON.
         chain_id: the chain it is meant for.
         signer: DID of the subject that speaks.
-        nonce: 1 … 2^63-1, unused by the signer.
+        nonce: 1 … 2^53-1, unused by the signer.
         not_after_height: the last height that may include it.
-        key_id: the key ``sign`` uses.
-        sign: takes the sign bytes, gives 64 bytes.
+        key: one of the signer's keys.
     """
-    signature = sign(sign_bytes(chain_id, signer, nonce, not_after_height, body))
-    return encode(Envelope(body, chain_id, signer, nonce, not_after_height, (Signature(key_id, signature),)))
+    signature = Signature(key.key_id, key.sign(sign_bytes(chain_id, signer, nonce, not_after_height, body)))
+    return encode(Envelope(body, chain_id, Did(signer), nonce, not_after_height, (signature,)))
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -129,7 +140,9 @@ def decode(content: bytes) -> Envelope:
             FIELD_MISSING or LIMIT_EXCEEDED.
     """
     if len(content) > ENVELOPE_BYTES_MAX:
-        raise Refused(Code.ENVELOPE_TOO_LARGE, got=f"{len(content)} bytes", expected=f"at most {ENVELOPE_BYTES_MAX}")
+        raise Refused(
+            Code.ENVELOPE_TOO_LARGE, got=f"{len(content)} bytes", expected=f"at most {ENVELOPE_BYTES_MAX}"
+        )
     message = envelope_pb2.Envelope()
     try:
         message.ParseFromString(content)
@@ -140,7 +153,9 @@ def decode(content: bytes) -> Envelope:
     message.DiscardUnknownFields()
     if not minimal or message.ByteSize() != len(content):
         raise Refused(
-            Code.ENVELOPE_NOT_MINIMAL, got=content[:20], expected="known fields only, in their shortest encoding"
+            Code.ENVELOPE_NOT_MINIMAL,
+            got=content[:20],
+            expected="known fields only, in their shortest encoding",
         )
     _check_fields(message)
     return Envelope(
@@ -175,9 +190,11 @@ def _check_fields(message: envelope_pb2.Envelope) -> None:
         raise Refused(Code.SIGNATURE_MISSING, got="no signature", expected="at least one")
     if len(message.signatures) > SIGNATURES_PER_ENVELOPE_MAX:
         raise Refused(
-            Code.LIMIT_EXCEEDED, got=len(message.signatures), expected=f"at most {SIGNATURES_PER_ENVELOPE_MAX}",
+            Code.LIMIT_EXCEEDED,
+            got=len(message.signatures),
+            expected=f"at most {SIGNATURES_PER_ENVELOPE_MAX}",
             field="signatures",
-        )  # fmt: skip
+        )
     for signature in message.signatures:
         if not 0 < len(signature.key_id) <= KEY_ID_BYTES_MAX or len(signature.value) != 64:
             raise Refused(
@@ -201,13 +218,19 @@ def verify_signatures(
     """
     if envelope.chain_id != chain_id:
         raise Refused(
-            Code.CHAIN_ID_MISMATCH, got=envelope.chain_id, expected=chain_id, todo="sign for this ledger's chain id"
+            Code.CHAIN_ID_MISMATCH,
+            got=envelope.chain_id,
+            expected=chain_id,
+            todo="sign for this ledger's chain id",
         )
     message = sign_bytes_of(envelope)
     for signature in envelope.signatures:
         if signature.key_id not in signer_keys:
             raise Refused(
-                Code.KEY_NOT_OF_SIGNER, got=signature.key_id, expected="a key of the signer", signer=envelope.signer
+                Code.KEY_NOT_OF_SIGNER,
+                got=signature.key_id,
+                expected="a key of the signer",
+                signer=envelope.signer,
             )
         public_key = _public_key(signature.key_id)
         if not keys.verify_ed25519(public_key, message, signature.value, exact=exact):

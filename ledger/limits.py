@@ -31,7 +31,7 @@ NAME_BYTES_MAX = 63
 REASON_BYTES_MAX = 1024
 
 NONCE_WINDOW_SIZE = 64
-NONCE_MAX = 2**63 - 1
+NONCE_MAX = JSON_INTEGER_MAX
 NOT_AFTER_HORIZON_BLOCKS_MAX = 100_000
 """How far in the future an envelope's last height may lie."""
 

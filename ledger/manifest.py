@@ -99,19 +99,7 @@ def check(manifest: Json, where: str) -> None:
         raise _invalid(f"{where}.apiVersion", api_version, "group/version or version")
     if type(kind) is not str or not _KIND.fullmatch(kind) or (kind.endswith("List") and "items" in manifest):
         raise _invalid(f"{where}.kind", kind, "the kind of a single object")
-    if type(metadata) is not dict:
-        raise _invalid(f"{where}.metadata", metadata, "an object with a name")
-    name, namespace = metadata.get("name"), metadata.get("namespace")
-    if type(name) is not str or not _OBJECT_NAME.fullmatch(name) or name in (".", ".."):
-        raise _invalid(f"{where}.metadata.name", name, "a name without / or %")
-    if namespace is not None:
-        try:
-            shape.name(namespace, f"{where}.metadata.namespace")
-        except Refused:
-            raise _invalid(f"{where}.metadata.namespace", namespace, "a DNS label") from None
-    for field in _SERVER_FIELDS:
-        if field in metadata:
-            raise _invalid(f"{where}.metadata.{field}", metadata[field], "only fields that the author sets")
+    _check_metadata(metadata, f"{where}.metadata")
     if "status" in manifest:
         raise _invalid(f"{where}.status", "a status", "only what the author wants")
     if group_of(manifest) == "" and kind == "Secret" and (manifest.get("data") or manifest.get("stringData")):
@@ -122,6 +110,22 @@ def check(manifest: Json, where: str) -> None:
             todo="create the Secret's data on the cluster itself; the ledger is readable by every node",
             object=object_id(manifest),
         )
+
+
+def _check_metadata(metadata: Json, where: str) -> None:
+    if type(metadata) is not dict:
+        raise _invalid(where, metadata, "an object with a name")
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if type(name) is not str or not _OBJECT_NAME.fullmatch(name) or name in (".", ".."):
+        raise _invalid(f"{where}.name", name, "a name without / or %")
+    if namespace is not None:
+        try:
+            shape.name(namespace, f"{where}.namespace")
+        except Refused:
+            raise _invalid(f"{where}.namespace", namespace, "a DNS label") from None
+    for field in _SERVER_FIELDS:
+        if field in metadata:
+            raise _invalid(f"{where}.{field}", metadata[field], "only fields that the author sets")
 
 
 def check_all(manifests: list[Json], *, image_digest_required: bool) -> None:
@@ -138,7 +142,10 @@ def check_all(manifests: list[Json], *, image_digest_required: bool) -> None:
         check(manifest, f"manifests[{index}]")
         if identity(manifest) in seen:
             raise Refused(
-                Code.OBJECT_DUPLICATE, got=object_id(manifest), expected="each object once", object=object_id(manifest)
+                Code.OBJECT_DUPLICATE,
+                got=object_id(manifest),
+                expected="each object once",
+                object=object_id(manifest),
             )
         seen.add(identity(manifest))
         unpinned += [

@@ -98,7 +98,9 @@ def read_action(body: bytes, *, image_digest_required: bool) -> Action:
     value = canonical.load(body)
     if type(value) is not dict or value.get("apiVersion") != API_VERSION:
         got = value.get("apiVersion") if type(value) is dict else value
-        raise Refused(Code.ACTION_UNKNOWN, got=got, expected=f"apiVersion {API_VERSION}", field="body.apiVersion")
+        raise Refused(
+            Code.ACTION_UNKNOWN, got=got, expected=f"apiVersion {API_VERSION}", field="body.apiVersion"
+        )
     match value.get("kind"):
         case ActionKind.PROPOSAL.value:
             return _read_proposal(value, image_digest_required)
@@ -110,7 +112,10 @@ def read_action(body: bytes, *, image_digest_required: bool) -> Action:
             return _read_report(value)
         case other:
             raise Refused(
-                Code.ACTION_UNKNOWN, got=other, expected=" | ".join(k.value for k in ActionKind), field="body.kind"
+                Code.ACTION_UNKNOWN,
+                got=other,
+                expected=" | ".join(k.value for k in ActionKind),
+                field="body.kind",
             )
 
 
@@ -121,7 +126,9 @@ def _read_proposal(value: Json, image_digest_required: bool) -> Proposal:
         raise shape.invalid("body.change", sorted(change), "exactly one of release, rollback")
     reason = _reason(body)
     if "rollback" in change:
-        rollback = shape.fields(change["rollback"], "body.change.rollback", required=("release", "toRevision"))
+        rollback = shape.fields(
+            change["rollback"], "body.change.rollback", required=("release", "toRevision")
+        )
         return Proposal(
             Rollback(
                 shape.name(rollback["release"], "body.change.rollback.release"),
@@ -153,12 +160,17 @@ def read_release(value: Json, *, image_digest_required: bool, where: str = "body
     manifests = shape.array(spec["manifests"], f"{where}.spec.manifests", items_max=OBJECTS_PER_RELEASE_MAX)
     if not manifests:
         raise Refused(
-            Code.EMPTY_RELEASE, got="no manifests", expected="at least one", todo="an empty release would remove all"
+            Code.EMPTY_RELEASE,
+            got="no manifests",
+            expected="at least one",
+            todo="an empty release would remove all",
         )
     manifest.check_all(manifests, image_digest_required=image_digest_required)
     return Release(
         name=shape.name(metadata["name"], f"{where}.metadata.name"),
-        clusters=shape.sorted_names(spec["clusters"], f"{where}.spec.clusters", items_max=CLUSTERS_PER_RELEASE_MAX),
+        clusters=shape.sorted_names(
+            spec["clusters"], f"{where}.spec.clusters", items_max=CLUSTERS_PER_RELEASE_MAX
+        ),
         namespace=shape.name(spec["namespace"], f"{where}.spec.namespace"),
         manifests=manifests,
         provenance=provenance,
@@ -167,7 +179,9 @@ def read_release(value: Json, *, image_digest_required: bool, where: str = "body
 
 def _read_judgement(value: Json, kind: ActionKind) -> Judgement:
     optional = ("reason",) if kind is ActionKind.REJECTION else ()
-    body = shape.fields(value, "body", required=("apiVersion", "kind", "proposal", "digest"), optional=optional)
+    body = shape.fields(
+        value, "body", required=("apiVersion", "kind", "proposal", "digest"), optional=optional
+    )
     return Judgement(
         kind,
         shape.digest(body["proposal"], "body.proposal"),
@@ -211,7 +225,9 @@ def release_body(release: JsonObject, *, reason: str = "") -> bytes:
 
 def rollback_body(release: str, to_revision: int, *, reason: str = "") -> bytes:
     """Write the body that proposes to roll ``release`` back to ``to_revision``."""
-    return _write(ActionKind.PROPOSAL, {"change": {"rollback": {"release": release, "toRevision": to_revision}}}, reason)
+    return _write(
+        ActionKind.PROPOSAL, {"change": {"rollback": {"release": release, "toRevision": to_revision}}}, reason
+    )
 
 
 def judgement_body(kind: ActionKind, proposal: str, digest: str, *, reason: str = "") -> bytes:

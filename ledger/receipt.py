@@ -55,11 +55,13 @@ def from_bytes(content: bytes) -> Receipt:
         height=shape.integer(value["height"], "receipt.height"),
         proposal=None if value["proposal"] is None else shape.digest(value["proposal"], "receipt.proposal"),
         number=None if number is None else shape.integer(number, "receipt.number", at_least=1),
-        state=None if state is None else ProposalState(shape.choice(state, "receipt.state", list(ProposalState))),
+        state=None
+        if state is None
+        else ProposalState(shape.choice(state, "receipt.state", list(ProposalState))),
         revision=None if revision is None else shape.integer(revision, "receipt.revision", at_least=1),
     )
 
 
 def code_of(number: int) -> Code | None:
-    """Give the refusal code of a transaction result's ``code``, or None for one this version does not know."""
+    """Give the code of a transaction result, or None for one this version does not know."""
     return Code(number) if number in Code._value2member_map_ else None

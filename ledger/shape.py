@@ -17,7 +17,9 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 _DID = re.compile(r"did:[a-z0-9]+:[A-Za-z0-9._:%-]+")
 
 
-def fields(value: Json, where: str, *, required: Collection[str], optional: Collection[str] = ()) -> JsonObject:
+def fields(
+    value: Json, where: str, *, required: Collection[str], optional: Collection[str] = ()
+) -> JsonObject:
     """Give ``value`` if it is an object with all required and no unknown fields.
 
     Raises:
@@ -27,7 +29,9 @@ def fields(value: Json, where: str, *, required: Collection[str], optional: Coll
         raise invalid(where, value, "an object")
     for name in required:
         if name not in value:
-            raise Refused(Code.FIELD_MISSING, got="nothing", expected=f"{where}.{name}", field=f"{where}.{name}")
+            raise Refused(
+                Code.FIELD_MISSING, got="nothing", expected=f"{where}.{name}", field=f"{where}.{name}"
+            )
     for name in value:
         if name not in required and name not in optional:
             raise Refused(
@@ -45,7 +49,12 @@ def text(value: Json, where: str, *, bytes_max: int, empty: bool = False) -> str
     if type(value) is not str or (not value and not empty):
         raise invalid(where, value, "a string")
     if len(value.encode("utf-8", "surrogatepass")) > bytes_max:
-        raise Refused(Code.LIMIT_EXCEEDED, got=f"{len(value)} characters", expected=f"at most {bytes_max} bytes", field=where)
+        raise Refused(
+            Code.LIMIT_EXCEEDED,
+            got=f"{len(value)} characters",
+            expected=f"at most {bytes_max} bytes",
+            field=where,
+        )
     return value
 
 
@@ -96,7 +105,9 @@ def array(value: Json, where: str, *, items_max: int) -> list[Json]:
     if type(value) is not list:
         raise invalid(where, value, "an array")
     if len(value) > items_max:
-        raise Refused(Code.LIMIT_EXCEEDED, got=f"{len(value)} items", expected=f"at most {items_max}", field=where)
+        raise Refused(
+            Code.LIMIT_EXCEEDED, got=f"{len(value)} items", expected=f"at most {items_max}", field=where
+        )
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+LEDGER = b"ledger"
 PARAMETERS = b"parameters"
 PROPOSALS = b"proposals"
 INDEX_IDENTITIES = b"index/identities"
