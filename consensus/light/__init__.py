@@ -1,0 +1,1 @@
+"""Light verification: pure, no I/O, no clock."""
