@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ledger import canonical, shape
 from ledger.errors import Code, Refused
-from ledger.limits import BODY_BYTES_MAX, CHAIN_ID_BYTES_MAX
+from ledger.limits import BODY_BYTES_MAX, CHAIN_ID_BYTES_MAX, CLUSTERS_PER_RELEASE_MAX
 from ledger.roles import ApprovalRule, Identity
 from ledger.types import Did, Json, JsonObject, ProposalState, SubjectKind
 
@@ -50,6 +50,7 @@ class ChangeSummary:
     kind: str
     release: str
     to_revision: int | None
+    clusters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,7 @@ def read_proposal(content: bytes) -> ProposalRecord:
             shape.choice(change["kind"], "proposal.change.kind", ("release", "rollback")),
             shape.name(change["release"], "proposal.change.release"),
             _optional_integer(change["toRevision"], "proposal.change.toRevision"),
+            tuple(shape.name(c, "proposal.change.clusters") for c in _clusters(change)),
         ),
         approvals=_judgements(value["approvals"], "proposal.approvals"),
         rejections=_judgements(value["rejections"], "proposal.rejections"),
@@ -303,6 +305,10 @@ def _exactly(record: type[R], value: Json) -> JsonObject:
 
 def _optional_integer(value: Json, where: str) -> int | None:
     return None if value is None else shape.integer(value, where)
+
+
+def _clusters(change: JsonObject) -> list[Json]:
+    return shape.array(change["clusters"], "proposal.change.clusters", items_max=CLUSTERS_PER_RELEASE_MAX)
 
 
 def _judgements(value: Json, where: str) -> tuple[JudgementRecord, ...]:

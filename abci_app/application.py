@@ -1,0 +1,258 @@
+"""The ABCI application: decode, call the pure machine, encode. It holds no rule.
+
+Owns the life of a block between FinalizeBlock (computes, touches no disk) and Commit (one atomic write), the
+check state of the mempool, and the memory of opened transactions. Never reads a clock and never talks to
+anything but its store. Source: CometBFT v0.38 spec/abci.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from abci_app import genesis, machine, query
+from abci_app.check import Constants, Opened, admit, open_envelope
+from ledger import records, statekeys
+from ledger.errors import Code, Refused
+from ledger.pb import abci_pb2 as pb
+from ledger.types import sha256
+from state.reader import Overlay
+from state.store import Store
+from state.tree import Tree
+
+APP_VERSION = 1
+_OPENED_MAX = 16_384
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What FinalizeBlock computed and Commit will write."""
+
+    height: int
+    changes: dict[bytes, bytes | None]
+    tree: Tree
+
+
+class ConclaveApplication:
+    """The replicated ledger behind the ABCI interface (``abci_app.abci.Application``)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._constants = _constants_of(store)
+        self._genesis: dict[bytes, bytes] = {}
+        self._pending: _Pending | None = None
+        self._check = Overlay(store)
+        self._opened: OrderedDict[bytes, Opened] = OrderedDict()
+
+    @classmethod
+    def open(cls, path: Path) -> ConclaveApplication:
+        """Open or create the application's state under ``path``.
+
+        Raises:
+            EnvironmentFault: STATE_CORRUPT, STATE_LOCKED or DISK_FULL.
+        """
+        return cls(Store.open(path))
+
+    def close(self) -> None:
+        """Release the store."""
+        self._store.close()
+
+    # -- connection: query --------------------------------------------------------------------------
+
+    def info(self, request: pb.RequestInfo) -> pb.ResponseInfo:
+        """Give the last committed height and app hash."""
+        committed = self._store.committed
+        return pb.ResponseInfo(
+            data="conclave",
+            version="0.1.0",
+            app_version=APP_VERSION,
+            last_block_height=committed.height,
+            last_block_app_hash=committed.app_hash if committed.height else b"",
+        )
+
+    def query(self, request: pb.RequestQuery) -> pb.ResponseQuery:
+        """Answer from committed state; a refusal becomes the answer's code."""
+        try:
+            return query.answer(request, _Committed(self._store), self._would_admit)
+        except Refused as refusal:
+            return pb.ResponseQuery(code=refusal.code, log=str(refusal), codespace="conclave")
+
+    # -- connection: mempool ------------------------------------------------------------------------
+
+    def check_tx(self, request: pb.RequestCheckTx) -> pb.ResponseCheckTx:
+        """Run the transaction on the check state; what passes may wait in the mempool."""
+        height = self._store.committed.height + 1
+        try:
+            self._try(self._check, request.tx, height, exact=False)
+        except Refused as refusal:
+            return pb.ResponseCheckTx(code=refusal.code, log=str(refusal), codespace="conclave")
+        return pb.ResponseCheckTx()
+
+    # -- connection: consensus ----------------------------------------------------------------------
+
+    def init_chain(self, request: pb.RequestInitChain) -> pb.ResponseInitChain:
+        """Compute the state of height 0; it is written with height 1, so this may come again."""
+        self._genesis = genesis.genesis_state(request.app_state_bytes, request.chain_id)
+        tree = Tree.build(self._genesis.items())
+        parameters = records.read_parameters(self._genesis[statekeys.PARAMETERS])
+        self._constants = _make_constants(request.chain_id, parameters)
+        self._check = self._base()
+        return pb.ResponseInitChain(app_hash=tree.root)
+
+    def prepare_proposal(self, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
+        """Keep, in order, the transactions that pass on the state they would meet, within the size."""
+        state, room = self._base(), request.max_tx_bytes
+        kept: list[bytes] = []
+        for tx in request.txs:
+            if len(tx) > room:
+                continue
+            try:
+                self._try(state, tx, request.height, exact=True)
+            except Refused:
+                continue
+            kept.append(tx)
+            room -= len(tx) + _TX_OVERHEAD_BYTES
+        return pb.ResponsePrepareProposal(txs=kept)
+
+    def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
+        """Reject only what no honest proposer makes: bytes that are no signed envelope of this chain."""
+        try:
+            for tx in request.txs:
+                self._open(tx, exact=True)
+        except Refused as refusal:
+            _log.warning(
+                "proposed block refused", extra={"code": refusal.code.name, "height": request.height}
+            )
+            return pb.ResponseProcessProposal(status=pb.ResponseProcessProposal.REJECT)
+        return pb.ResponseProcessProposal(status=pb.ResponseProcessProposal.ACCEPT)
+
+    def finalize_block(self, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
+        """Apply the block in memory; nothing is written. May be called again for the same height."""
+        base = self._base()
+        results = machine.apply_block(base, request.txs, request.height, self._known_constants(), self._open)
+        changes = base.changes()
+        tree = self._store.committed.tree.update(changes)
+        self._pending = _Pending(request.height, changes, tree)
+        return pb.ResponseFinalizeBlock(tx_results=_to_wire(results), app_hash=tree.root)
+
+    def commit(self, request: pb.RequestCommit) -> pb.ResponseCommit:
+        """Write the finalized block: one atomic, synced batch. Then the mempool's state starts afresh."""
+        pending = self._pending
+        assert pending is not None, "Commit without FinalizeBlock"
+        self._store.commit(pending.height, pending.changes, pending.tree, APP_VERSION)
+        self._pending, self._genesis = None, {}
+        self._check = Overlay(self._store)
+        return pb.ResponseCommit()
+
+    def extend_vote(self, request: pb.RequestExtendVote) -> pb.ResponseExtendVote:
+        """Extend nothing: vote extensions are off."""
+        return pb.ResponseExtendVote()
+
+    def verify_vote_extension(self, request: pb.RequestVerifyVoteExtension) -> pb.ResponseVerifyVoteExtension:
+        """Accept the empty extension only."""
+        verdict = pb.ResponseVerifyVoteExtension
+        return verdict(status=verdict.REJECT if request.vote_extension else verdict.ACCEPT)
+
+    # -- connection: snapshot -----------------------------------------------------------------------
+
+    def list_snapshots(self, request: pb.RequestListSnapshots) -> pb.ResponseListSnapshots:
+        """Offer none: snapshots are not made yet."""
+        return pb.ResponseListSnapshots()
+
+    def offer_snapshot(self, request: pb.RequestOfferSnapshot) -> pb.ResponseOfferSnapshot:
+        """Refuse every format: snapshots are not restored yet."""
+        return pb.ResponseOfferSnapshot(result=pb.ResponseOfferSnapshot.REJECT_FORMAT)
+
+    def load_snapshot_chunk(self, request: pb.RequestLoadSnapshotChunk) -> pb.ResponseLoadSnapshotChunk:
+        """Give no chunk: there are no snapshots."""
+        return pb.ResponseLoadSnapshotChunk()
+
+    def apply_snapshot_chunk(self, request: pb.RequestApplySnapshotChunk) -> pb.ResponseApplySnapshotChunk:
+        """Abort: no snapshot was accepted."""
+        return pb.ResponseApplySnapshotChunk(result=pb.ResponseApplySnapshotChunk.ABORT)
+
+    # -- within -------------------------------------------------------------------------------------
+
+    def _base(self) -> Overlay:
+        """Give a fresh overlay over the committed state, or over genesis before height 1."""
+        base = Overlay(self._store)
+        for key, value in self._genesis.items():
+            base.put(key, value)
+        return base
+
+    def _try(self, state: Overlay, tx: bytes, height: int, *, exact: bool) -> None:
+        """Run one transaction on ``state``; a refused one leaves no trace."""
+        attempt = Overlay(state)
+        admitted = admit(self._open(tx, exact=exact), attempt, height)
+        attempt.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
+        machine.execute(attempt, admitted, tx, height, self._known_constants())
+        attempt.commit_into_parent()
+
+    def _would_admit(self, tx: bytes) -> Code:
+        try:
+            self._try(Overlay(self._check), tx, self._store.committed.height + 1, exact=False)
+        except Refused as refusal:
+            return refusal.code
+        return Code.OK
+
+    def _open(self, tx: bytes, *, exact: bool = True) -> Opened:
+        key = sha256(tx)
+        opened = self._opened.get(key)
+        if opened is None:
+            opened = open_envelope(tx, self._known_constants(), exact=exact)
+            self._opened[key] = opened
+            if len(self._opened) > _OPENED_MAX:
+                self._opened.popitem(last=False)
+        return opened
+
+    def _known_constants(self) -> Constants:
+        if self._constants is None:
+            raise Refused(Code.GENESIS_INVALID, got="no genesis yet", expected="InitChain first")
+        return self._constants
+
+
+_TX_OVERHEAD_BYTES = 8
+"""Room for a transaction's tag and length in the block's protobuf."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Committed:
+    """The store as ``query`` sees it."""
+
+    store: Store
+
+    def height(self) -> int:
+        return self.store.committed.height
+
+    def tree_at(self, height: int) -> Tree:
+        return self.store.tree_at(height)
+
+    def get_at(self, key: bytes, height: int) -> bytes | None:
+        return self.store.get_at(key, height)
+
+
+def _constants_of(store: Store) -> Constants | None:
+    ledger, parameters = store.get(statekeys.LEDGER), store.get(statekeys.PARAMETERS)
+    if ledger is None or parameters is None:
+        return None
+    return _make_constants(records.read_ledger(ledger), records.read_parameters(parameters))
+
+
+def _make_constants(chain_id: str, parameters: records.Parameters) -> Constants:
+    return Constants(chain_id, parameters.imageDigestRequired, parameters.proposalTtlBlocks)
+
+
+def _to_wire(results: Iterable[machine.TxResult]) -> list[pb.ExecTxResult]:
+    return [
+        pb.ExecTxResult(
+            code=result.code,
+            data=result.data,
+            log=str(result.refusal) if result.refusal else "",
+            codespace="conclave" if result.refusal else "",
+        )
+        for result in results
+    ]
