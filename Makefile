@@ -1,0 +1,54 @@
+# One obvious command per wish. `make help` lists them.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+
+help: ## this list
+	@grep -E '^[a-zA-Z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+$(SETUP): requirements.lock pyproject.toml deploy/bootstrap.sh
+	@bash deploy/bootstrap.sh $(VENV)
+
+setup: $(SETUP) ## the environment in .venv, from the lock
+
+tools: $(SETUP) ## build or find CometBFT, Kubernetes, helm and kustomize
+	@$(BIN)/python -m runtime.tools
+
+demo: $(SETUP) ## the whole story on four validators and a real Kubernetes API
+	@$(BIN)/conclave demo
+
+test: $(SETUP) tools lint types imports unit integration ## everything that must hold
+
+lint: $(SETUP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(SETUP)
+	@$(BIN)/mypy
+
+imports: $(SETUP)
+	@$(BIN)/lint-imports
+
+unit: $(SETUP) ## unit, property, vectors and simulation tests; no network, no servers
+	@$(BIN)/pytest -m "not integration"
+
+integration: $(SETUP) ## tests on real CometBFT and a real API server
+	@$(BIN)/pytest -m integration -p no:randomly
+
+proto: $(SETUP) ## regenerate ledger/pb from proto/
+	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. proto/ledger/pb/*.proto
+
+lock: ## resolve requirements.lock anew
+	@uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+bench-P1: $(SETUP) ## committed proposals/s against CometBFT's own Go kvstore
+	@$(BIN)/python -m bench.p1
+
+bench-P2: $(SETUP) ## final to applied
+	@$(BIN)/python -m bench.p2
+
+bench-memory: $(SETUP) ## resident memory of application and bridge
+	@$(BIN)/python -m bench.memory
+
+.PHONY: help setup tools demo test lint types imports unit integration proto lock bench-P1 bench-P2 bench-memory
