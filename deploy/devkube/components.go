@@ -61,6 +61,7 @@ func (c *cluster) startControllerManager() error {
 	return c.processes.start("kube-controller-manager", append(c.servingFlags("kube-controller-manager", c.ports.ControllerManager),
 		"--service-account-private-key-file="+c.pki.path("service-account.key"),
 		"--root-ca-file="+c.pki.path("ca.crt"),
+		"--flex-volume-plugin-dir="+filepath.Join(c.dir, "flexvolume"), // made at start; else under /usr/libexec
 		"--use-service-account-credentials",
 		"--kube-api-qps=200", // at the default of 20 the "default" ServiceAccount comes seconds later
 		"--kube-api-burst=400")...)

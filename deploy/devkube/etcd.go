@@ -49,6 +49,7 @@ func runEtcd(ctx context.Context, o etcdOptions) error {
 	cfg.ClientTLSInfo = transport.TLSInfo{
 		CertFile: o.certFile, KeyFile: o.keyFile, TrustedCAFile: o.clientCAFile, ClientCertAuth: true,
 	}
+	cfg.EnableGRPCGateway = false                            // it would dial this server with the certificate of a server
 	cfg.UnsafeNoFsync = true                                 // tests restart processes, not power
 	cfg.WarningUnaryRequestDuration = 300 * time.Millisecond // 0, the zero value, logs every request
 	cfg.LogLevel = "warn"

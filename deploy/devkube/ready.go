@@ -24,6 +24,21 @@ const (
 // probe says why something is not ready yet, or nil.
 type probe func(context.Context) error
 
+// step is one thing to wait for.
+type step struct {
+	name  string
+	ready probe
+}
+
+func (c *cluster) waitAll(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		if err := c.wait(ctx, s.name, s.ready); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // wait polls until probe is content and says so on stderr, with the time since the start of "up".
 func (c *cluster) wait(ctx context.Context, name string, ready probe) error {
 	deadline := time.After(c.options.timeout)

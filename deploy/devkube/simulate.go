@@ -8,12 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/component-base/version"
 )
 
 // simulateAnnotation, on a pod, asks the simulated node for something other than health.
 const simulateAnnotation = "devkube.conclave.internal/simulate"
-
-const kubeletVersion = "v1.36.3-simulated"
 
 // bootID tells this run of the node from the one before.
 var bootID = string(uuid.NewUUID())
@@ -165,7 +164,7 @@ func nodeObject(now metav1.Time) *corev1.Node {
 				Message: "devkube marks pods Running and runs none", LastHeartbeatTime: now, LastTransitionTime: now,
 			}},
 			NodeInfo: corev1.NodeSystemInfo{
-				BootID: bootID, KubeletVersion: kubeletVersion, ContainerRuntimeVersion: "simulated://0",
+				BootID: bootID, KubeletVersion: version.Get().GitVersion + "-simulated", ContainerRuntimeVersion: "simulated://0",
 				OperatingSystem: "linux", Architecture: runtime.GOARCH, OSImage: "simulated", KernelVersion: "simulated",
 			},
 		},

@@ -147,31 +147,28 @@ func (c *cluster) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := errors.Join(c.startEtcd(), c.startAPIServer()); err != nil {
-		return err
-	}
 	probes, err := c.newProbes()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.wait(ctx, "etcd", probes.etcd), c.wait(ctx, "kube-apiserver", probes.apiServer)); err != nil {
+	if err := errors.Join(c.startEtcd(), c.startAPIServer()); err != nil {
+		return err
+	}
+	err = c.waitAll(ctx, []step{{"etcd", probes.etcd}, {"kube-apiserver", probes.apiServer}})
+	if err != nil {
 		return err
 	}
 	if err := errors.Join(c.startControllerManager(), c.startScheduler(), c.startNode()); err != nil {
 		return err
 	}
-	for _, step := range []struct {
-		name  string
-		probe probe
-	}{
+	err = c.waitAll(ctx, []step{
 		{"kube-controller-manager", probes.controllerManager},
 		{"kube-scheduler", probes.scheduler},
 		{"node", probes.node},
 		{"default ServiceAccount", probes.serviceAccount},
-	} {
-		if err := c.wait(ctx, step.name, step.probe); err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	return c.pki.writeKubeconfig(c.kubeconfig, c.server, adminUser)
 }
