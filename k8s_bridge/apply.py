@@ -1,0 +1,151 @@
+"""Carrying a plan out.
+
+Owns the only loop that writes wanted objects. Promises: the inventory is written before the first object and
+settled after the last; steps go in the plan's order, a stage beginning when the earlier one serves; one
+object's failure stops neither its neighbours nor what runs, and holds every delete. Never does what the plan
+does not contain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
+from k8s_bridge.cluster import Cluster
+from k8s_bridge.inventory import Entry, Inventory, settle
+from k8s_bridge.objects import ObjectKey, uid_of
+from k8s_bridge.order import STAGE_FOUNDATION
+from k8s_bridge.plan import Action, Plan, Step
+from ledger.errors import Code, EnvironmentFault
+from ledger.types import JsonObject
+
+SaveInventory = Callable[[Inventory], None]
+
+_STANDING = {
+    Action.UNCHANGED: Outcome.UNCHANGED,
+    Action.SKIP: Outcome.SKIPPED,
+    Action.CONFLICT: Outcome.CONFLICT,
+    Action.REFUSED: Outcome.FAILED,
+}
+
+
+def carry_out(plan: Plan, cluster: Cluster, save: SaveInventory) -> ChangeSet:
+    """Carry out a plan.
+
+    Args:
+        plan: what to do.
+        cluster: where.
+        save: writes an inventory; called before the first write and after the last.
+
+    Raises:
+        EnvironmentFault: the inventory cannot be written before anything else was; nothing was done then.
+        Refused: LIMIT_EXCEEDED, an inventory too large to keep; nothing was done then.
+    """
+    if plan.inventory is not None and plan.writes and plan.inventory != plan.before:
+        save(plan.inventory)
+    results = _apply_all(plan, cluster)
+    blocked = any(result.outcome is not Outcome.UNCHANGED and result.code for result in results)
+    results += [_prune(step, cluster, blocked=blocked) for step in plan.steps if not step.wanted]
+    if plan.inventory is not None:
+        settled = _settled(plan.inventory, plan, results)
+        if settled != (plan.inventory if plan.writes else plan.before):
+            results = _save_settled(settled, save, results)
+    return ChangeSet(plan.chain_id, plan.release, plan.revision, tuple(results))
+
+
+def _apply_all(plan: Plan, cluster: Cluster) -> list[ObjectResult]:
+    results: list[ObjectResult] = []
+    foundation = [step for step in plan.steps if step.wanted and step.stage == STAGE_FOUNDATION]
+    results += [_apply(step, cluster) for step in foundation]
+    definitions = [
+        result.key
+        for result in results
+        if result.key.kind == "CustomResourceDefinition"
+        and result.outcome in {Outcome.CREATED, Outcome.CONFIGURED}
+    ]
+    unready = {key: fault for key in definitions if (fault := _wait(key, cluster)) is not None}
+    results = [_unready(result, unready) for result in results]
+    if definitions:
+        cluster.forget_kinds()
+    rest = [step for step in plan.steps if step.wanted and step.stage != STAGE_FOUNDATION]
+    return results + [_apply(step, cluster) for step in rest]
+
+
+def _wait(definition: ObjectKey, cluster: Cluster) -> EnvironmentFault | None:
+    try:
+        cluster.wait_established(definition)
+    except EnvironmentFault as fault:
+        return fault
+    return None
+
+
+def _unready(result: ObjectResult, unready: dict[ObjectKey, EnvironmentFault]) -> ObjectResult:
+    fault = unready.get(result.key)
+    if fault is None:
+        return result
+    return replace(result, outcome=Outcome.FAILED, code=fault.code, reason=str(fault))
+
+
+def _apply(step: Step, cluster: Cluster) -> ObjectResult:
+    result = ObjectResult(
+        step.key, Outcome.FAILED, wanted=True, code=step.code, reason=step.reason, live=step.live
+    )
+    if step.manifest is None or step.action in _STANDING:
+        return replace(result, outcome=_STANDING[step.action])
+    try:
+        applied = cluster.apply(step.manifest)
+    except EnvironmentFault as fault:
+        return _failed(result, fault)
+    outcome = Outcome.CREATED if applied.created else Outcome.CONFIGURED
+    return replace(result, outcome=outcome, live=applied.live)
+
+
+def _prune(step: Step, cluster: Cluster, *, blocked: bool) -> ObjectResult:
+    result = ObjectResult(
+        step.key, Outcome.SKIPPED, wanted=False, code=step.code, reason=step.reason, live=step.live
+    )
+    if step.action is not Action.DELETE:
+        return replace(result, outcome=_STANDING[step.action])
+    if blocked:
+        return replace(result, reason="held: not everything that is wanted was applied")
+    try:
+        cluster.delete(step.key, uid_of(step.live))
+    except EnvironmentFault as fault:
+        return _failed(result, fault)
+    return replace(result, outcome=Outcome.DELETED)
+
+
+def _failed(result: ObjectResult, fault: EnvironmentFault) -> ObjectResult:
+    return replace(result, outcome=Outcome.FAILED, code=fault.code, reason=str(fault))
+
+
+def _settled(inventory: Inventory, plan: Plan, results: list[ObjectResult]) -> Inventory:
+    """The inventory after the fact: UIDs of what is in place, without what is gone."""
+    by_key: dict[tuple[ObjectKey, bool], ObjectResult] = {(r.key, r.wanted): r for r in results}
+    applied, gone = [], set()
+    for step in plan.steps:
+        result = by_key[step.key, step.wanted]
+        if step.wanted and _in_place(result.outcome, result.live):
+            applied.append(Entry(step.key, uid_of(result.live), result.outcome is Outcome.CREATED))
+        # A delete that was held or failed keeps its place; a plan's own skip may forget.
+        elif step.forget and (step.action is Action.SKIP or result.outcome is Outcome.DELETED):
+            gone.add(step.key.identity)
+    return settle(inventory, applied, gone)
+
+
+def _in_place(outcome: Outcome, live: JsonObject | None) -> bool:
+    return outcome in {Outcome.CREATED, Outcome.CONFIGURED, Outcome.UNCHANGED} and bool(uid_of(live))
+
+
+def _save_settled(settled: Inventory, save: SaveInventory, results: list[ObjectResult]) -> list[ObjectResult]:
+    """Write the settled inventory; a failure leaves the intended one, which the next plan settles again."""
+    try:
+        save(settled)
+    except EnvironmentFault as fault:
+        key = ObjectKey("v1", "ConfigMap", "", settled.release)
+        return [
+            *results,
+            ObjectResult(key, Outcome.FAILED, wanted=False, code=Code(fault.code), reason=str(fault)),
+        ]
+    return results

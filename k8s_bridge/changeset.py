@@ -1,0 +1,90 @@
+"""What became of a plan, object by object.
+
+Owns the nouns of outcome and their sum. Promises that every step of a plan has exactly one result and that a
+release counts as applied only when every wanted object is as signed. Never does anything.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from dataclasses import dataclass
+
+from k8s_bridge.objects import ObjectKey
+from ledger.errors import Code
+from ledger.types import JsonObject
+
+
+class Outcome(enum.StrEnum):
+    """What happened to one object (docs/spec/ledger.md §2, Report)."""
+
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+    SKIPPED = "skipped"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+
+
+class ReleaseOutcome(enum.StrEnum):
+    """What happened to the release as a whole."""
+
+    APPLIED = "applied"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+IN_PLACE = frozenset({Outcome.CREATED, Outcome.CONFIGURED, Outcome.UNCHANGED})
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectResult:
+    """The result of one step.
+
+    Attributes:
+        key: the object.
+        outcome: what happened.
+        wanted: the object is desired (False for a prune decision).
+        code: OK, or why it did not happen.
+        reason: the same, for people.
+        live: the object afterwards, where known.
+    """
+
+    key: ObjectKey
+    outcome: Outcome
+    wanted: bool
+    code: Code = Code.OK
+    reason: str = ""
+    live: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """The results of one plan, in the order they happened."""
+
+    chain_id: str
+    release: str
+    revision: int
+    results: tuple[ObjectResult, ...]
+
+    @property
+    def outcome(self) -> ReleaseOutcome:
+        """``applied``: all wanted objects in place and nothing failed; ``failed``: none in place."""
+        in_place = [result.outcome in IN_PLACE for result in self.results if result.wanted]
+        failed = any(result.outcome is Outcome.FAILED for result in self.results)
+        if all(in_place) and in_place and not failed:
+            return ReleaseOutcome.APPLIED
+        return ReleaseOutcome.PARTIAL if any(in_place) else ReleaseOutcome.FAILED
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything on the cluster was changed."""
+        return any(
+            result.outcome in {Outcome.CREATED, Outcome.CONFIGURED, Outcome.DELETED}
+            for result in self.results
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Give how many objects had each outcome."""
+        return {outcome.value: count for outcome, count in Counter(r.outcome for r in self.results).items()}

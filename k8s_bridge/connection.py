@@ -1,0 +1,242 @@
+"""The wire to the Kubernetes API server: finding it, asking it, bounding what it says.
+
+Owns the configuration (a file, ``KUBECONFIG``, the pod's own account), one connection pool and the one place
+where foreign errors become ours. Promises that every request has a deadline, that an answer is read only up
+to a bound, and that a server which asks for patience gets it within a bound. Never decides what to ask;
+never writes a discovery cache to a shared temporary folder, as the stock discoverer does.
+
+Source: kubernetes notes §3 (half-open connections, 429 on fresh definitions), traps 3, 4 and 8.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import urllib3
+import yaml
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.configuration import Configuration
+from kubernetes.config import ConfigException
+from kubernetes.config.incluster_config import load_incluster_config
+from kubernetes.config.kube_config import load_kube_config
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import DynamicApiError
+
+from ledger.errors import Code, EnvironmentFault
+from ledger.limits import MIB
+from ledger.types import JsonObject
+
+ANSWER_BYTES_MAX = 64 * MIB
+"""A list of 4096 objects; one object is at most 1.5 MiB in etcd."""
+EVENT_BYTES_MAX = 8 * MIB
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 30.0
+RETRIES_MAX = 5
+RETRY_AFTER_S_MAX = 10.0
+POOL_SIZE = 64
+_PATIENCE = frozenset({429, 503, 504})
+_READ_CHUNK_BYTES = 64 * 1024
+
+
+class Connection:
+    """One API server, reached through one pool; safe to use from several threads."""
+
+    def __init__(self, configuration: Configuration, sleep: Callable[[float], None] = time.sleep) -> None:
+        configuration.retries = False
+        configuration.client_go_retries = False
+        configuration.connection_pool_maxsize = POOL_SIZE
+        self.server: str = configuration.host
+        self._api = ApiClient(configuration)
+        self._api.user_agent = "conclave-bridge"
+        # Our own discovery (client.py) needs no cache file; the stock one keeps it in a shared folder.
+        self._dynamic = DynamicClient(self._api, discoverer=lambda _client, _cache: None)
+        self._sleep = sleep
+
+    def ask(
+        self, method: str, path: str, *, about: str = "", body: JsonObject | None = None, **options: Any
+    ) -> tuple[int, JsonObject]:
+        """Send one request and give the status and the JSON object of a 2xx answer.
+
+        Args:
+            method: HTTP method.
+            path: absolute path.
+            about: the object's id, for the error's facts.
+            body: sent as JSON.
+            options: what ``DynamicClient.request`` turns into headers and parameters.
+
+        Raises:
+            EnvironmentFault: KUBERNETES_UNREACHABLE, or KUBERNETES_REFUSED with status, reason and object.
+        """
+        for attempt in range(RETRIES_MAX + 1):
+            try:
+                response = self._send(method, path, body, (CONNECT_TIMEOUT_S, READ_TIMEOUT_S), options)
+                return response.status, _json(_read(response, ANSWER_BYTES_MAX), self.server)
+            except DynamicApiError as error:
+                delay = _retry_after_s(error)
+                if error.status not in _PATIENCE or delay is None or attempt == RETRIES_MAX:
+                    raise self._translated(error, about) from None
+                self._sleep(delay)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise self._translated(error, about) from None
+        raise AssertionError("the last attempt returns or raises")
+
+    def events(self, path: str, *, silence_s: float, **options: Any) -> Iterator[JsonObject]:
+        """Stream watch events, one JSON object each, until the server or the socket ends the stream.
+
+        Args:
+            path: of a collection.
+            silence_s: how long the socket may be silent before it counts as dead.
+            options: as for ``ask``.
+
+        Raises:
+            EnvironmentFault: KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED.
+        """
+        try:
+            response = self._send(
+                "get", path, None, (CONNECT_TIMEOUT_S, silence_s), {**options, "watch": True}
+            )
+            try:
+                yield from (_json(line, self.server) for line in _lines(response, self.server))
+            finally:
+                response.close()
+                response.release_conn()
+        except (DynamicApiError, urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._translated(error, path) from None
+
+    def close(self) -> None:
+        """Close every socket of the pool."""
+        self._api.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: JsonObject | None,
+        timeout: tuple[float, float],
+        options: Mapping[str, Any],
+    ) -> Any:
+        return self._dynamic.request(
+            method, path, body=body, serialize=False, _request_timeout=timeout, query_params=[], **options
+        )
+
+    def _translated(self, error: Exception, about: str) -> EnvironmentFault:
+        if isinstance(error, DynamicApiError) and error.status:
+            return _refused(error, about, self.server)
+        return EnvironmentFault(
+            Code.KUBERNETES_UNREACHABLE,
+            got=f"{type(error).__name__}: {error}",
+            expected="an answer of the Kubernetes API server",
+            todo="check that the API server runs and that the kubeconfig names it",
+            server=self.server,
+        )
+
+
+def connect(kubeconfig: str | None, environ: Mapping[str, str]) -> Connection:
+    """Find the API server: ``kubeconfig``, else ``KUBECONFIG``, else the pod's service account.
+
+    Raises:
+        EnvironmentFault: KUBECONFIG_INVALID.
+    """
+    path = kubeconfig or environ.get("KUBECONFIG") or None
+    configuration = Configuration()
+    try:
+        if path is not None:
+            load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
+        else:
+            load_incluster_config(client_configuration=configuration)
+        if not configuration.host or "://" not in configuration.host:
+            raise ConfigException("no server is named")
+        return Connection(configuration)
+    except (
+        ConfigException,
+        yaml.YAMLError,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        raise EnvironmentFault(
+            Code.KUBECONFIG_INVALID,
+            got=f"{type(error).__name__}: {error}",
+            expected="a kubeconfig with a current context, its cluster and its user",
+            todo="name one with --kubeconfig or KUBECONFIG, or run inside a pod with a service account",
+            file=path or "in-cluster",
+        ) from None
+
+
+def _read(response: Any, bytes_max: int) -> bytes:
+    try:
+        content: bytes = response.read(bytes_max + 1)
+        if len(content) > bytes_max:
+            response.close()
+            raise EnvironmentFault(
+                Code.KUBERNETES_REFUSED, got=f"over {bytes_max} bytes", expected="a smaller answer", todo=""
+            )
+        # Read to the end, so that the connection can be used again.
+        response.read()
+        return content
+    finally:
+        response.release_conn()
+
+
+def _lines(response: Any, server: str) -> Iterator[bytes]:
+    pending = b""
+    for chunk in response.stream(_READ_CHUNK_BYTES, decode_content=True):
+        *whole, pending = (pending + chunk).split(b"\n")
+        yield from (line for line in whole if line.strip())
+        if len(pending) > EVENT_BYTES_MAX:
+            raise EnvironmentFault(
+                Code.KUBERNETES_REFUSED,
+                got=f"an event of over {EVENT_BYTES_MAX} bytes",
+                expected="a smaller event",
+                server=server,
+            )
+
+
+def _json(content: bytes, server: str) -> JsonObject:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise EnvironmentFault(
+            Code.KUBERNETES_UNREACHABLE,
+            got=content[:80],
+            expected="a JSON object of the Kubernetes API",
+            todo="check that the kubeconfig names an API server and not something in front of it",
+            server=server,
+        )
+    return found
+
+
+def _retry_after_s(error: DynamicApiError) -> float | None:
+    """How long the server asks to wait, bounded; None when it does not ask."""
+    headers = error.headers or {}
+    text = headers.get("Retry-After") or headers.get("retry-after") or ""
+    return min(float(text), RETRY_AFTER_S_MAX) if text.isdecimal() else None
+
+
+def _refused(error: DynamicApiError, about: str, server: str) -> EnvironmentFault:
+    try:
+        status = json.loads(error.body)
+    except (ValueError, TypeError, RecursionError):
+        status = {}
+    status = status if isinstance(status, dict) else {}
+    message = str(status.get("message") or error.reason)
+    # A malformed apply body is answered with 500 for ever (traps, 4); every other 5xx may pass.
+    permanent = error.status < 500 and error.status not in {408, 409, 429}
+    return EnvironmentFault(
+        Code.KUBERNETES_REFUSED,
+        got=f"{error.status} {message}",
+        expected="the API server to accept the request",
+        todo="see the message; 403 means that the bridge's account lacks a permission",
+        status=error.status,
+        reason=str(status.get("reason") or error.reason),
+        object=about,
+        permanent=permanent or "failed to create typed patch object" in message,
+        server=server,
+    )

@@ -1,0 +1,280 @@
+"""What to do, decided before anything is done.
+
+Owns every decision about a cluster: a verified revision, the inventory and what was observed go in, an
+ordered list of steps with reasons comes out. Promises that the same inputs give the same plan, that nothing
+unowned is touched, that nothing is pruned which was not recorded, does not carry the recorded UID, holds a
+wanted or foreign object, or while any other step cannot succeed. Never does anything.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from consensus.verified import Verified
+from k8s_bridge.compare import changed_paths, owned_by, same
+from k8s_bridge.desired import Desired, desired_of
+from k8s_bridge.inventory import Entry, Inventory, intend, prunable
+from k8s_bridge.objects import Identity, ObjectKey, metadata_text, uid_of
+from k8s_bridge.objects import field as field_at
+from k8s_bridge.order import apply_order, prune_order, stage_of
+from ledger.errors import Code, ConclaveError, Refused
+from ledger.release import ReleaseRevision
+from ledger.types import JsonObject
+
+_UNOBSERVED_FAULT = Refused(Code.KUBERNETES_UNREACHABLE, got="not observed")
+PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+
+
+class Action(enum.StrEnum):
+    """What a step does. ``skip``, ``conflict`` and ``refused`` do nothing, for the reason they carry."""
+
+    CREATE = "create"
+    CONFIGURE = "configure"
+    UNCHANGED = "unchanged"
+    DELETE = "delete"
+    SKIP = "skip"
+    CONFLICT = "conflict"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one object.
+
+    Attributes:
+        live: the object as the API server holds it; None when there is none.
+        dry_run: what applying our manifest would make of it; None when not asked or refused.
+        fault: why it could not be read or would not be accepted.
+        tenants: for a namespace or a definition that could be pruned: objects in it that are not ours to
+            remove; None when not counted.
+    """
+
+    live: JsonObject | None = None
+    dry_run: JsonObject | None = None
+    fault: ConclaveError | None = None
+    tenants: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The cluster as one plan sees it.
+
+    Attributes:
+        inventory: what the release owns; None when the record could not be read.
+        observed: per desired and per recorded object.
+        claims: which other release owns an identity.
+    """
+
+    inventory: Inventory | None
+    observed: Mapping[ObjectKey, Observation]
+    claims: Mapping[Identity, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One decision about one object.
+
+    Attributes:
+        action: what to do.
+        key: to what.
+        stage: steps of a later stage wait until the earlier stage serves.
+        reason: why, for people.
+        code: OK, or why it is not done.
+        manifest: what to apply, exactly as signed; None unless create, configure or unchanged.
+        live: what was seen, if anything.
+        forget: the inventory drops the object once the step is done.
+        wanted: the object is desired (False for a prune decision).
+    """
+
+    action: Action
+    key: ObjectKey
+    stage: int
+    reason: str
+    code: Code = Code.OK
+    manifest: JsonObject | None = None
+    live: JsonObject | None = None
+    forget: bool = False
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decisions for one release revision, in the order they are carried out.
+
+    Attributes:
+        chain_id, release, revision, height: of what was verified.
+        steps: applies in dependency order, then prunes in reverse.
+        before: the inventory as read; None when unreadable.
+        inventory: to be written before the first step; None when the record is unreadable and stays as it is.
+    """
+
+    chain_id: str
+    release: str
+    revision: int
+    height: int
+    steps: tuple[Step, ...]
+    before: Inventory | None
+    inventory: Inventory | None
+
+    @property
+    def writes(self) -> bool:
+        """Whether carrying it out would write any object."""
+        return any(step.action in {Action.CREATE, Action.CONFIGURE, Action.DELETE} for step in self.steps)
+
+
+def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
+    """Decide what to do for a verified revision.
+
+    Raises:
+        TypeError: handed anything but a ``Verified`` release revision.
+        Refused: EMPTY_RELEASE, OBJECT_INVALID, OBJECT_DUPLICATE, LIMIT_EXCEEDED; STALE when the inventory
+            already records a newer revision (revisions only move forward).
+    """
+    desired = desired_of(verified)
+    _check_forward(desired, world.inventory)
+    defined = _changing_definitions(desired, world)
+    applies = [_apply_step(key, desired, world, defined) for key in apply_order(desired.objects)]
+    blocked = any(step.action in {Action.CONFLICT, Action.REFUSED, Action.SKIP} for step in applies)
+    prunes = [_hold(step) if blocked else step for step in _prune_steps(desired, world)]
+    inventory = None
+    if world.inventory is not None:
+        ours = [step.key for step in applies if step.manifest is not None]
+        inventory = intend(world.inventory, desired.revision, ours)
+    steps = (*applies, *prunes)
+    return Plan(
+        desired.chain_id, desired.release, desired.revision, desired.height, steps, world.inventory, inventory
+    )
+
+
+def owns(key: ObjectKey, live: JsonObject, inventory: Inventory | None) -> bool:
+    """Whether a live object is ours: we applied it, or a record says that this name was ours before."""
+    entry = inventory.entries.get(key.identity) if inventory else None
+    return owned_by(live) or bool(entry and entry.uid)
+
+
+def _check_forward(desired: Desired, inventory: Inventory | None) -> None:
+    if inventory is not None and inventory.revision > desired.revision:
+        raise Refused(
+            Code.STALE,
+            got=f"revision {desired.revision}",
+            expected=f"at least {inventory.revision}, which the inventory records",
+            todo="wait until the ledger that is read has caught up",
+            release=desired.release,
+        )
+
+
+def _changing_definitions(desired: Desired, world: World) -> frozenset[tuple[str, str]]:
+    """Kinds whose definition this plan creates or changes: what the server says of them now is void."""
+    kinds = set()
+    for key, manifest in desired.objects.items():
+        seen = world.observed.get(key, Observation())
+        if key.kind == "CustomResourceDefinition" and not (seen.live and same(seen.live, seen.dry_run)):
+            kinds.add(_defined_kind(manifest))
+    return frozenset(kinds)
+
+
+def _defined_kind(definition: JsonObject | None) -> tuple[str, str]:
+    return (str(field_at(definition, "spec", "group")), str(field_at(definition, "spec", "names", "kind")))
+
+
+def _apply_step(key: ObjectKey, desired: Desired, world: World, defined: frozenset[tuple[str, str]]) -> Step:
+    seen = world.observed.get(key, Observation())
+    if (key.group, key.kind) in defined:
+        seen = replace(seen, fault=None)
+    step = Step(Action.SKIP, key, stage_of(key), "", live=seen.live)
+    obstacle = _obstacle(key, seen, world)
+    if obstacle is not None:
+        action, code, reason = obstacle
+        return replace(step, action=action, code=code, reason=reason)
+    manifest = desired.objects[key]
+    if seen.live is None:
+        return replace(step, action=Action.CREATE, reason="absent", manifest=manifest)
+    if same(seen.live, seen.dry_run):
+        return replace(step, action=Action.UNCHANGED, reason="as signed", manifest=manifest)
+    reason = ", ".join(changed_paths(seen.live, seen.dry_run)) if seen.dry_run else "its definition changes"
+    return replace(step, action=Action.CONFIGURE, reason=reason, manifest=manifest)
+
+
+def _obstacle(key: ObjectKey, seen: Observation, world: World) -> tuple[Action, Code, str] | None:
+    """What forbids applying a wanted object, the strongest first; None when nothing does."""
+    holder = world.claims.get(key.identity)
+    found: tuple[Action, Code, str] | None = None
+    if holder is not None:
+        found = (Action.CONFLICT, Code.OBJECT_CLAIMED, f"release {holder} owns it")
+    elif seen.live is not None and key.kind != "Namespace" and not owns(key, seen.live, world.inventory):
+        found = (Action.CONFLICT, Code.OBJECT_NOT_OWNED, "it exists and was not made by this ledger")
+    elif metadata_text(seen.live, "deletionTimestamp"):
+        found = (Action.SKIP, Code.OBJECT_TERMINATING, "it is being deleted; created again once gone")
+    elif seen.fault is not None:
+        found = (Action.REFUSED, seen.fault.code, str(seen.fault))
+    elif seen.live is None and world.inventory is None:
+        found = (Action.SKIP, Code.INVENTORY_UNREADABLE, "cannot be recorded before it is created")
+    return found
+
+
+def _hold(step: Step) -> Step:
+    if step.action is not Action.DELETE:
+        return step
+    return replace(
+        step, action=Action.SKIP, reason="held: not everything that is wanted can be applied", forget=False
+    )
+
+
+def _prune_steps(desired: Desired, world: World) -> list[Step]:
+    if world.inventory is None:
+        return []
+    entries = {entry.key: entry for entry in prunable(world.inventory, desired.identities)}
+    wanted = desired.identities | world.claims.keys()
+    return [_prune_step(entries[key], world, wanted) for key in prune_order(entries)]
+
+
+def _prune_step(entry: Entry, world: World, wanted: frozenset[Identity]) -> Step:
+    key = entry.key
+    seen = world.observed.get(key, Observation(fault=_UNOBSERVED_FAULT))
+    step = Step(Action.SKIP, key, stage_of(key), "", live=seen.live, wanted=False)
+    if seen.fault is not None and seen.fault.code is not Code.OBJECT_KIND_UNKNOWN:
+        return replace(step, action=Action.REFUSED, code=seen.fault.code, reason=str(seen.fault))
+    reason, forget = _why_keep(entry, seen, world, wanted)
+    if reason:
+        return replace(step, reason=reason, forget=forget)
+    return replace(step, action=Action.DELETE, reason="no longer in the release", forget=True)
+
+
+def _why_keep(entry: Entry, seen: Observation, world: World, wanted: frozenset[Identity]) -> tuple[str, bool]:
+    """Why a recorded object is not deleted (empty: it is), and whether the inventory forgets it."""
+    holder = world.claims.get(entry.key.identity)
+    if holder is not None:
+        return f"release {holder} owns it now", True
+    if seen.live is None:
+        return "already gone", True
+    if entry.uid != uid_of(seen.live) and (entry.uid or not owned_by(seen.live)):
+        return "another object has this name now", True
+    if metadata_text(seen.live, "deletionTimestamp"):
+        return "it is being deleted", False
+    return _keep_container(entry, seen, wanted)
+
+
+def _keep_container(entry: Entry, seen: Observation, wanted: frozenset[Identity]) -> tuple[str, bool]:
+    """Why a namespace or definition stays (empty: it may go), and whether to forget it.
+
+    Deleting one takes along everything inside it.
+    """
+    key = entry.key
+    if key.kind == "Namespace" and key.group == "":
+        if key.name in PROTECTED_NAMESPACES or not entry.created:
+            return "the namespace was here before the release", True
+        held = [identity for identity in wanted if identity[2] == key.name]
+    elif key.kind == "CustomResourceDefinition":
+        group, kind = _defined_kind(seen.live)
+        held = [identity for identity in wanted if identity[:2] == (group, kind)]
+    else:
+        return "", False
+    if held:
+        return "it still holds a wanted object", False
+    if seen.tenants is None:
+        return "what it holds could not be listed", False
+    if seen.tenants:
+        return f"it holds objects of others: {', '.join(seen.tenants[:3])}", False
+    return "", False

@@ -1,0 +1,95 @@
+"""Keeping inventories on the cluster they describe.
+
+Owns the bridge's own namespace and the ConfigMaps in it. Promises that all inventories are read in one list,
+that one unreadable inventory does not make the others unreadable, and that an unreadable one is never
+overwritten. Never interprets what it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from k8s_bridge.cluster import Cluster
+from k8s_bridge.inventory import MARK_LABEL, Inventory, config_map_name, decode, empty, encode
+from k8s_bridge.objects import Identity, ObjectKey, field
+from ledger.errors import Refused
+
+DEFAULT_NAMESPACE = "conclave-system"
+
+
+@dataclass(frozen=True, slots=True)
+class Inventories:
+    """Every inventory of a cluster, as read at one moment.
+
+    Attributes:
+        chain_id: the ledger.
+        readable: by release.
+        unreadable: why, by ConfigMap name.
+    """
+
+    chain_id: str
+    readable: Mapping[str, Inventory]
+    unreadable: Mapping[str, Refused]
+
+    def of(self, release: str) -> Inventory | None:
+        """Give a release's inventory, an empty one if it has none yet, None if it cannot be read."""
+        if config_map_name(release) in self.unreadable:
+            return None
+        return self.readable.get(release) or empty(self.chain_id, release)
+
+    def of_others(self, release: str) -> dict[Identity, str]:
+        """Give which other release owns each identity."""
+        return {
+            identity: name
+            for name, inventory in self.readable.items()
+            if name != release
+            for identity in inventory.entries
+        }
+
+
+class InventoryStore:
+    """The inventories in one namespace of one cluster."""
+
+    def __init__(self, cluster: Cluster, chain_id: str, namespace: str = DEFAULT_NAMESPACE) -> None:
+        self._cluster = cluster
+        self._chain_id = chain_id
+        self._namespace = namespace
+        self._namespace_exists = False
+
+    def load(self) -> Inventories:
+        """Read every inventory.
+
+        Raises:
+            EnvironmentFault: KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED.
+        """
+        kind = self._cluster.kind_of("v1", "ConfigMap")
+        items, _ = self._cluster.list(kind, self._namespace, label=f"{MARK_LABEL}=true")
+        readable, unreadable = {}, {}
+        for item in items:
+            try:
+                inventory = decode(item, self._chain_id)
+                readable[inventory.release] = inventory
+            except Refused as refusal:
+                unreadable[str(field(item, "metadata", "name"))] = refusal
+        return Inventories(self._chain_id, readable, unreadable)
+
+    def save(self, inventory: Inventory) -> None:
+        """Write one inventory, making the namespace first where it is missing.
+
+        Raises:
+            Refused: LIMIT_EXCEEDED.
+            EnvironmentFault: KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED.
+        """
+        config_map = encode(inventory, self._namespace)
+        self._ensure_namespace()
+        self._cluster.apply(config_map)
+
+    def _ensure_namespace(self) -> None:
+        if self._namespace_exists:
+            return
+        if self._cluster.get(ObjectKey("v1", "Namespace", "", self._namespace)) is None:
+            self._cluster.apply(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}}
+            )
+        self._namespace_exists = True
