@@ -131,6 +131,7 @@ class Code(enum.IntEnum):
     STATE_LOCKED = 713
     CLOCK_SKEW = 714
     TX_REFUSED = 715
+    STATE_IO_FAILED = 716
 
     USAGE = 800
     YAML_INVALID = 801
