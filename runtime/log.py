@@ -44,7 +44,7 @@ def configure(level: int = logging.INFO) -> None:
     root.setLevel(level)
 
 
-def event(logger: logging.Logger, name: str, *, level: int = logging.INFO, **fields: object) -> None:
+def event(logger: logging.Logger, name: str, /, *, level: int = logging.INFO, **fields: object) -> None:
     """Log the event ``name`` with ``fields`` (JSON values; others are written as text)."""
     logger.log(level, name, extra={"fields": fields})
 

@@ -30,6 +30,7 @@ from runtime.status import EXIT_PERMANENT
 
 _LOG = logging.getLogger("supervise")
 _READY_POLL_S = 0.02
+_SETTLE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class Death:
     name: str
     status: int
     log: Path
+
+    @property
+    def blame(self) -> tuple[bool, bool, bool]:
+        """Sorts highest who failed first-hand: a refusal to start, a failure, a signal, a clean end."""
+        return self.status == EXIT_PERMANENT, self.status > 0, self.status < 0
 
 
 class Unit:
@@ -178,11 +184,19 @@ class Unit:
         return bool(stop.wait([handle for _, _, handle in self._running], timeout_s)) or stop.asked
 
     def _death(self) -> Death | None:
-        for member, child, _ in self._running:
-            status = child.poll()
-            if status is not None:
-                return Death(member.name, status, member.log)
-        return None
+        """Give the death to blame: one member's failure ends the others within moments, so wait for them."""
+        handles = {handle for _, child, handle in self._running if child.poll() is None}
+        if len(handles) == len(self._running):
+            return None
+        deadline = time.monotonic() + _SETTLE_S
+        while handles and time.monotonic() < deadline:
+            handles -= {handle for handle in handles if process.wait_gone(handle, _READY_POLL_S)}
+        dead = [
+            Death(member.name, status, member.log)
+            for member, child, _ in self._running
+            if (status := child.poll()) is not None
+        ]
+        return max(dead, key=lambda death: death.blame)
 
     def _stop_all(self) -> None:
         """End every member, last started first: the node before the application it talks to."""

@@ -60,7 +60,7 @@ class Kvstore:
         return pb.ResponsePrepareProposal(txs=txs)
 
     def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
-        return pb.ResponseProcessProposal(status=pb.ProcessProposalStatus.PROPOSAL_ACCEPT)
+        return pb.ResponseProcessProposal(status=pb.ResponseProcessProposal.ACCEPT)
 
     def finalize_block(self, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
         state = dict(self.state)
@@ -83,9 +83,7 @@ class Kvstore:
     def extend_vote(self, request: pb.RequestExtendVote) -> pb.ResponseExtendVote:
         return pb.ResponseExtendVote()
 
-    def verify_vote_extension(
-        self, request: pb.RequestVerifyVoteExtension
-    ) -> pb.ResponseVerifyVoteExtension:
+    def verify_vote_extension(self, request: pb.RequestVerifyVoteExtension) -> pb.ResponseVerifyVoteExtension:
         return pb.ResponseVerifyVoteExtension()
 
     def list_snapshots(self, request: pb.RequestListSnapshots) -> pb.ResponseListSnapshots:
