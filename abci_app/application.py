@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from abci_app import genesis, machine, query
@@ -19,6 +18,7 @@ from ledger import records, statekeys
 from ledger.errors import Code, Refused
 from ledger.pb import abci_pb2 as pb
 from ledger.types import sha256
+from state.batch import Staged, stage
 from state.reader import Overlay
 from state.store import Store
 from state.tree import Tree
@@ -28,15 +28,6 @@ _OPENED_MAX = 16_384
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Pending:
-    """What FinalizeBlock computed and Commit will write."""
-
-    height: int
-    changes: dict[bytes, bytes | None]
-    tree: Tree
-
-
 class ConclaveApplication:
     """The replicated ledger behind the ABCI interface (``abci_app.abci.Application``)."""
 
@@ -44,7 +35,7 @@ class ConclaveApplication:
         self._store = store
         self._constants = _constants_of(store)
         self._genesis: dict[bytes, bytes] = {}
-        self._pending: _Pending | None = None
+        self._staged: Staged | None = None
         self._check = Overlay(store)
         self._opened: OrderedDict[bytes, Opened] = OrderedDict()
 
@@ -77,7 +68,7 @@ class ConclaveApplication:
     def query(self, request: pb.RequestQuery) -> pb.ResponseQuery:
         """Answer from committed state; a refusal becomes the answer's code."""
         try:
-            return query.answer(request, _Committed(self._store), self._would_admit)
+            return query.answer(request, self._store, self._would_admit)
         except Refused as refusal:
             return pb.ResponseQuery(code=refusal.code, log=str(refusal), codespace="conclave")
 
@@ -134,17 +125,14 @@ class ConclaveApplication:
         """Apply the block in memory; nothing is written. May be called again for the same height."""
         base = self._base()
         results = machine.apply_block(base, request.txs, request.height, self._known_constants(), self._open)
-        changes = base.changes()
-        tree = self._store.committed.tree.update(changes)
-        self._pending = _Pending(request.height, changes, tree)
-        return pb.ResponseFinalizeBlock(tx_results=_to_wire(results), app_hash=tree.root)
+        self._staged = stage(self._store.committed, request.height, APP_VERSION, base.changes())
+        return pb.ResponseFinalizeBlock(tx_results=_to_wire(results), app_hash=self._staged.version.app_hash)
 
     def commit(self, request: pb.RequestCommit) -> pb.ResponseCommit:
         """Write the finalized block: one atomic, synced batch. Then the mempool's state starts afresh."""
-        pending = self._pending
-        assert pending is not None, "Commit without FinalizeBlock"
-        self._store.commit(pending.height, pending.changes, pending.tree, APP_VERSION)
-        self._pending, self._genesis = None, {}
+        assert self._staged is not None, "Commit without FinalizeBlock"
+        self._store.commit(self._staged)
+        self._staged, self._genesis = None, {}
         self._check = Overlay(self._store)
         return pb.ResponseCommit()
 
@@ -217,22 +205,6 @@ class ConclaveApplication:
 
 _TX_OVERHEAD_BYTES = 8
 """Room for a transaction's tag and length in the block's protobuf."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Committed:
-    """The store as ``query`` sees it."""
-
-    store: Store
-
-    def height(self) -> int:
-        return self.store.committed.height
-
-    def tree_at(self, height: int) -> Tree:
-        return self.store.tree_at(height)
-
-    def get_at(self, key: bytes, height: int) -> bytes | None:
-        return self.store.get_at(key, height)
 
 
 def _constants_of(store: Store) -> Constants | None:

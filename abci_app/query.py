@@ -11,8 +11,10 @@ from typing import Protocol
 
 from ledger.errors import Code, Refused
 from ledger.limits import STATE_KEY_BYTES_MAX
-from ledger.pb import abci_pb2, comet_pb2
-from state.tree import Tree
+from ledger.pb import abci_pb2 as pb
+from ledger.pb import comet_pb2
+from ledger.pb.proof_pb2 import CommitmentProof
+from state.batch import Committed
 
 PROOF_OP_TYPE = "ics23:smt"
 STATE_PATH = "/state"
@@ -20,24 +22,25 @@ CHECK_PATH = "/check"
 
 
 class CommittedState(Protocol):
-    """The committed heights that can be asked for."""
+    """The committed heights that can be asked for (``state.store.Store``)."""
 
-    def height(self) -> int:
-        """Give the newest committed height."""
-        ...
-
-    def tree_at(self, height: int) -> Tree:
-        """Give the tree of ``height``; Refused HEIGHT_NOT_AVAILABLE beyond the kept history."""
+    @property
+    def committed(self) -> Committed:
+        """The newest durable version."""
         ...
 
     def get_at(self, key: bytes, height: int) -> bytes | None:
         """Give the value of ``key`` at ``height``, or None where it was absent."""
         ...
 
+    def prove_at(self, key: bytes, height: int) -> tuple[bytes | None, CommitmentProof]:
+        """Give the value of ``key`` at ``height``, or None, and the proof of either."""
+        ...
+
 
 def answer(
-    request: abci_pb2.RequestQuery, state: CommittedState, check: Callable[[bytes], Code]
-) -> abci_pb2.ResponseQuery:
+    request: pb.RequestQuery, state: CommittedState, check: Callable[[bytes], Code]
+) -> pb.ResponseQuery:
     """Answer one query.
 
     Args:
@@ -51,36 +54,28 @@ def answer(
     if request.path == STATE_PATH:
         return _state(request, state)
     if request.path == CHECK_PATH:
-        return abci_pb2.ResponseQuery(code=check(request.data), height=state.height())
+        return pb.ResponseQuery(code=check(request.data), height=state.committed.height)
     raise Refused(Code.QUERY_INVALID, got=request.path, expected=f"{STATE_PATH} | {CHECK_PATH}", field="path")
 
 
-def _state(request: abci_pb2.RequestQuery, state: CommittedState) -> abci_pb2.ResponseQuery:
-    key, height = request.data, request.height or state.height()
+def _state(request: pb.RequestQuery, state: CommittedState) -> pb.ResponseQuery:
+    newest = state.committed.height
+    key, height = request.data, request.height or newest
     if not 0 < len(key) <= STATE_KEY_BYTES_MAX:
         raise Refused(
             Code.QUERY_INVALID, got=f"{len(key)} bytes", expected=f"1 … {STATE_KEY_BYTES_MAX}", field="data"
         )
-    if not 0 < height <= state.height():
+    if not 0 < height <= newest:
         raise Refused(
             Code.HEIGHT_NOT_AVAILABLE,
             got=height,
-            expected=f"1 … {state.height()}",
+            expected=f"1 … {newest}",
             todo="ask for height 0, the newest",
         )
-    value = state.get_at(key, height)
-    response = abci_pb2.ResponseQuery(key=key, value=value or b"", height=height)
-    if request.prove:
-
-        def value_of(neighbour: bytes) -> bytes:
-            found = state.get_at(neighbour, height)
-            assert found is not None
-            return found
-
-        proof = state.tree_at(height).prove(key, value_of)
-        response.proof_ops.CopyFrom(
-            comet_pb2.ProofOps(
-                ops=[comet_pb2.ProofOp(type=PROOF_OP_TYPE, key=key, data=proof.SerializeToString())]
-            )
-        )
-    return response
+    if not request.prove:
+        return pb.ResponseQuery(key=key, value=state.get_at(key, height) or b"", height=height)
+    value, proof = state.prove_at(key, height)
+    operation = comet_pb2.ProofOp(type=PROOF_OP_TYPE, key=key, data=proof.SerializeToString())
+    return pb.ResponseQuery(
+        key=key, value=value or b"", height=height, proof_ops=comet_pb2.ProofOps(ops=[operation])
+    )
