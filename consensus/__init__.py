@@ -1,1 +1,1 @@
-"""Talking to consensus and believing only what verifies. Contains no consensus algorithm: CometBFT is that."""
+"""Talking to consensus and believing only what verifies. Holds no consensus algorithm: CometBFT is that."""

@@ -17,14 +17,28 @@ from ledger.errors import Code, VerificationFailed
 REQUESTS_MAX = 1000
 """A set that changes completely every other height over a 500-height gap still passes."""
 
-Walk = Generator[int, LightBlock, tuple[Trusted, ...]]
-"""Yields heights, takes the light block of each, returns the verified trace, the target last."""
+Walk = Generator[int, LightBlock, Trusted]
+"""Yields heights, takes the light block of each, returns the verified target."""
 
 
 def bisect(
-    trusted: Trusted, target_height: int, options: Options, now_ns: int, requests_max: int = REQUESTS_MAX
+    trusted: Trusted,
+    target_height: int,
+    options: Options,
+    now_ns: int,
+    *,
+    trace: list[Trusted],
+    requests_max: int = REQUESTS_MAX,
 ) -> Walk:
     """Verify ``target_height`` from ``trusted``, asking for heights between where trust does not reach.
+
+    Args:
+        trusted: the ground; needs ``next_validators`` unless the target is adjacent.
+        target_height: above it.
+        options: periods and trust level.
+        now_ns: the present, one for the whole walk.
+        trace: every block verified is appended at once, so that it outlives a walk broken off.
+        requests_max: how many blocks may be asked for.
 
     Raises:
         VerificationFailed: the refusal of the block that does not verify; HEADER_NOT_NEWER for a target not
@@ -35,7 +49,6 @@ def bisect(
         raise VerificationFailed(
             Code.HEADER_NOT_NEWER, got=target_height, expected=f"a height above {trusted.height}"
         )
-    trace: list[Trusted] = []
     pending: list[LightBlock] = []
     wanted = target_height
     for _ in range(requests_max):
@@ -47,7 +60,7 @@ def bisect(
         pending.append(block)
         trusted = _advance(trusted, pending, trace, options, now_ns)
         if not pending:
-            return tuple(trace)
+            return trusted
         wanted = (trusted.height + pending[-1].height) // 2
     raise VerificationFailed(
         Code.BISECTION_EXHAUSTED,
@@ -73,7 +86,7 @@ def _advance(
     return trusted
 
 
-def drive(walk: Walk, fetch: Callable[[int], LightBlock]) -> tuple[Trusted, ...]:
+def drive(walk: Walk, fetch: Callable[[int], LightBlock]) -> Trusted:
     """Run ``walk`` to its end, answering each height with ``fetch``.
 
     Raises:
@@ -84,5 +97,5 @@ def drive(walk: Walk, fetch: Callable[[int], LightBlock]) -> tuple[Trusted, ...]
         while True:
             wanted = walk.send(fetch(wanted))
     except StopIteration as stop:
-        trace: tuple[Trusted, ...] = stop.value
-        return trace
+        target: Trusted = stop.value
+        return target

@@ -13,12 +13,14 @@ import re
 from typing import Any
 
 from consensus.light.timestamp import parse_time
-from ledger.errors import Code, VerificationFailed
+from ledger.errors import Code, EnvironmentFault, VerificationFailed
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _UNSIGNED = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*", re.ASCII)
 _INT64_MIN = -(2**63)
+
+Fault = type[VerificationFailed] | type[EnvironmentFault]
 
 
 class Fields:
@@ -30,21 +32,30 @@ class Fields:
         lax: also take integers for integer strings and ignore unknown fields: the conformance door's and test
             vectors' spelling, never a live peer's.
         code: the code of refusals.
+        fault: the family of refusals: what a peer claims, or a broken answer of our surroundings.
     """
 
-    __slots__ = ("_code", "_lax", "_object", "_where")
+    __slots__ = ("_code", "_fault", "_lax", "_object", "_where")
 
-    def __init__(self, value: Any, where: str, *, lax: bool, code: Code = Code.HEADER_MALFORMED) -> None:
-        self._where, self._lax, self._code = where, lax, code
+    def __init__(
+        self,
+        value: Any,
+        where: str,
+        *,
+        lax: bool = False,
+        code: Code = Code.HEADER_MALFORMED,
+        fault: Fault = VerificationFailed,
+    ) -> None:
+        self._where, self._lax, self._code, self._fault = where, lax, code, fault
         if not isinstance(value, dict):
             raise self.malformed("", value, "an object")
         self._object: dict[str, Any] = value
 
-    def malformed(self, name: str, got: object, expected: str) -> VerificationFailed:
+    def malformed(self, name: str, got: object, expected: str) -> VerificationFailed | EnvironmentFault:
         """Make the refusal for field ``name``."""
         where = f"{self._where}.{name}" if name else self._where
         shown = got if isinstance(got, str | int) else type(got).__name__
-        return VerificationFailed(self._code, got=str(shown)[:80], expected=expected, field=where)
+        return self._fault(self._code, got=str(shown)[:80], expected=expected, field=where)
 
     def only(self, *names: str) -> None:
         """Refuse fields other than ``names``, unless reading laxly."""
@@ -53,6 +64,19 @@ class Fields:
         for name in self._object:
             if name not in names:
                 raise self.malformed(name[:40], "unknown field", "a field CometBFT writes")
+
+    def inner(self, name: str) -> Fields:
+        """Read an object inside this one."""
+        return Fields(
+            self.get(name), f"{self._where}.{name}", lax=self._lax, code=self._code, fault=self._fault
+        )
+
+    def flag(self, name: str) -> bool:
+        """Read true or false."""
+        value = self.get(name)
+        if not isinstance(value, bool):
+            raise self.malformed(name, value, "true or false")
+        return value
 
     def get(self, name: str) -> Any:
         """Give the raw value, None where missing or null."""
@@ -140,7 +164,10 @@ class Fields:
         value = self.get(name)
         if not isinstance(value, str) or len(value) > 40:
             raise self.malformed(name, value, "an RFC 3339 UTC time")
-        return parse_time(value)
+        try:
+            return parse_time(value)
+        except VerificationFailed:
+            raise self.malformed(name, value, "an RFC 3339 UTC time") from None
 
     def items(self, name: str, count_max: int) -> list[Any]:
         """Read a list of at most ``count_max`` items; null and missing are empty (Go's nil slice)."""

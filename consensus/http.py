@@ -1,0 +1,161 @@
+"""One bounded HTTP exchange with an untrusted server.
+
+Owns the connection: connect and read timeouts, one deadline over the whole exchange however slowly bytes
+drip, and a cap on the body that trusts no ``Content-Length``. Promises that every failure is an
+``EnvironmentFault`` with the endpoint in its facts. Never interprets a body, follows a redirect or uses a
+proxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.limits import RPC_ANSWER_BYTES_MAX
+
+_CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long and how much.
+
+    Attributes:
+        connect_seconds: to open a connection.
+        exchange_seconds: from then to the last byte of the answer.
+        answer_bytes_max: the largest body taken.
+    """
+
+    connect_seconds: float = 3.0
+    exchange_seconds: float = 30.0
+    answer_bytes_max: int = RPC_ANSWER_BYTES_MAX
+
+
+class Connection:
+    """A connection to one endpoint, kept open between exchanges. Safe to use from several threads.
+
+    Args:
+        endpoint: ``http://host:port``.
+        limits: how long and how much.
+
+    Raises:
+        Refused: USAGE for any other form of endpoint.
+    """
+
+    def __init__(self, endpoint: str, limits: Limits) -> None:
+        self.endpoint, self._limits = endpoint, limits
+        self._host, self._port = _host_and_port(endpoint)
+        self._idle: http.client.HTTPConnection | None = None
+        self._lock = threading.Lock()
+
+    def post(self, body: bytes) -> bytes:
+        """Send ``body`` as JSON to ``/`` and give the answer's body, whatever its status.
+
+        Raises:
+            EnvironmentFault: RPC_UNREACHABLE, RPC_ANSWER_TOO_LARGE.
+        """
+        try:
+            kept = self._take()
+            if kept is not None:
+                # The server may have closed it meanwhile; our requests are idempotent, so try once afresh.
+                with contextlib.suppress(ConnectionError, http.client.BadStatusLine):
+                    return self._exchange(kept, body)
+            fresh = http.client.HTTPConnection(self._host, self._port, timeout=self._limits.connect_seconds)
+            fresh.connect()
+            return self._exchange(fresh, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(type(error).__name__, str(error)) from None
+
+    def close(self) -> None:
+        """Close the kept connection."""
+        kept = self._take()
+        if kept is not None:
+            kept.close()
+
+    def _take(self) -> http.client.HTTPConnection | None:
+        with self._lock:
+            kept, self._idle = self._idle, None
+        return kept
+
+    def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> bytes:
+        opened: socket.socket = connection.sock
+        opened.settimeout(self._limits.exchange_seconds)
+        late = threading.Event()
+        watch = threading.Timer(self._limits.exchange_seconds, _cut, (opened, late))
+        watch.daemon = True
+        watch.start()
+        try:
+            headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+            connection.request("POST", "/", body=body, headers=headers)
+            answer = connection.getresponse()
+            content = self._read(answer)
+        except (OSError, http.client.HTTPException, EnvironmentFault):
+            connection.close()
+            if late.is_set():
+                raise self._late() from None
+            raise
+        finally:
+            watch.cancel()
+        if late.is_set():
+            connection.close()
+            raise self._late()
+        self._keep(connection, answer)
+        return content
+
+    def _read(self, answer: http.client.HTTPResponse) -> bytes:
+        content = bytearray()
+        while chunk := answer.read1(_CHUNK_BYTES):
+            content += chunk
+            if len(content) > self._limits.answer_bytes_max:
+                raise EnvironmentFault(
+                    Code.RPC_ANSWER_TOO_LARGE,
+                    got=f"more than {self._limits.answer_bytes_max} bytes",
+                    expected=f"at most {self._limits.answer_bytes_max}",
+                    endpoint=self.endpoint,
+                )
+        if answer.length:
+            raise http.client.IncompleteRead(b"", answer.length)
+        answer.close()
+        return bytes(content)
+
+    def _keep(self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> None:
+        surplus: http.client.HTTPConnection | None = connection
+        if not answer.will_close:
+            with self._lock:
+                surplus, self._idle = self._idle, connection
+        if surplus is not None:
+            surplus.close()
+
+    def _late(self) -> EnvironmentFault:
+        return self._unreachable("no complete answer", f"within {self._limits.exchange_seconds} s")
+
+    def _unreachable(self, kind: str, detail: str) -> EnvironmentFault:
+        return EnvironmentFault(
+            Code.RPC_UNREACHABLE,
+            got=f"{kind}: {detail}" if detail else kind,
+            expected="an answer of a CometBFT node",
+            todo="check that the node runs and the endpoint is its RPC address",
+            endpoint=self.endpoint,
+        )
+
+
+def _cut(opened: socket.socket, late: threading.Event) -> None:
+    late.set()
+    with contextlib.suppress(OSError):
+        opened.shutdown(socket.SHUT_RDWR)
+
+
+def _host_and_port(endpoint: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme != "http" or not parts.hostname or port is None or parts.path not in ("", "/"):
+        raise Refused(Code.USAGE, got=endpoint, expected="an RPC endpoint of the form http://host:port")
+    return parts.hostname, port

@@ -1,0 +1,183 @@
+"""The client of CometBFT's JSON-RPC.
+
+Owns the calls we make and the choice among several endpoints. Promises typed answers within limits, every
+failure an ``EnvironmentFault`` (RPC_UNREACHABLE, RPC_ANSWER_INVALID, RPC_ANSWER_TOO_LARGE, RPC_REFUSED)
+with the endpoint in its facts, or ``VerificationFailed`` for headers and validators that are no such
+thing. Nothing it returns is verified.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from consensus import answers
+from consensus.http import Connection, Limits
+from consensus.light.types import LightBlock, SignedHeader, Validator, ValidatorSet
+from ledger.errors import Code, EnvironmentFault, Refused
+
+VALIDATORS_PER_PAGE = 100
+"""CometBFT's own maximum (rpc/core/env.go)."""
+_ELSEWHERE = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE})
+"""Failures of one endpoint, worth trying the next for."""
+
+
+class Rpc(Protocol):
+    """What readers and submitters need of a node: ``RpcClient``, or a chain in memory in tests."""
+
+    def status(self) -> answers.NodeStatus:
+        """Give what the node says of itself."""
+        ...
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give header and commit of ``height``."""
+        ...
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give header, commit, validator set and next validator set of ``height``."""
+        ...
+
+    def abci_query(self, path: str, data: bytes, height: int) -> answers.QueryAnswer:
+        """Query the application at ``height`` (0: newest) with proof."""
+        ...
+
+    def broadcast_tx_sync(self, tx: bytes) -> answers.BroadcastAnswer:
+        """Offer a transaction and give CheckTx's verdict."""
+        ...
+
+    def tx(self, tx_hash: bytes) -> answers.TxAnswer:
+        """Give an included transaction with its inclusion proof."""
+        ...
+
+    def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
+        """Give the transaction results of block ``height``."""
+        ...
+
+
+class RpcClient:
+    """A client of one node, or of several asked in turn until one answers.
+
+    Args:
+        endpoints: ``http://host:port``, one or several.
+        limits: timeouts and the cap on answers.
+
+    Raises:
+        Refused: USAGE for a malformed endpoint or none.
+    """
+
+    def __init__(self, endpoints: str | Sequence[str], limits: Limits | None = None) -> None:
+        named = [endpoints] if isinstance(endpoints, str) else list(endpoints)
+        if not named:
+            raise Refused(Code.USAGE, expected="at least one RPC endpoint")
+        self._connections = [Connection(endpoint, limits or Limits()) for endpoint in named]
+        self._preferred = 0
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint that answered last."""
+        return self._connections[self._preferred].endpoint
+
+    def close(self) -> None:
+        """Close kept connections."""
+        for connection in self._connections:
+            connection.close()
+
+    def status(self) -> answers.NodeStatus:
+        """Give ``/status``."""
+        return answers.read_status(self._call("status", {}))
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give ``/commit`` of ``height``."""
+        return answers.read_commit(self._call("commit", {"height": str(height)}))
+
+    def validators(self, height: int) -> ValidatorSet:
+        """Give the whole validator set of ``height``, page by page.
+
+        Raises:
+            EnvironmentFault: RPC_ANSWER_INVALID if the pages do not add up.
+            VerificationFailed: VALIDATOR_SET_INVALID, VALIDATOR_DUPLICATE, KEY_TYPE_UNSUPPORTED.
+        """
+        found: list[Validator] = []
+        page, total = 0, 1
+        while len(found) < total:
+            page += 1
+            params = {"height": str(height), "page": str(page), "per_page": str(VALIDATORS_PER_PAGE)}
+            answer = answers.read_validators_page(self._call("validators", params), height, page)
+            if not answer.validators or (page > 1 and answer.total != total):
+                raise EnvironmentFault(
+                    Code.RPC_ANSWER_INVALID,
+                    got=f"page {page} of {len(answer.validators)}, {answer.total} in all",
+                    expected="pages that add up",
+                    endpoint=self.endpoint,
+                )
+            found.extend(answer.validators)
+            total = answer.total
+        return ValidatorSet.of(tuple(found))
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give the light block of ``height``; the next set is fetched only where the header names another."""
+        signed_header = self.signed_header(height)
+        header = signed_header.header
+        validators = self.validators(height)
+        same = header.next_validators_hash == header.validators_hash
+        return LightBlock(signed_header, validators, validators if same else self.validators(height + 1))
+
+    def abci_query(self, path: str, data: bytes, height: int) -> answers.QueryAnswer:
+        """Give ``/abci_query`` with proof."""
+        params = {"path": path, "data": data.hex(), "height": str(height), "prove": True}
+        return answers.read_query(self._call("abci_query", params))
+
+    def broadcast_tx_sync(self, tx: bytes) -> answers.BroadcastAnswer:
+        """Give ``/broadcast_tx_sync``."""
+        return answers.read_broadcast(self._call("broadcast_tx_sync", {"tx": base64.b64encode(tx).decode()}))
+
+    def tx(self, tx_hash: bytes) -> answers.TxAnswer:
+        """Give ``/tx`` with proof; RPC_REFUSED while it is not included."""
+        params = {"hash": base64.b64encode(tx_hash).decode(), "prove": True}
+        return answers.read_tx(self._call("tx", params))
+
+    def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
+        """Give ``/block_results``."""
+        return answers.read_results(self._call("block_results", {"height": str(height)}), height)
+
+    def _call(self, method: str, params: dict[str, Any]) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        count = len(self._connections)
+        for attempt in range(count):
+            chosen = (self._preferred + attempt) % count
+            try:
+                result = _read_answer(self._connections[chosen], body, method)
+            except EnvironmentFault as fault:
+                if fault.code not in _ELSEWHERE or attempt == count - 1:
+                    raise
+                continue
+            self._preferred = chosen
+            return result
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _read_answer(connection: Connection, body: bytes, method: str) -> Any:
+    content = connection.post(body)
+    where = {"endpoint": connection.endpoint, "method": method}
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        raise EnvironmentFault(
+            Code.RPC_ANSWER_INVALID, got=content[:80], expected="a JSON-RPC answer", **where
+        ) from None
+    if not isinstance(answer, dict) or ("result" in answer) == ("error" in answer):
+        raise EnvironmentFault(
+            Code.RPC_ANSWER_INVALID, got=content[:80], expected="either a result or an error", **where
+        )
+    if "error" in answer:
+        error = answer["error"] if isinstance(answer["error"], dict) else {}
+        raise EnvironmentFault(
+            Code.RPC_REFUSED,
+            got=f"{error.get('message', '')}: {error.get('data', '')}",
+            expected="a result",
+            todo="the node's own words are above",
+            **where,
+        )
+    return answer["result"]
