@@ -80,10 +80,7 @@ def dump(value: Json) -> bytes:
     try:
         if _is_plain(value):
             # Same bytes as RFC 8785 where there are no floats and keys stay in the BMP; six times faster.
-            text = json.dumps(
-                value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-            )
-            return text.encode("utf-8")
+            return _ENCODER.encode(value).encode("utf-8")
         return rfc8785.dumps(value)
     except RecursionError:
         raise _too_deep() from None
@@ -91,6 +88,9 @@ def dump(value: Json) -> bytes:
         raise _out_of_range("an integer") from None
     except (rfc8785.CanonicalizationError, ValueError, TypeError) as error:
         raise Refused(Code.BODY_NOT_JSON, got=type(error).__name__, expected="a JSON value") from None
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _is_plain(root: Json) -> bool:

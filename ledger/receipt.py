@@ -6,7 +6,7 @@ never prose. Source: docs/spec/ledger.md §5.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ledger import canonical, shape
 from ledger.errors import Code
@@ -38,7 +38,8 @@ class Receipt:
 
     def to_bytes(self) -> bytes:
         """Give the canonical bytes of a transaction result's ``data``."""
-        return canonical.dump(asdict(self))
+        state = None if self.state is None else self.state.value
+        return canonical.dump({name: getattr(self, name) for name in _FIELDS} | {"state": state})
 
 
 def from_bytes(content: bytes) -> Receipt:
