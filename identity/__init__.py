@@ -1,0 +1,1 @@
+"""Private keys and the subjects they speak for."""

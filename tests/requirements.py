@@ -29,8 +29,42 @@ REQUIREMENTS: dict[str, str] = {
     "transport.determinism": "python -O and protobuf backends other than upb are refused [python-abci §6]",
     # -- consensus/light ----------------------------------------------------------------------------
     # -- consensus (reader, submit, node) -----------------------------------------------------------
+    "process.recycled-pid": "a recycled pid is never taken for ours and never signalled [pidfd_open(2)]",
+    "process.stop-bounded": "a process that ignores SIGTERM is killed within the bound [DESIGN 7]",
+    "process.start-refused": "a program that cannot be started is refused with a code [issue: bad input]",
+    "supervise.one-unit": "one member dies: all restart together, in order [CometBFT multi_app_conn.go]",
+    "supervise.gives-up": "too many deaths, or a permanent refusal: PROCESS_DIED with the last lines [issue]",
+    "supervise.stops": "SIGTERM ends every member and returns [issue: leaves nothing running]",
+    "supervise.nothing-left": "kill -9 of the supervisor leaves no member [DESIGN 7]",
+    "supervise.preflight": "what refuses a start refuses a restart with its own code [issue: disk full]",
+    "supervise.logs-bounded": "a log stays within twice its bound while its writer lives [TIGER_STYLE]",
+    "log.one-line": "one event is one JSON line whatever its fields hold",
+    "retry.bounded": "backoff doubles up to a ceiling",
+    "node.keys": "CometBFT key files: same form, private, never overwritten, refused when broken [privval/file.go]",
+    "node.genesis": "genesis is a function of its arguments and refused when impossible [types/genesis.go]",
+    "node.sizes": "a 4 MiB release passes RPC, mempool and block sizes [DESIGN 4]",
+    "node.closed": "RPC on loopback, peers a closed set, no setting by injection [cometbft §6]",
+    "node.heartbeat": "an idle chain makes a heartbeat block [DESIGN 4]",
+    "node.transport": "socket and gRPC addresses work from any home [cometbft §2]",
+    "node.preflight": "missing binary, full disk, taken port, broken home: refused with a code [issue: bad input]",
+    "node.one-per-home": "one node per home, one home per key [cometbft §6]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
     # -- identity -----------------------------------------------------------------------------------
+    "identity.key-file": "a key is a PKCS#8 file of mode 0600, made exclusively, never overwritten [issue 3]",
+    "identity.passphrase": "an encrypted key file opens with its passphrase only [issue 3]",
+    "identity.key-refused": "any other key file or URI is a refusal with the cure [issue 3 Bad input]",
     # -- conclave (rendering, command line) ---------------------------------------------------------
+    "render.yaml-meaning": "YAML means what kubectl would send [notes/kubernetes, sigs.k8s.io/yaml]",
+    "render.yaml-refused": "bad YAML or JSON is refused with file, line and column [issue 3 Bad input]",
+    "render.yaml-bounded": "depth, size and alias expansion of a file are bounded [issue 3 Bad input]",
+    "render.deterministic": "the same files and options give the same canonical bytes [DESIGN §4]",
+    "render.release-file": "release.yaml is read strictly and flags override it [DESIGN §4]",
+    "render.objects": "lists expand, artefacts go, a non-object is refused with file and line [ledger.md §2]",
+    "render.namespaces": "every namespaced object names its namespace, or is refused [ledger.md §2]",
+    "render.pins": "pins add digests and keep tags; every unpinned image is listed [issue 3 Real input]",
+    "render.secrets": "every Secret with data is named and refused [issue 3 Real input]",
+    "render.source-bounded": "nothing outside the source folder is read [issue 3 Bad input]",
+    "render.offline": "an entry to be fetched is refused with its file before a renderer runs [issue 3]",
+    "render.inputs": "the shared inputs render, or are refused, as the issue says [issue 3 Real input]",
     # -- demo and red team --------------------------------------------------------------------------
 }
