@@ -52,7 +52,7 @@ class Connection:
         self._api = ApiClient(configuration)
         self._api.user_agent = "conclave-bridge"
         # Our own discovery (client.py) needs no cache file; the stock one keeps it in a shared folder.
-        self._dynamic = DynamicClient(self._api, discoverer=lambda _client, _cache: None)
+        self._dynamic: Any = DynamicClient(self._api, discoverer=_no_discovery)  # type: ignore[no-untyped-call]
         self._sleep = sleep
 
     def ask(
@@ -108,7 +108,7 @@ class Connection:
 
     def close(self) -> None:
         """Close every socket of the pool."""
-        self._api.close()
+        self._api.close()  # type: ignore[no-untyped-call]
 
     def _send(
         self,
@@ -141,15 +141,8 @@ def connect(kubeconfig: str | None, environ: Mapping[str, str]) -> Connection:
         EnvironmentFault: KUBECONFIG_INVALID.
     """
     path = kubeconfig or environ.get("KUBECONFIG") or None
-    configuration = Configuration()
     try:
-        if path is not None:
-            load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
-        else:
-            load_incluster_config(client_configuration=configuration)
-        if not configuration.host or "://" not in configuration.host:
-            raise ConfigException("no server is named")
-        return Connection(configuration)
+        return Connection(_configuration(path))
     except (
         ConfigException,
         yaml.YAMLError,
@@ -166,6 +159,21 @@ def connect(kubeconfig: str | None, environ: Mapping[str, str]) -> Connection:
             todo="name one with --kubeconfig or KUBECONFIG, or run inside a pod with a service account",
             file=path or "in-cluster",
         ) from None
+
+
+def _configuration(path: str | None) -> Configuration:
+    configuration = Configuration()
+    if path is not None:
+        load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
+    else:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    if not configuration.host or "://" not in configuration.host:
+        raise ConfigException("no server is named")
+    return configuration
+
+
+def _no_discovery(client: object, cache_file: object) -> None:
+    del client, cache_file
 
 
 def _read(response: Any, bytes_max: int) -> bytes:
@@ -222,7 +230,7 @@ def _retry_after_s(error: DynamicApiError) -> float | None:
 
 def _refused(error: DynamicApiError, about: str, server: str) -> EnvironmentFault:
     try:
-        status = json.loads(error.body)
+        status = json.loads(error.body or "")
     except (ValueError, TypeError, RecursionError):
         status = {}
     status = status if isinstance(status, dict) else {}
