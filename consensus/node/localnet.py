@@ -1,6 +1,6 @@
 """Several validators on one host: names, ports, keys, one genesis.
 
-Owns the plan of a local testnet; promises that every node knows every other and that all files of a home are
+Owns the plan of a local localnet; promises that every node knows every other and that all files of a home are
 written together or the call fails. It starts nothing.
 """
 
@@ -20,8 +20,8 @@ LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Testnet:
-    """What a local testnet is.
+class Localnet:
+    """What a local localnet is.
 
     Attributes:
         root: the folder that gets one home per node, ``node0`` ….
@@ -49,21 +49,21 @@ class PlannedNode:
     node: NodeKey
 
 
-def plan_testnet(testnet: Testnet, keys: tuple[tuple[NodeKey, NodeKey], ...]) -> tuple[PlannedNode, ...]:
-    """Give every node of a testnet; ``keys`` are (validator, node) pairs, one per node."""
-    assert len(keys) == testnet.size, (len(keys), testnet.size)
-    ports = [testnet.base_port + PORTS_PER_NODE * i for i in range(testnet.size)]
+def plan_localnet(localnet: Localnet, keys: tuple[tuple[NodeKey, NodeKey], ...]) -> tuple[PlannedNode, ...]:
+    """Give every node of a localnet; ``keys`` are (validator, node) pairs, one per node."""
+    assert len(keys) == localnet.size, (len(keys), localnet.size)
+    ports = [localnet.base_port + PORTS_PER_NODE * i for i in range(localnet.size)]
     peers = tuple(Peer(node.node_id, LOOPBACK, port) for (_, node), port in zip(keys, ports, strict=True))
     return tuple(
         PlannedNode(
             NodeSpec(
                 moniker=f"node{i}",
-                home=testnet.root / f"node{i}",
+                home=localnet.root / f"node{i}",
                 p2p_port=port,
                 rpc_port=port + 1,
                 peers=tuple(peer for peer in peers if peer.node_id != node.node_id),
-                transport=testnet.transport,
-                timing=testnet.timing,
+                transport=localnet.transport,
+                timing=localnet.timing,
             ),
             validator,
             node,
@@ -72,17 +72,17 @@ def plan_testnet(testnet: Testnet, keys: tuple[tuple[NodeKey, NodeKey], ...]) ->
     )
 
 
-def write_testnet(testnet: Testnet, time_ns: int, app_state: JsonObject) -> tuple[PlannedNode, ...]:
-    """Make keys and write every home of a testnet; ``time_ns`` is the genesis time.
+def write_localnet(localnet: Localnet, time_ns: int, app_state: JsonObject) -> tuple[PlannedNode, ...]:
+    """Make keys and write every home of a localnet; ``time_ns`` is the genesis time.
 
     Raises:
         EnvironmentFault: HOME_EXISTS, HOME_INVALID.
         Refused: GENESIS_INVALID, LIMIT_EXCEEDED.
     """
-    keys = tuple((NodeKey.generate(), NodeKey.generate()) for _ in range(testnet.size))
-    nodes = plan_testnet(testnet, keys)
+    keys = tuple((NodeKey.generate(), NodeKey.generate()) for _ in range(localnet.size))
+    nodes = plan_localnet(localnet, keys)
     validators = tuple(GenesisValidator(node.spec.moniker, node.validator.public) for node in nodes)
-    document = genesis(testnet.chain_id, time_ns, validators, app_state)
+    document = genesis(localnet.chain_id, time_ns, validators, app_state)
     for node in nodes:
         write_node_files(node.spec.paths, document, node.validator, node.node)
         write_config(node.spec)

@@ -1,0 +1,95 @@
+"""What refuses a node before anything starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from consensus.node import supervise
+from consensus.node.localnet import Localnet, write_localnet
+from consensus.node.spec import NodePaths
+from consensus.node.supervise import NodeUnit, preflight, run_node, stop_node
+from ledger.errors import Code, EnvironmentFault
+from runtime import process
+
+BINARY = Path("/bin/true")
+
+
+def _free_ports() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    write_localnet(Localnet(tmp_path, "c-1", 1, min(_free_ports(), 65000)), 0, {})
+    return tmp_path / "node0"
+
+
+def _code(home: Path, binary: Path = BINARY) -> Code:
+    with pytest.raises(EnvironmentFault) as fault:
+        preflight(home, binary)
+    return fault.value.code
+
+
+@pytest.mark.requires("node.preflight")
+def test_a_ready_home_passes(home: Path) -> None:
+    preflight(home, BINARY)
+
+
+@pytest.mark.requires("node.preflight")
+def test_a_missing_binary(home: Path) -> None:
+    assert _code(home, home / "none") == Code.TOOL_MISSING
+    assert _code(home, NodePaths(home).genesis) == Code.TOOL_MISSING
+
+
+@pytest.mark.requires("node.preflight")
+def test_a_full_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+    assert _code(home) == Code.DISK_FULL
+
+
+@pytest.mark.requires("node.preflight")
+@pytest.mark.parametrize("content", ["", "x =", '[rpc]\nladdr = "nonsense"', "[p2p]\nladdr = 5\n"])
+def test_a_broken_configuration(home: Path, content: str) -> None:
+    NodePaths(home).config.write_text(content)
+    assert _code(home) == Code.HOME_INVALID
+
+
+@pytest.mark.requires("node.preflight")
+def test_an_incomplete_home(home: Path) -> None:
+    NodePaths(home).validator_key.unlink()
+    assert _code(home) == Code.HOME_INVALID
+
+
+@pytest.mark.requires("node.preflight")
+def test_a_taken_port_names_the_port_and_who_to_change(home: Path) -> None:
+    settings = supervise._read_settings(NodePaths(home))
+    host, port = supervise._address(settings, "rpc", home)
+    with socket.socket() as holder:
+        holder.bind((host, port))
+        holder.listen()
+        with pytest.raises(EnvironmentFault) as fault:
+            preflight(home, BINARY)
+    assert fault.value.code == Code.PORT_TAKEN
+    assert fault.value.facts["port"] == port
+    assert fault.value.facts["setting"] == "[rpc] laddr"
+    assert str(NodePaths(home).config) in fault.value.todo
+
+
+@pytest.mark.requires("node.one-per-home")
+def test_a_second_node_in_one_home_is_refused(home: Path) -> None:
+    own = process.identify(os.getpid())
+    assert own is not None
+    process.write_pid_file(NodePaths(home).pid_file, own)
+    with pytest.raises(EnvironmentFault) as fault:
+        run_node(NodeUnit(home, BINARY))
+    assert fault.value.code == Code.STATE_LOCKED
+    assert NodePaths(home).pid_file.exists()
+    NodePaths(home).pid_file.unlink()
+    assert not stop_node(home)
