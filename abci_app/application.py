@@ -8,12 +8,12 @@ anything but its store. Source: CometBFT v0.38 spec/abci.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
 from abci_app import genesis, machine, query
 from abci_app.check import Constants, Opened, admit, open_envelope
+from abci_app.memory import OpenedMemory
 from ledger import records, statekeys
 from ledger.errors import Code, Refused
 from ledger.pb import abci_pb2 as pb
@@ -24,7 +24,6 @@ from state.store import Store
 from state.tree import Tree
 
 APP_VERSION = 1
-_OPENED_MAX = 16_384
 _log = logging.getLogger(__name__)
 
 
@@ -37,7 +36,7 @@ class ConclaveApplication:
         self._genesis: dict[bytes, bytes] = {}
         self._staged: Staged | None = None
         self._check = Overlay(store)
-        self._opened: OrderedDict[bytes, Opened] = OrderedDict()
+        self._opened = OpenedMemory()
 
     @classmethod
     def open(cls, path: Path) -> ConclaveApplication:
@@ -78,7 +77,7 @@ class ConclaveApplication:
         """Run the transaction on the check state; what passes may wait in the mempool."""
         height = self._store.committed.height + 1
         try:
-            self._try(self._check, request.tx, height, exact=False)
+            self._try(self._check, request.tx, height, mempool=True)
         except Refused as refusal:
             return pb.ResponseCheckTx(code=refusal.code, log=str(refusal), codespace="conclave")
         return pb.ResponseCheckTx()
@@ -92,6 +91,7 @@ class ConclaveApplication:
         parameters = records.read_parameters(self._genesis[statekeys.PARAMETERS])
         self._constants = _make_constants(request.chain_id, parameters)
         self._check = self._base()
+        self._opened.clear()
         return pb.ResponseInitChain(app_hash=tree.root)
 
     def prepare_proposal(self, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
@@ -99,21 +99,22 @@ class ConclaveApplication:
         state, room = self._base(), request.max_tx_bytes
         kept: list[bytes] = []
         for tx in request.txs:
-            if len(tx) > room:
+            size = len(tx) + _TX_OVERHEAD_BYTES
+            if size > room:
                 continue
             try:
-                self._try(state, tx, request.height, exact=True)
+                self._try(state, tx, request.height)
             except Refused:
                 continue
             kept.append(tx)
-            room -= len(tx) + _TX_OVERHEAD_BYTES
+            room -= size
         return pb.ResponsePrepareProposal(txs=kept)
 
     def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
         """Reject only what no honest proposer makes: bytes that are no signed envelope of this chain."""
         try:
             for tx in request.txs:
-                self._open(tx, exact=True)
+                self._open(tx)
         except Refused as refusal:
             _log.warning(
                 "proposed block refused", extra={"code": refusal.code.name, "height": request.height}
@@ -172,29 +173,27 @@ class ConclaveApplication:
             base.put(key, value)
         return base
 
-    def _try(self, state: Overlay, tx: bytes, height: int, *, exact: bool) -> None:
+    def _try(self, state: Overlay, tx: bytes, height: int, *, mempool: bool = False) -> None:
         """Run one transaction on ``state``; a refused one leaves no trace."""
         attempt = Overlay(state)
-        admitted = admit(self._open(tx, exact=exact), attempt, height)
+        admitted = admit(self._open(tx, state if mempool else None), attempt, height)
         attempt.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
         machine.execute(attempt, admitted, tx, height, self._known_constants())
         attempt.commit_into_parent()
 
     def _would_admit(self, tx: bytes) -> Code:
         try:
-            self._try(Overlay(self._check), tx, self._store.committed.height + 1, exact=False)
+            self._try(Overlay(self._check), tx, self._store.committed.height + 1, mempool=True)
         except Refused as refusal:
             return refusal.code
         return Code.OK
 
-    def _open(self, tx: bytes, *, exact: bool = True) -> Opened:
+    def _open(self, tx: bytes, mempool: Overlay | None = None) -> Opened:
         key = sha256(tx)
         opened = self._opened.get(key)
         if opened is None:
-            opened = open_envelope(tx, self._known_constants(), exact=exact)
-            self._opened[key] = opened
-            if len(self._opened) > _OPENED_MAX:
-                self._opened.popitem(last=False)
+            opened = open_envelope(tx, self._known_constants(), mempool=mempool)
+            self._opened.put(key, opened, len(tx))
         return opened
 
     def _known_constants(self) -> Constants:

@@ -1,7 +1,7 @@
 """From bytes to an envelope that may act: the same road for CheckTx, proposals and blocks.
 
-Owns the order of the admission rules: cheap and stateless first, attacker-sized work last. ``open_envelope``
-depends on the bytes and the ledger's constants alone, so its result may be remembered by transaction hash.
+Owns the order of the admission rules: cheap first, attacker-sized work last. What ``open_envelope`` gives
+depends on the bytes and the ledger's constants alone, so it may be remembered by transaction hash.
 """
 
 from __future__ import annotations
@@ -49,20 +49,25 @@ class Admitted:
     nonces: NonceWindow
 
 
-def open_envelope(tx: bytes, constants: Constants, *, exact: bool = True) -> Opened:
+def open_envelope(tx: bytes, constants: Constants, *, mempool: StateReader | None = None) -> Opened:
     """Decode a transaction, verify its signatures and read its action.
 
     Args:
         tx: the transaction as received.
         constants: of the ledger.
-        exact: judge signatures by the full ZIP-215 rule; CheckTx alone passes False.
+        mempool: the check state; CheckTx alone gives it. Strangers are then refused before any work of a size
+            they choose, and signatures that the fast library refuses are not tried by the slow exact rule.
 
     Raises:
-        Refused: any code of ``ledger.envelope`` and ``ledger.proposal``.
+        Refused: any code of ``ledger.envelope`` and ``ledger.proposal``; SIGNER_UNKNOWN with ``mempool``.
     """
     envelope = envelopes.decode(tx)
+    if mempool is not None:
+        identity_of(mempool, envelope.signer)
     keys = frozenset({envelope.signer.removeprefix(DID_KEY_PREFIX)})
-    envelopes.verify_signatures(envelope, chain_id=constants.chain_id, signer_keys=keys, exact=exact)
+    envelopes.verify_signatures(
+        envelope, chain_id=constants.chain_id, signer_keys=keys, exact=mempool is None
+    )
     action = read_action(envelope.body, image_digest_required=constants.image_digest_required)
     if isinstance(action, Proposal) and isinstance(action.change, Release):
         action = Proposal(dataclasses.replace(action.change, manifests=[]), action.reason)
