@@ -1,7 +1,7 @@
 """From the genesis document's ``app_state`` to the first state of the ledger.
 
-Owns the strict reading of the ledger's genesis. Promises that a ledger whose approval rule no living set of
-subjects could ever satisfy is never started. Source: docs/spec/ledger.md §3.
+Owns the strict reading of the ledger's genesis. Promises that a ledger without an approval rule, or with one
+that no living set of subjects could ever satisfy, is never started. Source: docs/spec/ledger.md §3.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from ledger import canonical, keys, records, shape, statekeys
 from ledger.errors import Code, Refused
-from ledger.limits import BODY_BYTES_MAX, CLUSTERS_MAX, IDENTITIES_MAX
+from ledger.limits import BODY_BYTES_MAX, CHAIN_ID_BYTES_MAX, CLUSTERS_MAX, IDENTITIES_MAX
 from ledger.records import Parameters
-from ledger.roles import ApprovalRule, Identity, decide
-from ledger.types import Json
+from ledger.roles import DEFAULT_RULE, ApprovalRule, Identity, decide
+from ledger.types import Json, SubjectKind
 
 _RULES_MAX = 64
 
@@ -49,6 +49,7 @@ def _read(app_state: bytes, chain_id: str) -> dict[bytes, bytes]:
         raise Refused(
             Code.LIMIT_EXCEEDED, got=f"{len(app_state)} bytes", expected=f"at most {BODY_BYTES_MAX}"
         )
+    shape.text(chain_id, "chain_id", bytes_max=CHAIN_ID_BYTES_MAX)
     names = ("parameters", "identities", "rules", "clusters")
     document = shape.fields(canonical.parse(app_state), "app_state", required=names)
     parameters = records.read_parameters(canonical.dump(document["parameters"]))
@@ -81,11 +82,19 @@ def _check_identities(identities: Sequence[Identity], clusters: Sequence[str]) -
             raise _invalid(f"a {field} twice", f"every {field} once")
     for identity in identities:
         keys.public_key_of(identity.did)
+        if (identity.cluster is not None) != (identity.kind is SubjectKind.NODE):
+            raise _invalid(
+                f"{identity.kind.value} {identity.name} of cluster {identity.cluster}",
+                "a cluster for each node and for nobody else",
+            )
         if identity.cluster is not None and identity.cluster not in clusters:
             raise _invalid(f"{identity.name} of cluster {identity.cluster}", "a cluster of the genesis")
 
 
 def _check_rules(rules: Sequence[ApprovalRule], identities: Sequence[Identity]) -> None:
+    names = [rule.name for rule in rules]
+    if len(set(names)) != len(names) or DEFAULT_RULE not in names:
+        raise _invalid(f"rules {', '.join(names) or 'none'}", f"every rule once, {DEFAULT_RULE} among them")
     for rule in rules:
         if not decide(rule, identities).approved:
             raise _invalid(

@@ -28,11 +28,9 @@ from ledger.records import (
     ReportRecord,
     RevisionRecord,
 )
-from ledger.roles import decide
+from ledger.roles import DEFAULT_RULE, decide
 from ledger.types import ActionKind, ProposalState
 from state.reader import Overlay, StateReader
-
-DEFAULT_RULE = "default"
 
 Opener = Callable[[bytes], Opened]
 """``check.open_envelope`` with the ledger's constants bound, possibly remembering."""

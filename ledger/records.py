@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ledger import canonical, shape
 from ledger.errors import Code, Refused
-from ledger.limits import CHAIN_ID_BYTES_MAX, CLUSTERS_PER_RELEASE_MAX
+from ledger.limits import CHAIN_ID_BYTES_MAX, CLUSTERS_PER_RELEASE_MAX, PROPOSAL_TTL_BLOCKS_MAX
 from ledger.roles import ApprovalRule, Identity
 from ledger.types import Did, Json, JsonObject, ProposalState, SubjectKind
 
@@ -181,7 +181,12 @@ def read_parameters(content: bytes) -> Parameters:
     value = _exactly(Parameters, _load(content))
     return Parameters(
         shape.boolean(value["imageDigestRequired"], "parameters.imageDigestRequired"),
-        shape.integer(value["proposalTtlBlocks"], "parameters.proposalTtlBlocks", at_least=1),
+        shape.integer(
+            value["proposalTtlBlocks"],
+            "parameters.proposalTtlBlocks",
+            at_least=1,
+            at_most=PROPOSAL_TTL_BLOCKS_MAX,
+        ),
     )
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from ledger.errors import Code, Refused
 from ledger.types import ActionKind, Did, SubjectKind
 
+DEFAULT_RULE = "default"
+"""The approval rule that judges every proposal, until rules match by what a proposal changes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
