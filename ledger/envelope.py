@@ -137,7 +137,7 @@ def decode(content: bytes) -> Envelope:
 
     Raises:
         Refused: ENVELOPE_TOO_LARGE, ENVELOPE_UNREADABLE, ENVELOPE_NOT_MINIMAL, SIGNATURE_MISSING,
-            FIELD_MISSING or LIMIT_EXCEEDED.
+            SIGNATURE_INVALID, FIELD_MISSING or LIMIT_EXCEEDED.
     """
     if len(content) > ENVELOPE_BYTES_MAX:
         raise Refused(
@@ -177,8 +177,11 @@ def _check_fields(message: envelope_pb2.Envelope) -> None:
         value = getattr(message, field)
         if not value:
             raise Refused(Code.FIELD_MISSING, got="nothing", expected=f"{field} in the envelope", field=field)
-        if len(value) > bytes_max:
-            raise Refused(Code.LIMIT_EXCEEDED, got=len(value), expected=f"at most {bytes_max}", field=field)
+        size = len(value if isinstance(value, bytes) else value.encode())
+        if size > bytes_max:
+            raise Refused(
+                Code.LIMIT_EXCEEDED, got=f"{size} bytes", expected=f"at most {bytes_max}", field=field
+            )
     if not 1 <= message.nonce <= NONCE_MAX or not 1 <= message.not_after_height <= NONCE_MAX:
         raise Refused(
             Code.LIMIT_EXCEEDED,
@@ -195,6 +198,10 @@ def _check_fields(message: envelope_pb2.Envelope) -> None:
             expected=f"at most {SIGNATURES_PER_ENVELOPE_MAX}",
             field="signatures",
         )
+    key_ids = [signature.key_id for signature in message.signatures]
+    if key_ids != sorted(set(key_ids)):
+        # Else anybody could repeat a signature and so give the same envelope another transaction hash.
+        raise Refused(Code.SIGNATURE_INVALID, got=", ".join(key_ids), expected="each key once, sorted")
     for signature in message.signatures:
         if not 0 < len(signature.key_id) <= KEY_ID_BYTES_MAX or len(signature.value) != 64:
             raise Refused(

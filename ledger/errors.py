@@ -201,5 +201,9 @@ class EnvironmentFault(ConclaveError):
 
 
 def _short(value: object, limit: int = 300) -> str:
+    """Give text of bounded length in which no stranger's control character or lone surrogate survives."""
     text = value.hex() if isinstance(value, bytes) else str(value)
-    return text if len(text) <= limit else text[:limit] + "…"
+    text = text if len(text) <= limit else text[:limit] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

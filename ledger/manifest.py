@@ -35,7 +35,10 @@ _POD_SPECS: dict[tuple[str, str], tuple[str, ...]] = {
 _PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
-_OBJECT_NAME = re.compile(r"[^/%\x00-\x20\x7f]{1,253}")
+_API_VERSION_MAX = 317
+"""A DNS subdomain of 253 characters, a slash and a label of 63."""
+_OBJECT_NAME = re.compile(r"[!-$&-.0-~]{1,253}")
+"""Printable ASCII without / and %: what a reviewer sees is what is there."""
 
 
 def group_of(manifest: JsonObject) -> str:
@@ -95,7 +98,11 @@ def check(manifest: Json, where: str) -> None:
     if type(manifest) is not dict:
         raise _invalid(where, manifest, "a Kubernetes object")
     api_version, kind, metadata = (manifest.get(key) for key in ("apiVersion", "kind", "metadata"))
-    if type(api_version) is not str or not _API_VERSION.fullmatch(api_version):
+    if (
+        type(api_version) is not str
+        or len(api_version) > _API_VERSION_MAX
+        or not _API_VERSION.fullmatch(api_version)
+    ):
         raise _invalid(f"{where}.apiVersion", api_version, "group/version or version")
     if type(kind) is not str or not _KIND.fullmatch(kind) or (kind.endswith("List") and "items" in manifest):
         raise _invalid(f"{where}.kind", kind, "the kind of a single object")
@@ -117,7 +124,7 @@ def _check_metadata(metadata: Json, where: str) -> None:
         raise _invalid(where, metadata, "an object with a name")
     name, namespace = metadata.get("name"), metadata.get("namespace")
     if type(name) is not str or not _OBJECT_NAME.fullmatch(name) or name in (".", ".."):
-        raise _invalid(f"{where}.name", name, "a name without / or %")
+        raise _invalid(f"{where}.name", name, "printable ASCII without / and %, at most 253 characters")
     if namespace is not None:
         try:
             shape.name(namespace, f"{where}.namespace")
