@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
@@ -83,7 +84,8 @@ def main(argv: list[str] | None = None, opener: Callable[[Path], Application] = 
     log.configure()
     try:
         require_determinism()
-        return serve(opener(arguments.home), arguments.listen, arguments.transport)
+        with contextlib.closing(opener(arguments.home)) as application:
+            return serve(application, arguments.listen, arguments.transport)
     except ConclaveError as error:
         log.event(_LOG, "cannot serve", level=logging.ERROR, **error.to_json())
         return EXIT_AGAIN if error.code in _AGAIN else EXIT_PERMANENT

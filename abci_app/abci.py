@@ -97,6 +97,10 @@ class Application(Protocol):
         """Take one chunk of the snapshot being restored."""
         ...
 
+    def close(self) -> None:
+        """Release what it holds; called once, after the last call."""
+        ...
+
 
 class Dispatcher:
     """Turns one encoded ``Request`` into one encoded ``Response`` by calling an application."""

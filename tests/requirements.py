@@ -77,6 +77,11 @@ REQUIREMENTS: dict[str, str] = {
     "node.heartbeat": "an idle chain makes a heartbeat block [DESIGN 4]",
     "node.transport": "socket and gRPC addresses work from any home [cometbft §2]",
     "node.preflight": "missing binary, full disk, taken port, broken home: refused by code [issue]",
+    "node.runs": "CometBFT and application make blocks over socket and gRPC, and end together [DESIGN 4]",
+    "node.survives": "either process killed: the unit restarts and the chain goes on [DESIGN 7]",
+    "node.exception-seen": "an application failure is named in the node's log [python-abci §1]",
+    "node.gives-up": "a node that cannot start ends with PROCESS_DIED [issue: bad input]",
+    "node.localnet": "four validators agree, three go on, the fourth catches up [issue step 9]",
     "node.one-per-home": "one node per home, one home per key [cometbft §6]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
     "bridge.only-verified": "only a Verified release revision can be planned [DESIGN §3]",

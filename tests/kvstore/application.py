@@ -97,3 +97,6 @@ class Kvstore:
 
     def apply_snapshot_chunk(self, request: pb.RequestApplySnapshotChunk) -> pb.ResponseApplySnapshotChunk:
         return pb.ResponseApplySnapshotChunk()
+
+    def close(self) -> None:
+        self.order.append("close")
