@@ -1,9 +1,9 @@
 """What this machine trusts, kept across restarts.
 
-Owns one JSON file: the root of trust the operator named and the newest header verified from it. Promises that
-a reader sees either the old or the new content, never a mixture (temporary file, fsync, rename, fsync of the
-folder), and that damage is noticed (a checksum inside). The file is owner-only; it is not secret, but whoever can
-write it chooses what is believed.
+Owns one JSON file: the root of trust the operator named and the newest header verified from it. Promises
+that a reader sees either the old or the new content, never a mixture (temporary file, fsync, rename,
+fsync of the folder), and that damage is noticed (a checksum inside). The file is owner-only; it is not
+secret, but whoever can write it chooses what is believed.
 """
 
 from __future__ import annotations
@@ -132,6 +132,27 @@ class TrustStore:
             detail = str(error) if isinstance(error, ConclaveError) else type(error).__name__
             self._corrupt(detail)
 
+    def ensure(self, root: TrustRoot) -> TrustState:
+        """Read the file, or begin it with ``root``.
+
+        Raises:
+            EnvironmentFault: as ``load`` and ``save``.
+            Refused: TRUST_ROOT_MISMATCH if the file was begun with another root.
+        """
+        state = self.load()
+        if state is None:
+            state = TrustState(root)
+            self.save(state)
+        elif state.root != root:
+            raise Refused(
+                Code.TRUST_ROOT_MISMATCH,
+                got=f"{root.chain_id} from height {root.height}",
+                expected=f"{state.root.chain_id} from height {state.root.height}, as the file has it",
+                todo="remove the file to begin anew with another root of trust",
+                file=str(self.path),
+            )
+        return state
+
     def save(self, state: TrustState) -> None:
         """Replace the file durably.
 
@@ -195,6 +216,10 @@ def _write_state(state: TrustState) -> bytes:
         "newest": None if state.newest is None else _trusted_json(state.newest),
         "verifiedAt": state.verified_at_ns,
     }
+    return _sealed(content)
+
+
+def _sealed(content: JsonObject) -> bytes:
     return _canonical(content | {"checksum": sha256(_canonical(content)).hex()}) + b"\n"
 
 
@@ -202,8 +227,8 @@ def _read_state(content: bytes) -> TrustState:
     if len(content) > _FILE_BYTES_MAX:
         raise ValueError(len(content))
     value = json.loads(content)
-    checksum = value.pop("checksum")
-    if checksum != sha256(_canonical(value)).hex() or value["format"] != _FORMAT:
+    del value["checksum"]
+    if _sealed(value) != content or value["format"] != _FORMAT:
         raise Refused(Code.TRUST_STORE_CORRUPT, got="a wrong checksum or format")
     newest = value["newest"]
     return TrustState(

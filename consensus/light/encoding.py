@@ -39,11 +39,13 @@ def uvarint(number: int) -> bytes:
     return bytes(out)
 
 
-def _number(field: int, value: int) -> bytes:
+def number_field(field: int, value: int) -> bytes:
+    """Encode a varint field; zero is left out."""
     return uvarint(field << 3) + uvarint(value) if value else b""
 
 
-def _bytes(field: int, value: bytes) -> bytes:
+def bytes_field(field: int, value: bytes) -> bytes:
+    """Encode a bytes or string field; empty is left out."""
     return _message(field, value) if value else b""
 
 
@@ -59,42 +61,42 @@ def _sfixed64(field: int, value: int) -> bytes:
 def timestamp_bytes(time_ns: int) -> bytes:
     """Encode a ``google.protobuf.Timestamp``; nanos are never negative."""
     seconds, nanos = divmod(time_ns, SECOND_NS)
-    return _number(1, seconds) + _number(2, nanos)
+    return number_field(1, seconds) + number_field(2, nanos)
 
 
 def _part_set_header(parts: PartSetHeader) -> bytes:
-    return _number(1, parts.total) + _bytes(2, parts.hash)
+    return number_field(1, parts.total) + bytes_field(2, parts.hash)
 
 
 def block_id_bytes(block_id: BlockId) -> bytes:
     """Encode a BlockID (and, byte for byte the same, a CanonicalBlockID)."""
-    return _bytes(1, block_id.hash) + _message(2, _part_set_header(block_id.parts))
+    return bytes_field(1, block_id.hash) + _message(2, _part_set_header(block_id.parts))
 
 
 def header_hash(header: Header) -> bytes:
     """Give the Merkle root over the header's 14 fields (types/block.go ``Header.Hash``)."""
     return merkle_root(
         [
-            _number(1, header.version_block) + _number(2, header.version_app),
-            _bytes(1, header.chain_id.encode()),
-            _number(1, header.height),
+            number_field(1, header.version_block) + number_field(2, header.version_app),
+            bytes_field(1, header.chain_id.encode()),
+            number_field(1, header.height),
             timestamp_bytes(header.time_ns),
             block_id_bytes(header.last_block_id),
-            _bytes(1, header.last_commit_hash),
-            _bytes(1, header.data_hash),
-            _bytes(1, header.validators_hash),
-            _bytes(1, header.next_validators_hash),
-            _bytes(1, header.consensus_hash),
-            _bytes(1, header.app_hash),
-            _bytes(1, header.last_results_hash),
-            _bytes(1, header.evidence_hash),
-            _bytes(1, header.proposer_address),
+            bytes_field(1, header.last_commit_hash),
+            bytes_field(1, header.data_hash),
+            bytes_field(1, header.validators_hash),
+            bytes_field(1, header.next_validators_hash),
+            bytes_field(1, header.consensus_hash),
+            bytes_field(1, header.app_hash),
+            bytes_field(1, header.last_results_hash),
+            bytes_field(1, header.evidence_hash),
+            bytes_field(1, header.proposer_address),
         ]
     )
 
 
 def _simple_validator(validator: Validator) -> bytes:
-    return _message(1, _bytes(1, validator.public_key)) + _number(2, validator.power)
+    return _message(1, bytes_field(1, validator.public_key)) + number_field(2, validator.power)
 
 
 @lru_cache(maxsize=32)
@@ -105,10 +107,10 @@ def validators_hash(validators: ValidatorSet) -> bytes:
 
 def _commit_sig(sig: CommitSig) -> bytes:
     return (
-        _number(1, sig.flag)
-        + _bytes(2, sig.validator_address)
+        number_field(1, sig.flag)
+        + bytes_field(2, sig.validator_address)
         + _message(3, timestamp_bytes(sig.timestamp_ns))
-        + _bytes(4, sig.signature)
+        + bytes_field(4, sig.signature)
     )
 
 
@@ -123,9 +125,9 @@ def vote_sign_bytes(chain_id: str, commit: Commit) -> Callable[[CommitSig], byte
     All votes of a commit share everything but the timestamp and, for a nil vote, the block id
     (types/canonical.go ``CanonicalizeVote``), so the shared part is encoded once.
     """
-    head = _number(1, _PRECOMMIT) + _sfixed64(2, commit.height) + _sfixed64(3, commit.round)
+    head = number_field(1, _PRECOMMIT) + _sfixed64(2, commit.height) + _sfixed64(3, commit.round)
     block = b"" if commit.block_id.is_zero() else _message(4, block_id_bytes(commit.block_id))
-    tail = _bytes(6, chain_id.encode())
+    tail = bytes_field(6, chain_id.encode())
 
     def sign_bytes(sig: CommitSig) -> bytes:
         voted = block if sig.flag is BlockIdFlag.COMMIT else b""

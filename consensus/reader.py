@@ -1,0 +1,226 @@
+"""The one door through which ledger state becomes believed.
+
+Owns the making of ``Verified`` values: nothing else holds the seal. Promises that each was proven by ICS-23
+against the app hash of a header that light verification accepts, and that a view never goes back in time.
+Never judges freshness: it shows the age, the caller decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from consensus.answers import QueryAnswer
+from consensus.headers import ReaderSettings, VerifiedHeaders
+from consensus.light.types import Trusted
+from consensus.rpc import Rpc
+from consensus.trust_store import TrustStore
+from consensus.verified import _SEAL, Verified
+from ledger import canonical
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
+from ledger.receipt import code_of
+from ledger.types import Json
+from state.proof import parse_proof, verify_membership, verify_non_membership
+from state.spec import SMT
+
+STATE_PATH = "/state"
+T = TypeVar("T")
+Get = Callable[[bytes], bytes | None]
+"""Gives the proven value of a key, None where its absence is proven."""
+
+
+class View:
+    """The ledger's state at one height, read with proof. Made by ``VerifiedReader.at``.
+
+    Attributes:
+        height: the height whose state this is; the header of ``height + 1`` proves it.
+        time_ns: that header's time.
+        chain_id: the chain.
+        age_ns: how old the header was when the view was made.
+        is_stale: whether that is beyond the reader's ``staleness_ns``.
+    """
+
+    __slots__ = ("_app_hash", "_known", "_rpc", "age_ns", "chain_id", "height", "is_stale", "time_ns")
+
+    def __init__(self, rpc: Rpc, proving: Trusted, now_ns: int, staleness_ns: int) -> None:
+        self._rpc, self._app_hash = rpc, proving.header.app_hash
+        self._known: dict[bytes, bytes | None] = {}
+        self.height = proving.height - 1
+        self.time_ns = proving.header.time_ns
+        self.chain_id = proving.header.chain_id
+        self.age_ns = max(0, now_ns - self.time_ns)
+        self.is_stale = self.age_ns > staleness_ns
+
+    def get(self, key: bytes) -> Verified[bytes | None]:
+        """Give the value of ``key``, or proven absence.
+
+        Raises:
+            VerificationFailed: PROOF_MISSING, PROOF_INVALID.
+            Refused: what the node's application answered, for example HEIGHT_NOT_AVAILABLE.
+            EnvironmentFault: the node does not answer.
+        """
+        return self.read(lambda get: get(key))
+
+    def json(self, key: bytes) -> Verified[Json]:
+        """Give the JSON value of ``key``; None where its absence is proven.
+
+        Raises:
+            VerificationFailed: LEDGER_RECORD_INVALID for bytes that are not canonical JSON; and as ``get``.
+        """
+        return self.read(lambda get: _load(key, get(key)))
+
+    def read(self, compute: Callable[[Get], T]) -> Verified[T]:
+        """Give what ``compute`` makes of proven values.
+
+        Args:
+            compute: a function of the values it gets and of constants; whatever else it mixed in would be
+                believed too.
+
+        Raises:
+            ConclaveError: what ``get`` or ``compute`` raise.
+        """
+        return Verified(compute(self._get), self.height, self.time_ns, self.chain_id, _SEAL)
+
+    def _get(self, key: bytes) -> bytes | None:
+        if key not in self._known:
+            answer = self._rpc.abci_query(STATE_PATH, key, self.height)
+            self._known[key] = _proven(answer, key, self.height, self._app_hash)
+        return self._known[key]
+
+
+class VerifiedReader:
+    """Reads a ledger through an untrusted node.
+
+    Args:
+        rpc: the node.
+        trust_store: begun by ``TrustStore.ensure`` with a root of trust.
+        clock: gives nanoseconds since the epoch.
+        settings: periods.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        trust_store: TrustStore,
+        *,
+        clock: Callable[[], int],
+        settings: ReaderSettings | None = None,
+    ) -> None:
+        self.settings = settings or ReaderSettings()
+        self._rpc, self._clock = rpc, clock
+        self._headers = VerifiedHeaders(rpc, trust_store, clock=clock, options=self.settings.options)
+
+    @property
+    def chain_id(self) -> str:
+        """The chain of the root of trust."""
+        return self._headers.root.chain_id
+
+    def header(self, height: int) -> Trusted:
+        """Give the believed header of ``height``.
+
+        Raises:
+            VerificationFailed: whatever does not verify.
+            EnvironmentFault: the node does not answer.
+        """
+        return self._headers.at(height)
+
+    def newest_height(self) -> int:
+        """Give the height of the node's newest block, for what that is worth: unverified.
+
+        Raises:
+            EnvironmentFault: the node does not answer.
+            VerificationFailed: HEADER_CHAIN_MISMATCH if it is on another chain; STALE if it is behind what
+                this reader has already verified.
+        """
+        status = self._rpc.status()
+        if status.chain_id != self.chain_id:
+            raise VerificationFailed(
+                Code.HEADER_CHAIN_MISMATCH,
+                got=status.chain_id,
+                expected=self.chain_id,
+                todo="use an endpoint of this ledger",
+            )
+        known = self._headers.newest
+        if known is not None and status.height < known.height:
+            raise VerificationFailed(
+                Code.STALE,
+                got=f"height {status.height}",
+                expected=f"height {known.height} or later, already verified",
+                todo="the node is behind: wait for it, or use another",
+            )
+        return status.height
+
+    def at(self, height: int | None = None) -> View:
+        """Give the newest provable state, or that of ``height``.
+
+        Raises:
+            VerificationFailed: whatever does not verify, with its code.
+            EnvironmentFault: the node does not answer; HEIGHT_NOT_AVAILABLE before the second block.
+        """
+        proving = self.newest_height() if height is None else height + 1
+        if proving < 2:
+            raise EnvironmentFault(
+                Code.HEIGHT_NOT_AVAILABLE,
+                got=f"proof by height {proving}",
+                expected="height 2 or later: the state of a height is proven by the next",
+                todo="wait for the chain's second block",
+            )
+        return View(self._rpc, self._headers.at(proving), self._clock(), self.settings.staleness_ns)
+
+
+def check_fresh(view: View) -> None:
+    """Refuse a view that was stale when it was made.
+
+    Raises:
+        VerificationFailed: STALE.
+    """
+    if view.is_stale:
+        raise VerificationFailed(
+            Code.STALE,
+            got=f"a header {view.age_ns // 10**9} s old",
+            expected="a younger one",
+            todo="check that the chain makes blocks, that this node follows it, and this machine's clock",
+            height=view.height,
+        )
+
+
+def _proven(answer: QueryAnswer, key: bytes, height: int, app_hash: bytes) -> bytes | None:
+    if answer.code != 0:
+        raise Refused(
+            code_of(answer.code) or Code.QUERY_INVALID,
+            got=answer.log[:200],
+            expected="an answer of the application",
+            key=key.decode("ascii", "replace"),
+            height=height,
+        )
+    if answer.proof is None:
+        raise VerificationFailed(
+            Code.PROOF_MISSING, got="no proof", expected="an ICS-23 proof", key=key.decode("ascii", "replace")
+        )
+    if answer.key != key or answer.height != height:
+        raise VerificationFailed(
+            Code.PROOF_INVALID,
+            got=f"key {answer.key.decode('ascii', 'replace')[:80]} at height {answer.height}",
+            expected=f"key {key.decode('ascii', 'replace')} at height {height}",
+        )
+    proof = parse_proof(answer.proof)
+    if answer.value:
+        verify_membership(SMT, app_hash, proof, key, answer.value)
+        return answer.value
+    verify_non_membership(SMT, app_hash, proof, key)
+    return None
+
+
+def _load(key: bytes, content: bytes | None) -> Json:
+    if content is None:
+        return None
+    try:
+        return canonical.load(content)
+    except ConclaveError as error:
+        raise VerificationFailed(
+            Code.LEDGER_RECORD_INVALID,
+            got=error.got,
+            expected=error.expected,
+            key=key.decode("ascii", "replace"),
+            cause=error.code.name,
+        ) from None
