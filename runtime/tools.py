@@ -231,8 +231,13 @@ def _build(tool: Tool, target: Path, progress: Progress, environ: Mapping[str, s
         if not recipe.package:
             command, cwd = [go, "build", *flags, "-mod=readonly", "-o", str(scratch), "."], DEVKUBE_SOURCES
         _run(command, f"building {target.parent.name}", progress, cwd=cwd, env=env)
+        built = scratch / recipe.program
+        if not _is_program(built):
+            raise _build_failed(
+                f"no program {recipe.program} from a build that exited 0", "GOFLAGS may say why"
+            )
         target.parent.mkdir(exist_ok=True)
-        (scratch / recipe.program).replace(target)
+        built.replace(target)
 
 
 def _ldflags(tool: Tool) -> str:
@@ -341,12 +346,14 @@ def _run(
             process.terminate()
             raise
     if process.returncode != 0:
-        raise ToolError(
-            "TOOL_BUILD_FAILED",
-            got=f"exit status {process.returncode} of {label}:\n" + "\n".join(said),
-            expected="exit status 0",
-            todo="the last lines say why; a first build needs the Go module proxy and about 4 GB of disk",
+        raise _build_failed(
+            f"exit status {process.returncode} of {label}:\n" + "\n".join(said),
+            "the last lines say why; a first build needs a Go module proxy and about 4 GB of disk",
         )
+
+
+def _build_failed(got: str, todo: str) -> ToolError:
+    return ToolError("TOOL_BUILD_FAILED", got=got, expected="a built program", todo=todo)
 
 
 def main(arguments: Sequence[str]) -> int:
