@@ -27,16 +27,16 @@ def owned_by(live: JsonObject, owner: str = FIELD_MANAGER) -> bool:
     return _fields_of(live, owner) is not None
 
 
+def is_bare(live: JsonObject) -> bool:
+    """Whether nobody owns any field: applying an object with nothing but a name leaves no entry."""
+    return not field(live, "metadata", "managedFields")
+
+
 def same(live: JsonObject, dry_run: JsonObject | None) -> bool:
     """Whether applying would leave the object, and our ownership of its fields, as they are."""
-    if dry_run is None:
+    if dry_run is None or _fields_of(live, FIELD_MANAGER) != _fields_of(dry_run, FIELD_MANAGER):
         return False
-    ours = _fields_of(live, FIELD_MANAGER)
-    return (
-        ours is not None
-        and ours == _fields_of(dry_run, FIELD_MANAGER)
-        and _content(live) == _content(dry_run)
-    )
+    return _content(live) == _content(dry_run)
 
 
 def changed_paths(live: JsonObject, dry_run: JsonObject) -> list[str]:

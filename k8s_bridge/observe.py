@@ -13,10 +13,13 @@ from typing import Protocol
 from k8s_bridge.cluster import Cluster, Kind
 from k8s_bridge.desired import Desired
 from k8s_bridge.inventory import Inventory, prunable
-from k8s_bridge.objects import Identity, ObjectKey, field, key_of
+from k8s_bridge.objects import Identity, ObjectKey, field, key_of, metadata_text
 from k8s_bridge.plan import Observation, World, owns
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
+
+LOOKS_MAX = 4
+"""How often an object that changes while it is looked at is looked at again."""
 
 
 class Claims(Protocol):
@@ -48,14 +51,19 @@ def observe(cluster: Cluster, desired: Desired, claims: Claims) -> World:
 def _look(
     cluster: Cluster, key: ObjectKey, manifest: JsonObject | None, inventory: Inventory | None
 ) -> Observation:
-    live = None
+    live = dry_run = None
     try:
-        live = cluster.get(key)
-        if live is None or manifest is None or field(live, "metadata", "deletionTimestamp"):
-            return Observation(live)
-        if key.kind != "Namespace" and not owns(key, live, inventory):
-            return Observation(live)
-        return Observation(live, cluster.apply(manifest, dry_run=True).live)
+        for _ in range(LOOKS_MAX):
+            live = cluster.get(key)
+            if live is None or manifest is None or metadata_text(live, "deletionTimestamp"):
+                return Observation(live)
+            if key.kind != "Namespace" and not owns(key, live, inventory):
+                return Observation(live)
+            dry_run = cluster.apply(manifest, dry_run=True).live
+            # Controllers write too: compare two views of one version only.
+            if metadata_text(live, "resourceVersion") == metadata_text(dry_run, "resourceVersion"):
+                break
+        return Observation(live, dry_run)
     except EnvironmentFault as fault:
         if fault.code is Code.KUBERNETES_UNREACHABLE:
             raise

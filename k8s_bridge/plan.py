@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from consensus.verified import Verified
-from k8s_bridge.compare import changed_paths, owned_by, same
+from k8s_bridge.compare import changed_paths, is_bare, owned_by, same
 from k8s_bridge.desired import Desired, desired_of
 from k8s_bridge.inventory import Entry, Inventory, intend, prunable
 from k8s_bridge.objects import Identity, ObjectKey, metadata_text, uid_of
@@ -151,7 +151,7 @@ def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
 def owns(key: ObjectKey, live: JsonObject, inventory: Inventory | None) -> bool:
     """Whether a live object is ours: we applied it, or a record says that this name was ours before."""
     entry = inventory.entries.get(key.identity) if inventory else None
-    return owned_by(live) or bool(entry and entry.uid)
+    return owned_by(live) or (entry is not None and (bool(entry.uid) or is_bare(live)))
 
 
 def _check_forward(desired: Desired, inventory: Inventory | None) -> None:
@@ -249,7 +249,7 @@ def _why_keep(entry: Entry, seen: Observation, world: World, wanted: frozenset[I
         return f"release {holder} owns it now", True
     if seen.live is None:
         return "already gone", True
-    if entry.uid != uid_of(seen.live) and (entry.uid or not owned_by(seen.live)):
+    if entry.uid != uid_of(seen.live) and (entry.uid or not (owned_by(seen.live) or is_bare(seen.live))):
         return "another object has this name now", True
     if metadata_text(seen.live, "deletionTimestamp"):
         return "it is being deleted", False

@@ -171,7 +171,10 @@ class FakeCluster:
         metadata.setdefault("resourceVersion", "0")
         others = [e for e in metadata.get("managedFields", []) if e["manager"] != "conclave"]
         ours = {"manager": "conclave", "operation": "Apply", "apiVersion": key.api_version}
-        metadata["managedFields"] = [{**ours, "fieldsV1": _fields(manifest)}, *others]
+        # The real one keeps no entry for an apply that owns no field.
+        metadata["managedFields"] = (
+            [{**ours, "fieldsV1": owned}, *others] if (owned := _owned(manifest)) else others
+        )
         return result
 
     def _write(self, what: str) -> None:
@@ -196,6 +199,13 @@ def _merge(live: Any, before: Any, manifest: Any) -> Any:
             _merge(live.get(name), before.get(name), value) if name in live else copy.deepcopy(value)
         )
     return merged
+
+
+def _owned(manifest: JsonObject) -> Any:
+    names = {"apiVersion", "kind", "metadata"}
+    metadata = {n: v for n, v in manifest["metadata"].items() if n not in {"name", "namespace"}}
+    owned = _fields({n: v for n, v in manifest.items() if n not in names})
+    return {**owned, **({"f:metadata": _fields(metadata)} if metadata else {})}
 
 
 def _fields(value: Any) -> Any:

@@ -10,12 +10,18 @@ import pytest
 from k8s_bridge.changeset import ReleaseOutcome
 from k8s_bridge.objects import ObjectKey, key_of
 from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.types import JsonObject
 from tests.support.fake_cluster import Crash, FakeCluster
 from tests.support.manifests import config_map, definition, deployment, namespace_object, service, widget
 from tests.support.pipeline import make_plan, outcomes, reconcile
 from tests.support.verified import release
 
 SHOP = [namespace_object(), config_map("settings"), service("web"), deployment("web")]
+BARE: JsonObject = {
+    "apiVersion": "v1",
+    "kind": "ServiceAccount",
+    "metadata": {"name": "web", "namespace": "shop"},
+}
 INVENTORY = ObjectKey("v1", "ConfigMap", "conclave-system", "conclave-inventory-guestbook")
 
 
@@ -172,7 +178,7 @@ def test_a_failed_delete_stays_in_the_inventory(cluster: FakeCluster) -> None:
 def test_a_crash_anywhere_leaves_nothing_orphaned(cluster: FakeCluster, survived: int) -> None:
     cluster.crash_before_write = survived
     with contextlib.suppress(Crash):
-        reconcile(cluster, release(SHOP))
+        reconcile(cluster, release([*SHOP, BARE]))
     cluster.crash_before_write = None
     # The next thing the restarted bridge sees is another revision, without most of the first one's objects.
     reconcile(cluster, release([SHOP[0], SHOP[1]], revision=2))
