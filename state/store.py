@@ -8,6 +8,7 @@ every database error leaves here as an ``EnvironmentFault``. Holds no rule of th
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -40,16 +41,18 @@ from state.tree import Tree
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK_SIGNS = (os.strerror(errno.EAGAIN), "already held by process")
+_OWNER_FILE = "owner.lock"
 
 
 class Store:
     """An open state. One process at a time; commits come from one thread, reads may come from any."""
 
-    __slots__ = ("_committed", "_db", "_failed", "_path", "_pruned_below", "_recent", "_records")
+    __slots__ = ("_committed", "_db", "_failed", "_owner", "_path", "_pruned_below", "_recent", "_records")
 
-    def __init__(self, path: Path, db: Any) -> None:
+    def __init__(self, path: Path, db: Any, owner: int) -> None:
         self._path = path
         self._db = db
+        self._owner = owner
         self._records = _LevelRecords(db, path)
         self._recent = RecentTrees()
         self._pruned_below = 0
@@ -66,16 +69,18 @@ class Store:
             EnvironmentFault: STATE_LOCKED, STATE_CORRUPT, DISK_FULL, STATE_IO_FAILED.
         """
         folder = Path(path)
+        owner = _own(folder)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Without paranoid checks LevelDB drops a damaged record of its log and applies the ones after it.
             db = plyvel.DB(str(folder), create_if_missing=True, paranoid_checks=True, bloom_filter_bits=10)
-        except (plyvel.Error, OSError) as error:
+        except plyvel.Error as error:
+            os.close(owner)
             raise _fault(error, folder) from error
         try:
-            return cls(folder, db)
+            return cls(folder, db, owner)
         except BaseException:
             db.close()
+            os.close(owner)
             raise
 
     @property
@@ -171,6 +176,9 @@ class Store:
     def close(self) -> None:
         """Close the database; a second time is no error."""
         self._db.close()
+        if self._owner >= 0:
+            os.close(self._owner)
+            self._owner = -1
 
     def __enter__(self) -> Self:
         return self
@@ -256,20 +264,45 @@ def _after(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes((prefix[-1] + 1,))
 
 
+def _own(folder: Path) -> int:
+    """Take the folder for this opening; gives the file that holds it while it is open.
+
+    LevelDB has a lock too, but a second try in the same process, though refused, releases that one.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = os.open(folder / _OWNER_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _fault(error, folder) from error
+    try:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(owner)
+        raise (
+            _locked(str(error), folder) if isinstance(error, BlockingIOError) else _fault(error, folder)
+        ) from error
+    return owner
+
+
+def _locked(text: str, path: Path) -> EnvironmentFault:
+    return EnvironmentFault(
+        Code.STATE_LOCKED,
+        got=text,
+        expected="one process with this state open",
+        todo="stop the other node that uses this folder, or give this one a folder of its own",
+        path=str(path),
+    )
+
+
 def _fault(error: Exception, path: Path) -> EnvironmentFault:
     """Translate what LevelDB or the file system said; LevelDB gives its causes as text only."""
     said = error.args[0] if error.args else ""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(error)
-    if isinstance(error, plyvel.CorruptionError):
+    # LevelDB reads where a damaged file points, and the system calls that an invalid argument.
+    if isinstance(error, plyvel.CorruptionError) or os.strerror(errno.EINVAL) in text:
         return corrupt(text, path=str(path))
     if "/LOCK" in text and any(sign in text for sign in _LOCK_SIGNS):
-        return EnvironmentFault(
-            Code.STATE_LOCKED,
-            got=text,
-            expected="one process with this state open",
-            todo="stop the other node that uses this folder, or give this one a folder of its own",
-            path=str(path),
-        )
+        return _locked(text, path)
     number = error.errno if isinstance(error, OSError) else None
     if number in _NO_ROOM or any(os.strerror(code) in text for code in _NO_ROOM):
         todo = "free some space, then start the node again; nothing was half written"
