@@ -1,0 +1,286 @@
+"""A ledger in memory behind the RPC protocol: the real machine and tree on a ``Chain``, and a node that lies.
+
+``Ledger`` applies envelopes with ``abci_app``'s own rules and proves its state with ``state``'s own tree;
+``Node`` answers as CometBFT's RPC would, with a hook a method by which a test alters one answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from abci_app.check import Constants, admit, open_envelope
+from abci_app.genesis import genesis_state
+from abci_app.machine import TxResult as Applied
+from abci_app.machine import apply_block
+from consensus.answers import (
+    BroadcastAnswer,
+    InclusionProof,
+    NodeStatus,
+    QueryAnswer,
+    TxAnswer,
+    TxResult,
+)
+from consensus.light.types import LightBlock, SignedHeader
+from consensus.results import result_bytes
+from ledger import canonical, keys
+from ledger.envelope import seal
+from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.proposal import judgement_body, release_body, rollback_body
+from ledger.types import ActionKind, JsonObject, sha256
+from state.merkle import merkle_root, prove
+from state.reader import Overlay
+from state.tree import Tree
+from tests.support.chain import CHAIN_ID, EMPTY_HASH, Chain, signers
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Somebody with a key."""
+
+    name: str
+    kind: str
+    organisation: str
+    cluster: str | None = None
+
+    @property
+    def key_id(self) -> str:
+        """The id of its key."""
+        return keys.key_id(bytes(self._key().verify_key))
+
+    @property
+    def did(self) -> str:
+        """The subject's did:key."""
+        return keys.did_key(bytes(self._key().verify_key))
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign with its key."""
+        return self._key().sign(message).signature
+
+    def _key(self) -> SigningKey:
+        return SigningKey(sha256(f"subject {self.name}".encode()))
+
+
+ALICE = Subject("alice", "human", "a")
+BOB = Subject("bob", "human", "a")
+CAROL = Subject("carol", "human", "b")
+ROBOT = Subject("robot", "agent", "a")
+EAST = Subject("east-bridge", "node", "a", "east")
+SUBJECTS = (ALICE, BOB, CAROL, ROBOT, EAST)
+
+_nonces = itertools.count(1)
+
+
+def envelope(subject: Subject, body: bytes, *, chain_id: str = CHAIN_ID, not_after: int = 1000) -> bytes:
+    """Sign ``body`` as ``subject``."""
+    return seal(
+        body,
+        chain_id=chain_id,
+        signer=subject.did,
+        nonce=next(_nonces),
+        not_after_height=not_after,
+        key=subject,
+    )
+
+
+def a_release(
+    name: str = "guestbook", *, text: str = "hello", clusters: tuple[str, ...] = ("east",)
+) -> JsonObject:
+    """Give a release of one ConfigMap that says ``text``."""
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "greeting", "namespace": name},
+        "data": {"text": text},
+    }
+    return {
+        "apiVersion": "conclave.internal/v1",
+        "kind": "Release",
+        "metadata": {"name": name},
+        "spec": {
+            "clusters": list(clusters),
+            "namespace": name,
+            "manifests": [config_map],
+            "provenance": {"source": "yaml", "digest": "ab" * 32, "renderer": "test"},
+        },
+    }
+
+
+def app_state(*, humans: int = 2, organisations: int = 2) -> bytes:
+    """Give a genesis ``app_state`` with the subjects above and one rule."""
+    return canonical.dump(
+        {
+            "parameters": {"imageDigestRequired": True, "proposalTtlBlocks": 500},
+            "identities": [
+                {
+                    "did": s.did,
+                    "name": s.name,
+                    "kind": s.kind,
+                    "organisation": s.organisation,
+                    "cluster": s.cluster,
+                }
+                for s in SUBJECTS
+            ],
+            "rules": [{"name": "default", "humans": humans, "organisations": organisations}],
+            "clusters": [{"name": "east"}, {"name": "west"}],
+        }
+    )
+
+
+class _Values:
+    """A dict as a ``StateReader``."""
+
+    def __init__(self, values: dict[bytes, bytes]) -> None:
+        self.values = values
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.values.get(key)
+
+
+class Ledger:
+    """The replicated machine on a chain of four validators, one block a ``commit``."""
+
+    def __init__(self, chain: Chain | None = None) -> None:
+        self.chain = chain or Chain(signers("v1", "v2", "v3", "v4"))
+        self.values: dict[int, dict[bytes, bytes]] = {0: genesis_state(app_state(), self.chain.chain_id)}
+        self.trees: dict[int, Tree] = {0: Tree.build(self.values[0].items())}
+        self.txs: dict[int, list[bytes]] = {}
+        self.results: dict[int, list[TxResult]] = {0: []}
+        self.constants = Constants(self.chain.chain_id, image_digest_required=True, proposal_ttl_blocks=500)
+
+    @property
+    def height(self) -> int:
+        """The newest height."""
+        return self.chain.height
+
+    def open(self, tx: bytes) -> Any:
+        """Open an envelope with this ledger's constants."""
+        return open_envelope(tx, self.constants)
+
+    def commit(self, *txs: bytes) -> list[TxResult]:
+        """Make one block of ``txs``; give the results."""
+        last = self.height
+        self.chain.append(
+            app_hash=self.trees[last].root,
+            data_hash=merkle_root([sha256(tx) for tx in txs]) if txs else EMPTY_HASH,
+            last_results_hash=merkle_root([result_bytes(r) for r in self.results[last]]),
+        )
+        height = self.height
+        state = Overlay(_Values(self.values[last]))
+        applied = apply_block(state, txs, height, self.constants, self.open)
+        self.edit(height, dict(state.changes()), last)
+        self.txs[height] = list(txs)
+        self.results[height] = [_result(a) for a in applied]
+        return self.results[height]
+
+    def edit(self, height: int, changes: dict[bytes, bytes | None], base: int | None = None) -> None:
+        """Set the state of ``height`` to that of ``base`` with ``changes``, as a dishonest quorum could."""
+        base = height if base is None else base
+        values = dict(self.values[base])
+        for key, value in changes.items():
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = value
+        self.values[height], self.trees[height] = values, Tree.build(values.items())
+
+    def release(self, text: str = "hello", *, approvers: tuple[Subject, ...] = (ALICE, CAROL)) -> str:
+        """Propose the release and have it approved, a block each; give the proposal's id."""
+        return self.approve(envelope(ALICE, release_body(a_release(text=text))), approvers)
+
+    def roll_back(self, to_revision: int) -> str:
+        """Roll the release back through the same approvals."""
+        return self.approve(envelope(BOB, rollback_body("guestbook", to_revision)), (ALICE, CAROL))
+
+    def approve(self, proposal: bytes, approvers: tuple[Subject, ...]) -> str:
+        """Commit a proposal and its approvals; give the proposal's id."""
+        assert [r.code for r in self.commit(proposal)] == [0]
+        opened = self.open(proposal)
+        for approver in approvers:
+            body = judgement_body(ActionKind.APPROVAL, opened.id, opened.digest)
+            assert [r.code for r in self.commit(envelope(approver, body))] == [0]
+        identifier: str = opened.id
+        return identifier
+
+
+def _result(applied: Applied) -> TxResult:
+    return TxResult(int(applied.code), applied.data, 0, 0, str(applied.refusal or ""))
+
+
+class Node:
+    """Answers as CometBFT's RPC would (``consensus.rpc.Rpc``); ``lies[method]`` alters its answers."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.lies: dict[str, Callable[[Any], Any]] = {}
+        self.asked: list[str] = []
+
+    def _answer(self, method: str, answer: Any) -> Any:
+        self.asked.append(method)
+        return self.lies.get(method, lambda same: same)(answer)
+
+    def status(self) -> NodeStatus:
+        """Give the newest height."""
+        chain = self.ledger.chain
+        status = NodeStatus(chain.chain_id, chain.height, chain.time_ns(chain.height), catching_up=False)
+        answer: NodeStatus = self._answer("status", status)
+        return answer
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give header and commit."""
+        answer: SignedHeader = self._answer("signed_header", self._block(height).signed_header)
+        return answer
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give a light block."""
+        answer: LightBlock = self._answer("light_block", self._block(height))
+        return answer
+
+    def _block(self, height: int) -> LightBlock:
+        if height not in self.ledger.chain.blocks:
+            raise EnvironmentFault(Code.RPC_REFUSED, got=height, expected="a height of the chain")
+        return self.ledger.chain.blocks[height]
+
+    def abci_query(self, path: str, data: bytes, height: int) -> QueryAnswer:
+        """Give a value with its proof."""
+        assert path == "/state"
+        values, tree = self.ledger.values[height], self.ledger.trees[height]
+        proof = tree.prove(data, values.__getitem__).SerializeToString()
+        honest = QueryAnswer(0, "", data, values.get(data, b""), height, proof)
+        answer: QueryAnswer = self._answer("abci_query", honest)
+        return answer
+
+    def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
+        """Check a transaction; what passes is in the next block at once, and the block after proves it."""
+        code, log = 0, ""
+        try:
+            admit(
+                self.ledger.open(tx), _Values(self.ledger.values[self.ledger.height]), self.ledger.height + 1
+            )
+        except Refused as refusal:
+            code, log = int(refusal.code), str(refusal)
+        if code == 0:
+            self.ledger.commit(tx)
+            self.ledger.commit()
+        answer: BroadcastAnswer = self._answer("broadcast_tx_sync", BroadcastAnswer(code, log, sha256(tx)))
+        return answer
+
+    def tx(self, tx_hash: bytes) -> TxAnswer:
+        """Give an included transaction."""
+        for height, txs in self.ledger.txs.items():
+            leaves = [sha256(tx) for tx in txs]
+            if tx_hash in leaves:
+                index = leaves.index(tx_hash)
+                proof = InclusionProof(len(txs), index, tuple(prove(leaves, index)))
+                answer: TxAnswer = self._answer("tx", TxAnswer(height, txs[index], proof))
+                return answer
+        raise EnvironmentFault(Code.RPC_REFUSED, got="not found", expected="an included transaction")
+
+    def block_results(self, height: int) -> tuple[TxResult, ...]:
+        """Give a block's results."""
+        answer: tuple[TxResult, ...] = self._answer("block_results", tuple(self.ledger.results[height]))
+        return answer
