@@ -53,6 +53,7 @@ func (c *cluster) startAPIServer() error {
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
 		"--token-auth-file=" + c.pki.path("tokens.csv"),
+		"--kubelet-preferred-address-types=InternalIP", // the node's host name is asked of no resolver
 		"--allow-privileged",
 	}, c.options.apiserverArgs...)...)
 }
