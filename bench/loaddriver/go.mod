@@ -1,0 +1,3 @@
+module conclave.internal/loaddriver
+
+go 1.26
