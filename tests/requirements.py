@@ -19,6 +19,7 @@ REQUIREMENTS: dict[str, str] = {
     "state.proof-value-checked": "a value the tree was not made of is never put into a proof [DESIGN 7]",
     "state.proof-forgery": "a proof with a gap or a wrong order is refused [cosmos/ics23]",
     "state.ics23-vectors": "the published ICS-23 cases are judged as published [shared vectors ics23]",
+    "state.ics23-forms": "every step of a proof has the form its specification names [cosmos/ics23]",
     "state.ics23-mutations": "a proof with any bit changed is refused [DESIGN 7]",
     "state.ics23-strict-bytes": "unknown fields, batch forms, second encodings are refused [DESIGN 7]",
     "state.ics23-bounded": "a proof over the size or step limits is refused before it is built [DESIGN 4]",
@@ -56,6 +57,8 @@ REQUIREMENTS: dict[str, str] = {
     "transport.local-only": "the application listens on a private unix socket or loopback only [DESIGN 2]",
     "transport.long-path": "a too long socket path becomes relative or is refused [issue]",
     "transport.stale-socket": "a stale socket file is replaced, anything else never [issue]",
+    "transport.memory": "a large message does not stay in memory; idle stays far below 150 MB [issue]",
+    "transport.grpc-large": "gRPC takes large requests, answers within the client's 4 MiB [cometbft §2]",
     "transport.determinism": "python -O and protobuf backends other than upb are refused [python-abci §6]",
     # -- consensus/light ----------------------------------------------------------------------------
     # -- consensus (reader, submit, node) -----------------------------------------------------------

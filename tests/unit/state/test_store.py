@@ -11,7 +11,7 @@ import state.history
 import state.store
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.limits import HISTORY_HEIGHTS
-from state.batch import ROOT_PREFIX, UNDO_PREFIX, Write, stage
+from state.batch import ROOT_PREFIX, UNDO_PREFIX, Write, height_of, stage
 from state.history import RecentTrees
 from state.limits import RECENT_TREE_CHANGES_MAX
 from state.proof import SMT, parse_proof, verify_membership, verify_non_membership
@@ -156,6 +156,7 @@ def test_heights_not_kept_are_refused_and_removed(
         grow(store, newest + 2)
         kept = [key for key, _ in store._records.scan(ROOT_PREFIX, b"r0")]
         undo = [key for key, _ in store._records.scan(UNDO_PREFIX, b"u0")]
+        assert height_of(undo[0]) > 2
         if prune_at_once > 7:
             assert len(kept) == HISTORY_HEIGHTS + 1
             assert len(undo) < (HISTORY_HEIGHTS + 1) * len(changes_of(1))
@@ -180,7 +181,7 @@ def test_trees_in_memory_are_bounded_by_their_changes() -> None:
     recent = RecentTrees()
     for height in range(1, 11):
         recent.keep(height, Tree(), RECENT_TREE_CHANGES_MAX // 2 + 1)
-    assert [height for height in range(1, 11) if recent.get(height)] == [9, 10] or recent.get(9) == Tree()
+    assert [height for height in range(1, 11) if recent.get(height) is not None] == [9, 10]
     assert (recent.get(8), recent.nearest_above(4)) == (None, (9, Tree()))
     for height in range(11, 11 + 2 * HISTORY_HEIGHTS):
         recent.keep(height, Tree(), 0)
