@@ -8,13 +8,14 @@ store at once, and that it never returns to an older newest. Never reads state.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from consensus.light.bisection import bisect, drive
 from consensus.light.predicates import is_not_from_future, is_within_trusting_period
 from consensus.light.types import LightBlock, Options, Trusted
 from consensus.light.verifier import linked_back, trust_root
+from consensus.light.witness import cross_check
 from consensus.rpc import Rpc
 from consensus.trust_store import TrustRoot, TrustStore
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
@@ -46,12 +47,21 @@ class VerifiedHeaders:
         store: where the newest header is kept; begun by ``TrustStore.ensure``.
         clock: gives nanoseconds since the epoch.
         options: periods and trust level.
+        witnesses: other nodes, asked whether they see the same headers.
 
     Raises:
         EnvironmentFault: HOME_INVALID where the store was never begun, TRUST_STORE_CORRUPT.
     """
 
-    def __init__(self, rpc: Rpc, store: TrustStore, *, clock: Callable[[], int], options: Options) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        store: TrustStore,
+        *,
+        clock: Callable[[], int],
+        options: Options,
+        witnesses: Sequence[Rpc] = (),
+    ) -> None:
         state = store.load()
         if state is None:
             raise EnvironmentFault(
@@ -62,6 +72,7 @@ class VerifiedHeaders:
                 file=str(store.path),
             )
         self._rpc, self._store, self._clock, self._options = rpc, store, clock, options
+        self._witnesses = [witness.light_block for witness in witnesses]
         self._state = state
         self._known: OrderedDict[int, Trusted] = OrderedDict()
         if state.newest is not None:
@@ -106,11 +117,16 @@ class VerifiedHeaders:
 
     def _forwards(self, newest: Trusted, height: int) -> Trusted:
         trace: list[Trusted] = []
+        now_ns = self._clock()
         try:
-            walk = bisect(newest, height, self._options, self._clock(), trace=trace)
-            return drive(walk, self._rpc.light_block)
-        finally:
-            self._believe(trace)
+            target = drive(bisect(newest, height, self._options, now_ns, trace=trace), self._rpc.light_block)
+        except (VerificationFailed, EnvironmentFault):
+            if not self._witnesses:
+                self._believe(trace)
+            raise
+        cross_check(target, newest, self._options, now_ns, self._witnesses)
+        self._believe(trace)
+        return target
 
     def _backwards(self, height: int) -> Trusted:
         above = min(h for h in self._known if h > height)

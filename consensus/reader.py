@@ -7,7 +7,7 @@ Never judges freshness: it shows the age, the caller decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from consensus.answers import QueryAnswer
@@ -96,6 +96,7 @@ class VerifiedReader:
         trust_store: begun by ``TrustStore.ensure`` with a root of trust.
         clock: gives nanoseconds since the epoch.
         settings: periods.
+        witnesses: other nodes, asked whether they see the same headers; one of them must agree.
     """
 
     def __init__(
@@ -105,10 +106,13 @@ class VerifiedReader:
         *,
         clock: Callable[[], int],
         settings: ReaderSettings | None = None,
+        witnesses: Sequence[Rpc] = (),
     ) -> None:
         self.settings = settings or ReaderSettings()
         self._rpc, self._clock = rpc, clock
-        self._headers = VerifiedHeaders(rpc, trust_store, clock=clock, options=self.settings.options)
+        self._headers = VerifiedHeaders(
+            rpc, trust_store, clock=clock, options=self.settings.options, witnesses=witnesses
+        )
 
     @property
     def chain_id(self) -> str:

@@ -1,0 +1,58 @@
+"""Suite ``light``: steps of light verification, judged by ``consensus.light.verifier``.
+
+Only translates. Trust moves on ``ok``; a step that is no block is ``invalid`` with its code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from consensus.light.encoding import header_hash
+from consensus.light.parse import parse_signed_header
+from consensus.light.types import Options, Trusted
+from consensus.light.verdict import Invalid, NotEnoughTrust, Ok, Verdict
+from consensus.light.verifier import verify
+from ledger.errors import Code, ConclaveError, VerificationFailed
+from tests.conformance.blocks import block_in, options_in, set_in, time_in
+
+
+def answer(case: dict[str, Any]) -> dict[str, Any]:
+    """Judge ``{trusted, trust_level, trusting_period_ns, clock_drift_ns, steps}``."""
+    try:
+        options = options_in(case)
+        signed_header = parse_signed_header(case["trusted"]["signed_header"], lax=True)
+        following = case["trusted"].get("next_validators")
+        trusted = Trusted(
+            signed_header.header,
+            header_hash(signed_header.header),
+            None if following is None else set_in(following),
+        )
+        moments = [time_in(step["now"]) for step in case["steps"]]
+    except (KeyError, TypeError, ValueError, AttributeError, ConclaveError):
+        return {"verdict": "refused"}
+    verdicts: list[str] = []
+    codes: list[int | None] = []
+    for step, now_ns in zip(case["steps"], moments, strict=True):
+        verdict = _judge(step, trusted, options, now_ns)
+        if isinstance(verdict, Ok):
+            trusted = verdict.trusted
+        word, code = _spell(verdict)
+        verdicts.append(word)
+        codes.append(code)
+    return {"verdicts": verdicts, "codes": codes}
+
+
+def _judge(step: dict[str, Any], trusted: Trusted, options: Options, now_ns: int) -> Verdict:
+    try:
+        block = block_in(step)
+    except VerificationFailed as error:
+        return Invalid(error)
+    return verify(block, trusted, options, now_ns)
+
+
+def _spell(verdict: Verdict) -> tuple[str, int | None]:
+    if isinstance(verdict, Ok):
+        return "ok", None
+    if isinstance(verdict, NotEnoughTrust):
+        return "not_enough_trust", int(Code.NOT_ENOUGH_TRUST)
+    return "invalid", int(verdict.error.code)
