@@ -1,0 +1,66 @@
+"""What wakes the loop.
+
+Owns the meeting point of the watching threads and the loop. Promises that nothing rung is lost and that many
+rings before the loop looks are one. Never decides what to do about it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from k8s_bridge.drift import Change, Verdict
+from k8s_bridge.objects import ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What happened since the last look.
+
+    Attributes:
+        drifted: releases with an object that was changed or deleted by somebody else.
+        restated: objects whose status changed, by release.
+    """
+
+    drifted: frozenset[str] = frozenset()
+    restated: dict[str, set[ObjectKey]] = field(default_factory=dict)
+
+
+class Bell:
+    """Rung by watching threads and signal handlers, waited for by the loop."""
+
+    def __init__(self) -> None:
+        # Reentrant: a signal handler may ring while the loop, in the same thread, holds it.
+        self._changed = threading.Condition(threading.RLock())
+        self._drifted: set[str] = set()
+        self._restated: dict[str, set[ObjectKey]] = {}
+        self._stop = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the loop should end."""
+        return self._stop
+
+    def ring(self, verdict: Verdict) -> None:
+        """Tell that an owned object changed."""
+        with self._changed:
+            if verdict.change is Change.DRIFT:
+                self._drifted.add(verdict.release)
+            elif verdict.change is Change.STATUS:
+                self._restated.setdefault(verdict.release, set()).add(verdict.key)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Tell the loop to end."""
+        self._stop = True
+        with self._changed:
+            self._changed.notify()
+
+    def wait(self, timeout_s: float) -> Rung:
+        """Wait for a ring, at most ``timeout_s``; gives everything rung since the last wait."""
+        with self._changed:
+            if not (self._drifted or self._restated or self._stop):
+                self._changed.wait(timeout_s)
+            rung = Rung(frozenset(self._drifted), self._restated)
+            self._drifted, self._restated = set(), {}
+            return rung

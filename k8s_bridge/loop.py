@@ -1,0 +1,275 @@
+"""The bridge's life: look at the ledger, apply what is proven, undo drift, report, wait.
+
+Owns the order of these and nothing of their content. Promises that nothing is applied while the ledger does
+not verify or is stale, that such a hold keeps what runs and says why, that one release's trouble delays no
+other, and that every failure is tried again with growing pauses. A release that leaves the ledger's list is
+kept as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from consensus.verified import Verified
+from k8s_bridge.bell import Bell
+from k8s_bridge.changeset import ReleaseOutcome
+from k8s_bridge.objects import ObjectKey
+from k8s_bridge.reconcile import Reconciler, Standing
+from k8s_bridge.report import Finding
+from k8s_bridge.settings import Periods
+from k8s_bridge.source import Wanted
+from ledger.errors import Code, ConclaveError, EnvironmentFault, VerificationFailed
+from ledger.release import ReleaseRevision
+from ledger.types import JsonObject
+from runtime.log import event
+from runtime.retry import Backoff
+
+NS_PER_S = 10**9
+REPAIRS = Backoff(base_s=0.1, ceiling_s=30.0)
+"""Pauses between repairs of one release that follow each other: two writers that disagree must not spin."""
+REPAIRS_FORGOTTEN_S = 10.0
+OUTAGE = Backoff(base_s=0.5, ceiling_s=10.0)
+"""Pauses while the API server does not answer."""
+_LOG = logging.getLogger("bridge")
+
+
+class Source(Protocol):
+    """Where wanted releases come from (``source.LedgerSource``)."""
+
+    def look(self) -> Wanted | None:
+        """Read what is wanted; None when nothing is newer."""
+        ...
+
+
+class Reports(Protocol):
+    """Where findings go (``reporter.Reporter``)."""
+
+    last_error: ConclaveError | None
+
+    def offer(self, finding: Finding) -> None:
+        """Hand over a finding."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Wall clock in nanoseconds since the epoch, and a clock that never goes back, in seconds."""
+
+    wall_ns: Callable[[], int]
+    monotonic_s: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class Tracked:
+    """One release as the loop follows it.
+
+    Attributes:
+        wanted: what the ledger wants.
+        standing: how it stands, None before the first attempt.
+        due_s: when to apply it next, monotonic.
+        rest_until_s: drift is not repaired again before.
+        repairs: repairs that followed each other closely.
+        failures: attempts in a row that did not bring all of it into place.
+        fault: why the last attempt was cut short.
+        offered: what was last handed to the reporter: revision, outcome, health.
+        restated: objects whose status changed and was not looked at yet.
+        health_due_s: when they may be looked at.
+    """
+
+    wanted: Verified[ReleaseRevision]
+    due_s: float
+    standing: Standing | None = None
+    rest_until_s: float = 0.0
+    repairs: int = 0
+    failures: int = 0
+    fault: ConclaveError | None = None
+    offered: tuple[int, str, str] | None = None
+    restated: set[ObjectKey] = field(default_factory=set)
+    health_due_s: float = 0.0
+
+
+class Loop:
+    """One bridge's decisions about time; every ``step`` is one turn."""
+
+    def __init__(
+        self,
+        source: Source,
+        reconciler: Reconciler,
+        reports: Reports,
+        bell: Bell,
+        periods: Periods,
+        clocks: Clocks,
+    ) -> None:
+        self._source, self._reconciler, self._reports, self._bell = source, reconciler, reports, bell
+        self._periods, self._clocks = periods, clocks
+        self._backoff = Backoff(base_s=0.5, ceiling_s=periods.retry_s_max)
+        self._tracked: dict[str, Tracked] = {}
+        self._refused: dict[str, ConclaveError] = {}
+        self._height = 0
+        self._header_time_ns = 0
+        self._look_error: ConclaveError | None = None
+        self._look_failures = 0
+        self._look_due_s = 0.0
+
+    def step(self) -> None:
+        """Wait for the next thing to do, and do it."""
+        rung = self._bell.wait(self._pause_s())
+        now = self._clocks.monotonic_s()
+        for name in rung.drifted & self._tracked.keys():
+            tracked = self._tracked[name]
+            tracked.due_s = min(tracked.due_s, max(now, tracked.rest_until_s))
+        for name in rung.restated.keys() & self._tracked.keys():
+            self._tracked[name].restated |= rung.restated[name]
+        if now >= self._look_due_s:
+            self._look(now)
+        if self.hold() is None:
+            for name, tracked in self._tracked.items():
+                if name in self._refused or self._bell.stopping:
+                    continue
+                if tracked.due_s <= now:
+                    self._reconcile(name, tracked)
+                elif tracked.restated and tracked.health_due_s <= now:
+                    self._look_again(name, tracked)
+
+    def hold(self) -> ConclaveError | None:
+        """Why nothing may be applied now; None when it may."""
+        if isinstance(self._look_error, VerificationFailed):
+            return self._look_error
+        if not self._height:
+            return self._look_error
+        age_ns = self._clocks.wall_ns() - self._header_time_ns
+        if age_ns > self._periods.staleness_s * NS_PER_S:
+            return VerificationFailed(
+                Code.STALE,
+                got=f"a header {age_ns // NS_PER_S} s old",
+                expected=f"at most {self._periods.staleness_s:.0f} s",
+                todo="check that the ledger makes blocks and that this bridge reaches a node of it",
+            )
+        return None
+
+    def account(self) -> JsonObject:
+        """Give the bridge's state, as ``bridge-status.json`` holds it."""
+        hold, reporting = self.hold(), self._reports.last_error
+        return {
+            "height": self._height,
+            "headerTimeNs": self._header_time_ns,
+            "verdict": {"code": 0, "name": "OK"} if self._look_error is None else self._look_error.to_json(),
+            "hold": None if hold is None else hold.to_json(),
+            "reporting": None if reporting is None else reporting.to_json(),
+            "releases": {name: _account(tracked) for name, tracked in self._tracked.items()},
+            "refused": {name: error.to_json() for name, error in self._refused.items()},
+        }
+
+    def _pause_s(self) -> float:
+        dues = [self._look_due_s]
+        dues += [tracked.due_s for name, tracked in self._tracked.items() if name not in self._refused]
+        dues += [tracked.health_due_s for tracked in self._tracked.values() if tracked.restated]
+        if self.hold() is not None:
+            dues = [self._look_due_s]
+        return max(0.0, min(dues) - self._clocks.monotonic_s())
+
+    def _look(self, now: float) -> None:
+        try:
+            wanted = self._source.look()
+        except ConclaveError as error:
+            self._look_failures += 1
+            if self._look_error is None or self._look_error.code is not error.code:
+                event(_LOG, "ledger not believed", level=logging.WARNING, **error.to_json())
+            self._look_error = error
+            delay = max(self._periods.poll_s, Backoff(ceiling_s=5.0).delay_s(self._look_failures))
+            self._look_due_s = now + delay
+            return
+        self._look_error, self._look_failures, self._look_due_s = None, 0, now + self._periods.poll_s
+        if wanted is not None:
+            self._take(wanted, now)
+
+    def _take(self, wanted: Wanted, now: float) -> None:
+        self._height, self._header_time_ns = wanted.height, wanted.time_ns
+        for name, error in wanted.refused.items():
+            if name not in self._refused or self._refused[name].code is not error.code:
+                event(_LOG, "release not believed", level=logging.WARNING, release=name, **error.to_json())
+        self._refused = dict(wanted.refused)
+        for name, verified in wanted.releases.items():
+            tracked = self._tracked.get(name)
+            if tracked is None:
+                self._tracked[name] = Tracked(verified, due_s=now)
+            elif tracked.wanted.value.revision != verified.value.revision:
+                tracked.wanted, tracked.due_s = verified, now
+                tracked.failures = tracked.repairs = 0
+
+    def _reconcile(self, name: str, tracked: Tracked) -> None:
+        revision = tracked.wanted.value.revision
+        try:
+            tracked.standing = self._reconciler.reconcile(tracked.wanted)
+        except EnvironmentFault as fault:
+            tracked.failures += 1
+            if tracked.fault is None:
+                event(_LOG, "apply cut short", level=logging.WARNING, release=name, **fault.to_json())
+            tracked.fault = fault
+            tracked.due_s = self._clocks.monotonic_s() + OUTAGE.delay_s(tracked.failures)
+            return
+        tracked.fault, tracked.restated = None, set()
+        outcome = tracked.standing.finding.changes.outcome
+        tracked.failures = 0 if outcome is ReleaseOutcome.APPLIED else tracked.failures + 1
+        now = self._clocks.monotonic_s()
+        tracked.due_s = now + (self._backoff.delay_s(tracked.failures) or self._periods.resync_s)
+        # A rest of one base step bounds looks that find nothing; repairs that repeat rest longer.
+        close = tracked.standing.written and now - tracked.rest_until_s < REPAIRS_FORGOTTEN_S
+        tracked.repairs = tracked.repairs + 1 if close else 1
+        tracked.rest_until_s = now + REPAIRS.delay_s(tracked.repairs)
+        if tracked.standing.written or tracked.failures == 1:
+            counts = tracked.standing.finding.changes.counts()
+            event(_LOG, "applied", release=name, revision=revision, outcome=outcome.value, **counts)
+        self._offer(tracked, tracked.standing)
+
+    def _look_again(self, name: str, tracked: Tracked) -> None:
+        keys, tracked.restated = tracked.restated, set()
+        tracked.health_due_s = self._clocks.monotonic_s() + self._periods.health_s
+        if tracked.standing is None:
+            return
+        try:
+            tracked.standing = self._reconciler.look_again(tracked.standing, keys)
+        except EnvironmentFault as fault:
+            event(_LOG, "health not read", level=logging.WARNING, release=name, **fault.to_json())
+            tracked.restated |= keys
+            return
+        self._offer(tracked, tracked.standing)
+
+    def _offer(self, tracked: Tracked, standing: Standing) -> None:
+        finding = standing.finding
+        said = (finding.changes.revision, finding.changes.outcome.value, finding.status.value)
+        if said != tracked.offered:
+            tracked.offered = said
+            self._reports.offer(finding)
+
+
+def _account(tracked: Tracked) -> JsonObject:
+    standing = tracked.standing
+    account: JsonObject = {
+        "wantedRevision": tracked.wanted.value.revision,
+        "fault": None if tracked.fault is None else tracked.fault.to_json(),
+    }
+    if standing is None:
+        return account
+    changes = standing.finding.changes
+    return account | {
+        "revision": changes.revision,
+        "outcome": changes.outcome.value,
+        "health": standing.finding.status.value,
+        "counts": changes.counts(),
+        "refusal": None if standing.refusal is None else standing.refusal.to_json(),
+        "objects": [
+            {"object": str(r.key), "outcome": r.outcome.value, "code": int(r.code), "reason": r.reason}
+            for r in changes.results
+            if r.code
+        ],
+        "unhealthy": {
+            str(key): {"health": health.status.value, "reason": health.reason}
+            for key, health in standing.finding.health.items()
+            if health.status != "current"
+        },
+    }

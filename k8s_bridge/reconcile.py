@@ -1,0 +1,114 @@
+"""Bringing one release from the verified ledger onto the cluster.
+
+Owns the path observe → plan → apply for one release, and what is remembered of its outcome. Promises that a
+release which cannot be planned is reported as failed with its code and changes nothing, and that its objects'
+events are kept back meanwhile. Never chooses which release, never talks to the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from consensus.verified import Verified
+from k8s_bridge.apply import carry_out
+from k8s_bridge.changeset import ChangeSet
+from k8s_bridge.cluster import Cluster
+from k8s_bridge.desired import desired_of
+from k8s_bridge.health import health_of
+from k8s_bridge.objects import ObjectKey
+from k8s_bridge.observe import observe
+from k8s_bridge.plan import plan
+from k8s_bridge.report import Finding, finding_of
+from k8s_bridge.store import InventoryStore
+from ledger.errors import Refused
+from ledger.release import ReleaseRevision
+from ledger.types import JsonObject
+
+NS_PER_S = 10**9
+
+
+class Observers(Protocol):
+    """Who is told that a release is being applied (``watch.Watches``)."""
+
+    def before_apply(self, release: str, keys: Iterable[ObjectKey]) -> None:
+        """Keep back a release's events."""
+        ...
+
+    def after_apply(self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]]) -> None:
+        """Take what the apply left behind as known."""
+        ...
+
+    def after_failure(self, release: str) -> None:
+        """Judge what was kept back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a release stands, after the last attempt.
+
+    Attributes:
+        finding: what to report.
+        refusal: why it could not be planned at all, if so.
+        written: whether the attempt changed the cluster.
+    """
+
+    finding: Finding
+    refusal: Refused | None
+    written: bool
+
+
+class Reconciler:
+    """Applies releases to one cluster."""
+
+    def __init__(
+        self, cluster: Cluster, store: InventoryStore, observers: Observers, clock: Callable[[], int]
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._observers = observers
+        self._clock = clock
+
+    def reconcile(self, wanted: Verified[ReleaseRevision]) -> Standing:
+        """Observe, plan and apply one verified release.
+
+        Raises:
+            EnvironmentFault: the API server cannot be reached, or the inventory cannot be written.
+        """
+        name = wanted.value.name
+        try:
+            desired = desired_of(wanted)
+            self._observers.before_apply(name, desired.objects)
+            world = observe(self._cluster, desired, self._store.load())
+            changes = carry_out(plan(wanted, world), self._cluster, self._store.save)
+        except Refused as refusal:
+            self._observers.after_failure(name)
+            changes = ChangeSet(wanted.chain_id, name, wanted.value.revision, ())
+            return Standing(Finding(changes, {}), refusal, written=False)
+        except BaseException:
+            self._observers.after_failure(name)
+            raise
+        self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
+        return Standing(self._light(changes), None, changes.changed)
+
+    def look_again(self, standing: Standing, keys: Iterable[ObjectKey]) -> Standing:
+        """Judge the health of some objects anew.
+
+        Raises:
+            EnvironmentFault: the API server cannot be reached.
+        """
+        finding = standing.finding
+        health = dict(finding.health)
+        for key in keys:
+            live = self._cluster.get(key) if key in health else None
+            if live is not None:
+                health[key] = health_of(live, self._clock() / NS_PER_S)
+        return replace(standing, finding=replace(finding, health=health))
+
+    def _light(self, changes: ChangeSet) -> Finding:
+        """Keep the verdicts and let the objects go: a bridge idles for long, and definitions are large."""
+        finding = finding_of(changes, self._clock() / NS_PER_S)
+        results = tuple(replace(result, live=None) for result in changes.results)
+        return replace(finding, changes=replace(changes, results=results))

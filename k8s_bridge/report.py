@@ -1,0 +1,78 @@
+"""What a bridge tells the ledger about a release.
+
+Owns the making of a ``Report`` from a change set and the health of its objects, and the question whether it
+is news. Promises the shape of docs/spec/ledger.md §2 and a sequence above the proven one. Never signs and
+never sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from k8s_bridge.changeset import IN_PLACE, ChangeSet, ObjectResult
+from k8s_bridge.health import Health, HealthStatus, health_of, worst
+from k8s_bridge.objects import ObjectKey
+from ledger.proposal import Report
+from ledger.records import ReportRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How a release stands on one cluster.
+
+    Attributes:
+        changes: what the last plan became.
+        health: of every wanted object that is in place.
+    """
+
+    changes: ChangeSet
+    health: Mapping[ObjectKey, Health]
+
+    @property
+    def status(self) -> HealthStatus:
+        """The release's health: its worst object's; ``unknown`` where nothing is in place."""
+        return worst(health.status for health in self.health.values())
+
+
+def finding_of(changes: ChangeSet, now_s: float) -> Finding:
+    """Judge what an apply left behind."""
+    in_place = [result for result in changes.results if result.wanted and result.live is not None]
+    return Finding(changes, {result.key: health_of(result.live, now_s) for result in in_place})
+
+
+def compose(finding: Finding, cluster: str, sequence: int) -> Report:
+    """Write the report of a finding."""
+    changes = finding.changes
+    return Report(
+        cluster=cluster,
+        release=changes.release,
+        revision=changes.revision,
+        sequence=sequence,
+        outcome=changes.outcome.value,
+        health=finding.status.value,
+        objects=tuple(_object(result, finding.health.get(result.key)) for result in changes.results),
+    )
+
+
+def is_news(finding: Finding, proven: ReportRecord | None) -> bool:
+    """Whether the ledger does not know this yet: another revision, outcome or health."""
+    if proven is None:
+        return True
+    said = (proven.revision, proven.outcome, proven.health)
+    return said != (finding.changes.revision, finding.changes.outcome.value, finding.status.value)
+
+
+def next_sequence(proven: ReportRecord | None) -> int:
+    """Give the sequence number that follows what the ledger holds."""
+    return 1 if proven is None else proven.sequence + 1
+
+
+def _object(result: ObjectResult, health: Health | None) -> dict[str, object]:
+    known = health is not None and (result.outcome in IN_PLACE or result.wanted)
+    return {
+        "object": str(result.key),
+        "outcome": result.outcome.value,
+        "health": health.status.value if known and health else HealthStatus.UNKNOWN.value,
+        "code": int(result.code),
+    }

@@ -1,0 +1,109 @@
+"""Starting and stopping one bridge.
+
+Owns the wiring of its parts and the process's signals. Promises a clean stop on SIGTERM and SIGINT (what runs
+on the cluster is left alone), and that a bridge without trust, key or kubeconfig says so and does not start.
+Holds no rule.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+from consensus.headers import ReaderSettings
+from consensus.reader import VerifiedReader
+from consensus.rpc import RpcClient
+from consensus.trust_store import TrustRoot, TrustStore
+from identity.signer import open_signer
+from k8s_bridge.bell import Bell
+from k8s_bridge.client import KubernetesClient
+from k8s_bridge.connection import connect
+from k8s_bridge.loop import NS_PER_S, Clocks, Loop
+from k8s_bridge.reconcile import Reconciler
+from k8s_bridge.reporter import Channel, Reporter
+from k8s_bridge.settings import BridgeSettings
+from k8s_bridge.source import LedgerSource
+from k8s_bridge.state_file import StateFile
+from k8s_bridge.store import InventoryStore
+from k8s_bridge.watch import Watches
+from ledger.errors import Code, EnvironmentFault
+from runtime.clock import system_clock_ns
+from runtime.log import event
+
+_LOG = logging.getLogger("bridge")
+
+
+def run(settings: BridgeSettings) -> None:
+    """Run a bridge until SIGTERM or SIGINT.
+
+    Raises:
+        EnvironmentFault: HOME_INVALID, TRUST_STORE_CORRUPT, KEY_FILE_INVALID, KUBECONFIG_INVALID.
+        Refused: TRUST_ROOT_MISMATCH, KEY_FILE_INVALID, USAGE.
+    """
+    bell = Bell()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stopper(bell))
+    serve(settings, bell)
+
+
+def serve(settings: BridgeSettings, bell: Bell) -> None:
+    """Run a bridge until ``bell.stop()``. Raises as ``run``."""
+    root = _root(settings)
+    signer = open_signer(settings.key_uri)
+    cluster = KubernetesClient(connect(settings.kubeconfig, settings.environ))
+    watches = Watches(cluster, bell.ring)
+    # Two readers, each with its own trust store and connection: applying never waits for reporting.
+    rpc, report_rpc = RpcClient(settings.endpoints), RpcClient(settings.endpoints)
+    reader = _reader(settings, rpc, "trust.json", root)
+    report_reader = _reader(settings, report_rpc, "report-trust.json", root)
+    reporter = Reporter(Channel(settings.cluster, report_rpc, report_reader, signer))
+    state = StateFile(settings.home, system_clock_ns)
+    store = InventoryStore(cluster, reader.chain_id, settings.namespace)
+    reconciler = Reconciler(cluster, store, watches, system_clock_ns)
+    source = LedgerSource(reader, settings.cluster)
+    loop = Loop(source, reconciler, reporter, bell, settings.periods, Clocks(system_clock_ns))
+    event(_LOG, "bridge started", cluster=settings.cluster, chain=reader.chain_id, reporter=signer.did)
+    reporter.start()
+    try:
+        while not bell.stopping:
+            loop.step()
+            state.write({"cluster": settings.cluster, "chain": reader.chain_id, **loop.account()})
+    finally:
+        watches.stop()
+        reporter.stop()
+        cluster.close()
+        rpc.close()
+        report_rpc.close()
+        event(_LOG, "bridge stopped", cluster=settings.cluster)
+
+
+def _root(settings: BridgeSettings) -> TrustRoot:
+    if settings.root is not None:
+        return settings.root
+    known = TrustStore(settings.home / "trust.json").load()
+    if known is None:
+        raise EnvironmentFault(
+            Code.HOME_INVALID,
+            got="no trust.json",
+            expected="a root of trust",
+            todo="begin the bridge's home with the ledger's genesis or a trusted header",
+            file=str(settings.home / "trust.json"),
+        )
+    return known.root
+
+
+def _reader(settings: BridgeSettings, rpc: RpcClient, file_name: str, root: TrustRoot) -> VerifiedReader:
+    store = TrustStore(settings.home / file_name)
+    store.ensure(root)
+    reading = ReaderSettings(staleness_ns=int(settings.periods.staleness_s * NS_PER_S))
+    return VerifiedReader(rpc, store, clock=system_clock_ns, settings=reading)
+
+
+def _stopper(bell: Bell) -> Callable[[int, FrameType | None], None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        bell.stop()
+
+    return stop
