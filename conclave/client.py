@@ -1,0 +1,180 @@
+"""The command line's one way to the ledger.
+
+Owns the joining of home, endpoints, trust and keys. Promises that reading goes through ``VerifiedReader``
+alone and writing through ``consensus.submit`` alone, so that nothing unverified is ever shown as the
+ledger's word.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conclave.command import Session
+from conclave.home import Home, Subject, load
+from consensus.reader import VerifiedReader, View
+from consensus.rpc import RpcClient
+from consensus.submit import Patience, ProvenReceipt, submit
+from consensus.trust_store import TrustRoot, TrustStore
+from identity.signer import Signer, open_signer
+from ledger import canonical, records, statekeys
+from ledger.envelope import seal
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
+from ledger.limits import MIB
+from ledger.types import Json, JsonObject
+
+NOT_AFTER_BLOCKS = 1000
+"""How many blocks an envelope made here stays good for: over an hour of an idle chain."""
+SUBMIT_SECONDS = 60.0
+_GENESIS_BYTES_MAX = 64 * MIB
+
+
+class Client:
+    """A ledger through this home: ``view`` to read, ``say`` to write."""
+
+    def __init__(self, home: Home, rpc: RpcClient, reader: VerifiedReader) -> None:
+        self.home, self.rpc, self.reader = home, rpc, reader
+
+    def view(self) -> View:
+        """Give the newest proven state.
+
+        Raises:
+            VerificationFailed, EnvironmentFault: as ``VerifiedReader.at``.
+        """
+        return self.reader.at()
+
+    def say(self, subject: Subject, body: bytes) -> ProvenReceipt:
+        """Sign ``body`` as ``subject``, send it and give the proven receipt.
+
+        Raises:
+            Refused: KEY_FILE_INVALID, KEY_NOT_OF_SIGNER, or the ledger's own refusal.
+            VerificationFailed, EnvironmentFault: as ``consensus.submit``.
+        """
+        signer = open_key(self.home, subject)
+        view = self.view()
+        window = view.read(lambda get: records.read_nonces(get(statekeys.nonce(subject.did)))).value
+        envelope = seal(
+            body,
+            chain_id=self.home.chain_id,
+            signer=subject.did,
+            nonce=window.highest + 1,
+            not_after_height=view.height + NOT_AFTER_BLOCKS,
+            key=signer,
+        )
+        return submit(self.rpc, self.reader, envelope, patience=Patience(timeout_seconds=SUBMIT_SECONDS))
+
+
+@contextmanager
+def connect(session: Session) -> Iterator[Client]:
+    """Open the home and its ledger; closes the connections at the end.
+
+    Raises:
+        EnvironmentFault: HOME_INVALID, TRUST_STORE_CORRUPT.
+        VerificationFailed: TRUST_ROOT_MISMATCH.
+    """
+    home = load(session.home)
+    root = trust_root(home)
+    home.client_trust.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = TrustStore(home.client_trust)
+    store.ensure(root)
+    rpc = RpcClient(home.endpoints)
+    try:
+        yield Client(home, rpc, VerifiedReader(rpc, store, clock=time.time_ns))
+    finally:
+        rpc.close()
+
+
+def trust_root(home: Home) -> TrustRoot:
+    """Give the root of trust: the genesis validators.
+
+    Raises:
+        EnvironmentFault: HOME_INVALID where the genesis is missing, unreadable or of another chain.
+    """
+    try:
+        content = _read(home.genesis)
+        root = TrustRoot.from_genesis(canonical.parse(content))
+    except Refused as error:
+        raise _bad_genesis(home, str(error)) from error
+    if root.chain_id != home.chain_id:
+        raise _bad_genesis(home, f"chain {root.chain_id}, while ledger.json says {home.chain_id}")
+    return root
+
+
+def open_key(home: Home, subject: Subject) -> Signer:
+    """Open a subject's key; asks for a passphrase on a terminal, or takes CONCLAVE_PASSPHRASE.
+
+    Raises:
+        Refused: KEY_FILE_INVALID; KEY_NOT_OF_SIGNER where the key is not the subject's.
+        EnvironmentFault: KEY_FILE_INVALID.
+    """
+    uri = home.key_uri(subject)
+    given = os.environ.get("CONCLAVE_PASSPHRASE")
+    try:
+        signer = open_signer(uri, given.encode() if given else None)
+    except Refused as error:
+        if given or not _is_encrypted(uri) or not sys.stdin.isatty():
+            raise
+        import click
+
+        asked = click.prompt(f"Passphrase of {subject.name}'s key", hide_input=True, err=True)
+        del error
+        signer = open_signer(uri, asked.encode())
+    if signer.did != subject.did:
+        raise Refused(
+            Code.KEY_NOT_OF_SIGNER,
+            got=f"{uri} holds {signer.did}",
+            expected=f"the key of {subject.name}, {subject.did}",
+            todo="put the right key file back",
+            file=uri,
+        )
+    return signer
+
+
+def freshness(view: View) -> JsonObject:
+    """Give what a reader of any shown state should know of its age."""
+    return {
+        "chainId": view.chain_id,
+        "height": view.height,
+        "ageSeconds": view.age_ns // 10**9,
+        "isStale": view.is_stale,
+    }
+
+
+def record_json(record: object) -> Json:
+    """Give a ledger record as the JSON the ledger keeps."""
+    return canonical.load(records.write(record))
+
+
+def _is_encrypted(uri: str) -> bool:
+    try:
+        return b"ENCRYPTED" in Path(uri.removeprefix("file:")).read_bytes()[:64]
+    except OSError:
+        return False
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_GENESIS_BYTES_MAX)
+    except OSError as error:
+        raise EnvironmentFault(
+            Code.HOME_INVALID,
+            got=f"{path}: {error.strerror}",
+            expected="the genesis file, the root of trust",
+            todo="restore it from a backup or from another member of the ledger",
+            file=str(path),
+        ) from error
+
+
+def _bad_genesis(home: Home, problem: str) -> ConclaveError:
+    return EnvironmentFault(
+        Code.HOME_INVALID,
+        got=f"{home.genesis}: {problem}",
+        expected="the genesis of this ledger",
+        todo="restore it from a backup or from another member of the ledger",
+        file=str(home.genesis),
+    )

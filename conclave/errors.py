@@ -1,0 +1,111 @@
+"""How the command line says that something went wrong.
+
+Owns exit codes and the text of failures. Promises: a person sees code, what was got, what was expected
+and what to do; a program sees the same as JSON on standard output under ``-o json``; nobody sees a
+traceback unless CONCLAVE_DEBUG=1.
+
+Exit codes: 0 done, 1 refused by a rule, 2 wrong usage, 3 verification failed, 4 the surroundings failed,
+70 a fault of ours, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+import click
+
+from conclave.output import Output, printable
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
+from ledger.types import JsonObject
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_VERIFICATION = 3
+EXIT_ENVIRONMENT = 4
+EXIT_OURS = 70
+EXIT_INTERRUPTED = 130
+LISTED_MAX = 50
+"""Entries of a listing fact (unpinned images, objects) shown to a person."""
+
+
+def exit_code(error: ConclaveError) -> int:
+    """Give the exit code of an error."""
+    if error.code is Code.USAGE:
+        return EXIT_USAGE
+    if error.code is Code.PROPOSAL_UNDER_APPROVED:
+        return EXIT_REFUSED
+    if isinstance(error, VerificationFailed):
+        return EXIT_VERIFICATION
+    return EXIT_ENVIRONMENT if isinstance(error, EnvironmentFault) else EXIT_REFUSED
+
+
+def tell(error: ConclaveError, output: Output) -> int:
+    """Print the error; give the exit code."""
+    _trace()
+    if output.is_table:
+        sys.stderr.write("\n".join(_lines(error)) + "\n")
+    else:
+        output.document({"error": to_json(error)})
+    return exit_code(error)
+
+
+def tell_usage(error: click.ClickException, output: Output) -> int:
+    """Print an error of usage; give the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stderr.write(error.format_message() + "\n")
+        return EXIT_USAGE
+    return tell(Refused(Code.USAGE, got=error.format_message(), todo="see --help"), output)
+
+
+def tell_unexpected(error: Exception, output: Output) -> int:
+    """Print what may only be a fault of ours; give the exit code. A closed pipe is nobody's fault."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    _trace()
+    text = f"{type(error).__name__}: {error}"
+    todo = "this is a fault of conclave: run again with CONCLAVE_DEBUG=1 and report the trace"
+    if output.is_table:
+        sys.stderr.write(printable(f"error: INTERNAL\n  got:      {text}\n  to do:    {todo}\n"))
+    else:
+        output.document({"error": {"code": EXIT_OURS, "name": "INTERNAL", "got": text, "todo": todo}})
+    return EXIT_OURS
+
+
+def to_json(error: ConclaveError) -> JsonObject:
+    """Give the error as JSON; a fact that is none is shown as text."""
+    document: JsonObject = json.loads(json.dumps(error.to_json(), default=str))
+    return document
+
+
+def _lines(error: ConclaveError) -> list[str]:
+    parts = error.to_json()
+    lines = [f"error: {parts['name']} ({parts['code']})"]
+    for label, value in (("got", parts["got"]), ("expected", parts["expected"])):
+        if value:
+            lines.append(f"  {label + ':':<9} {value}")
+    for name, value in sorted(error.facts.items()):
+        if isinstance(value, list) and value:
+            lines += [f"  {name}:", *_listed(value)]
+        elif value not in (None, "", [], {}) and str(value) not in str(parts["got"]):
+            lines.append(f"  {name + ':':<9} {value}")
+    if parts["todo"]:
+        lines.append(f"  to do:    {parts['todo']}")
+    return [printable(line) for line in lines]
+
+
+def _listed(values: list[object]) -> list[str]:
+    shown = [
+        "    " + ("  ".join(str(item) for item in value.values()) if isinstance(value, dict) else str(value))
+        for value in values[:LISTED_MAX]
+    ]
+    more = len(values) - LISTED_MAX
+    return shown + ([f"    … and {more} more"] if more > 0 else [])
+
+
+def _trace() -> None:
+    if os.environ.get("CONCLAVE_DEBUG") == "1":
+        traceback.print_exc()

@@ -1,0 +1,152 @@
+"""Background processes of a home: started detached, remembered by pid file, stopped for certain.
+
+Owns ``HOME/run``. Promises that a process is recognised by pid and start time (a recycled pid is never
+signalled), that a start which fails shows the last lines of its log, and that ``stop_all`` leaves nothing
+of this home running. Unlike the children of a supervisor these outlive the command that started them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ledger.errors import Code, EnvironmentFault
+from runtime import process
+from runtime.logfile import tail
+
+POLL_SECONDS = 0.1
+STOP_SECONDS = 30.0
+
+
+def start(
+    name: str, argv: Sequence[str], *, run: Path, log: Path, env: Mapping[str, str] | None = None
+) -> bool:
+    """Start a background process unless it runs already; tell whether it was started now.
+
+    Args:
+        name: of its pid file.
+        argv: program and arguments.
+        run: the folder of pid files.
+        log: where its output goes, appended.
+        env: added to the environment.
+
+    Raises:
+        EnvironmentFault: TOOL_MISSING, HOME_INVALID.
+    """
+    file = run / f"{name}.json"
+    if process.read_pid_file(file) is not None:
+        return False
+    try:
+        run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EnvironmentFault(
+            Code.HOME_INVALID, got=error, expected="a home that can be written", file=str(log)
+        ) from error
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            cwd=run.parent,
+            env=os.environ | dict(env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EnvironmentFault(
+            Code.TOOL_MISSING, got=f"{argv[0]}: {error.strerror}", todo="run: conclave tools"
+        ) from error
+    finally:
+        os.close(output)
+    named = process.identify(child.pid)
+    if named is not None:
+        process.write_pid_file(file, named)
+    _CHILDREN[name] = child
+    return True
+
+
+def wait_until(
+    ready: Callable[[], bool], *, name: str, run: Path, log: Path, seconds: float, what: str
+) -> None:
+    """Wait until ``ready`` while the process of ``name`` lives.
+
+    Raises:
+        EnvironmentFault: PROCESS_DIED with the log's last lines, TIMEOUT.
+    """
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if not is_running(run, name):
+            raise EnvironmentFault(
+                Code.PROCESS_DIED,
+                got=f"{name} ended before it was ready",
+                expected=what,
+                todo=f"read {log}, mend the cause, run conclave up again",
+                process=name,
+                log=str(log),
+                lines=_lines(log),
+            )
+        if time.monotonic() > deadline:
+            raise EnvironmentFault(
+                Code.TIMEOUT,
+                got=f"{name} not ready after {seconds:.0f} s",
+                expected=what,
+                todo=f"read {log}",
+                process=name,
+                log=str(log),
+                lines=_lines(log),
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def is_running(run: Path, name: str) -> bool:
+    """Tell whether the process of a pid file lives."""
+    child = _CHILDREN.get(name)
+    if child is not None:
+        child.poll()
+    return process.read_pid_file(run / f"{name}.json") is not None
+
+
+def running(run: Path) -> list[str]:
+    """List the names of the home's living processes, sorted."""
+    return sorted(file.stem for file in run.glob("*.json") if is_running(run, file.stem))
+
+
+def stop(run: Path, name: str) -> bool:
+    """Stop one process and forget its pid file; tell whether it ran."""
+    file = run / f"{name}.json"
+    named = process.read_pid_file(file)
+    if named is not None:
+        process.stop(named, grace_s=STOP_SECONDS)
+    child = _CHILDREN.pop(name, None)
+    if child is not None:
+        child.wait(timeout=STOP_SECONDS)
+    file.unlink(missing_ok=True)
+    return named is not None
+
+
+def stop_all(run: Path, say: Callable[[str], None]) -> list[str]:
+    """Stop everything of a home, bridges before validators before clusters; gives what ran."""
+    order = {"bridge": 0, "node": 1, "cluster": 2}
+    names = sorted(
+        (file.stem for file in run.glob("*.json")), key=lambda name: (order.get(name.split("-")[0], 1), name)
+    )
+    stopped = []
+    for name in names:
+        if stop(run, name):
+            say(f"stopped {name}")
+            stopped.append(name)
+    return stopped
+
+
+def _lines(log: Path) -> list[str]:
+    text = tail(log)
+    return text.splitlines() if isinstance(text, str) else [str(line) for line in text]
+
+
+_CHILDREN: dict[str, subprocess.Popen[bytes]] = {}
+"""Children of this very process, so that they are reaped; a later ``down`` knows pid files only."""

@@ -1,0 +1,105 @@
+"""What ``approve`` and ``reject`` share: showing a proposal and signing a judgement of exactly it.
+
+Promises that the digest that is signed is the digest of the verified body that was shown.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from conclave import changes
+from conclave.client import Client, connect
+from conclave.command import Session
+from conclave.verbs.source_options import newest_manifests
+from consensus import release_reader
+from consensus.reader import View
+from ledger.errors import Code, Refused
+from ledger.proposal import Proposal, Release, judgement_body
+from ledger.records import ProposalRecord
+from ledger.types import ActionKind, JsonObject
+
+
+def which(text: str) -> str | int:
+    """Read a proposal's number or id.
+
+    Raises:
+        Refused: USAGE.
+    """
+    if text.isdecimal() and len(text) < 16:
+        return int(text)
+    if len(text) == 64 and not set(text) - set("0123456789abcdef"):
+        return text
+    raise Refused(
+        Code.USAGE,
+        got=text[:80],
+        expected="a proposal's number or id (64 hex digits)",
+        todo="see: conclave get proposals",
+    )
+
+
+def judge(session: Session, proposal: str, kind: ActionKind, reason: str, *, is_sure: bool) -> None:
+    """Show a proposal and sign the judgement of it.
+
+    Raises:
+        ConclaveError: what reading, signing or the ledger refuse.
+    """
+    with connect(session) as client:
+        speaker = client.home.speaker(session.as_name)
+        view = client.view()
+        record = release_reader.proposal(view, which(proposal)).value
+        proposed = release_reader.proposed(view, record.id).value
+        _show(session, client, view, record, proposed)
+        word = "approve" if kind is ActionKind.APPROVAL else "reject"
+        if session.output.is_table and sys.stdin.isatty() and not is_sure:
+            click.confirm(f"{word} as {speaker.name}?", abort=True, err=True)
+        proven = client.say(speaker, judgement_body(kind, record.id, record.digest, reason=reason))
+    receipt = proven.receipt
+    document: JsonObject = {
+        "proposal": record.id,
+        "number": record.number,
+        "state": receipt.state,
+        "revision": receipt.revision,
+        "height": proven.height,
+        "signer": speaker.did,
+    }
+    if session.output.document(document):
+        return
+    state = f"proposal {record.number} is {receipt.state} at height {proven.height}"
+    session.output.line(state + (f", revision {receipt.revision}" if receipt.revision else ""), "bold")
+
+
+def _show(session: Session, client: Client, view: View, record: ProposalRecord, proposed: Proposal) -> None:
+    if not session.output.is_table:
+        return
+    output = session.output
+    output.line(
+        f"proposal {record.number} by {client.home.name_of(record.proposer)}, {record.state.value}", "bold"
+    )
+    output.line(f"digest {record.digest}")
+    if proposed.reason:
+        output.line(f"reason: {proposed.reason}")
+    change = proposed.change
+    if isinstance(change, Release):
+        old, _ = newest_manifests(view, change.name)
+        output.line(
+            f"release {change.name} on {', '.join(change.clusters)}, from {change.provenance['renderer']}"
+        )
+        changes.show(changes.compare(old, change.manifests), output, full=False)
+    else:
+        output.line(f"rollback of {change.release} to revision {change.to_revision}")
+        show_rollback(session, view, change.release, change.to_revision)
+    given = [client.home.name_of(entry.signer) for entry in record.approvals]
+    output.line(f"approved so far by: {', '.join(given) or 'nobody'}")
+
+
+def show_rollback(session: Session, view: View, name: str, to_revision: int) -> list[changes.Change]:
+    """Show what going back would change; gives the changes."""
+    record = release_reader.release_record(view, name).value
+    old, _ = newest_manifests(view, name)
+    target = release_reader.release(view, record.clusters[0], name, revision=to_revision).value
+    found = changes.compare(old, list(target.manifests))
+    if session.output.is_table:
+        changes.show(found, session.output, full=False)
+    return found

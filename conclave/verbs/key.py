@@ -1,0 +1,101 @@
+"""``conclave key``: make, list and show keys.
+
+Promises never to print or move a private half.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from conclave import home as homes
+from conclave.client import open_key
+from conclave.command import CONTEXT, Session, Verb, verb
+from conclave.home import Subject, load
+from identity.signer import generate_key
+from ledger import shape
+from ledger.errors import Code, Refused
+from ledger.types import SubjectKind
+
+_KINDS = [SubjectKind.HUMAN.value, SubjectKind.AGENT.value]
+
+
+class _KeyGroup(click.Group):
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        examples = ("conclave key list", "conclave key new dave --organisation C", "conclave key show alice")
+        Verb("key", examples=examples).format_epilog(ctx, formatter)
+
+
+@click.group("key", cls=_KeyGroup, context_settings=CONTEXT)
+def command() -> None:
+    """Make, list and show keys."""
+
+
+@verb("list", "conclave key list", "conclave key list -o json")
+def list_(session: Session) -> None:
+    """List the subjects whose keys this home refers to."""
+    home = load(session.home)
+    items = [
+        {"name": s.name, "kind": s.kind.value, "organisation": s.organisation, "did": s.did, "key": s.key}
+        for s in home.subjects
+    ]
+    if not session.output.document({"items": items}):
+        columns = ["name", "kind", "organisation", "did", "key"]
+        session.output.table(columns, [list(item.values()) for item in items])
+
+
+@verb(
+    "new",
+    "conclave key new dave --organisation C",
+    "conclave key new watcher --kind agent --organisation A --encrypt",
+)
+@click.argument("name")
+@click.option("--organisation", required=True, metavar="NAME")
+@click.option("--kind", type=click.Choice(_KINDS), default=_KINDS[0], show_default=True)
+@click.option("--encrypt", is_flag=True, help="Ask for a passphrase and encrypt the file.")
+def new(session: Session, name: str, organisation: str, kind: str, *, encrypt: bool) -> None:
+    """Make a key and remember its subject in this home.
+
+    The ledger knows the subjects of its genesis only; a new one is refused there until it is registered.
+    """
+    home = load(session.home)
+    shape.name(name, "NAME")
+    if any(subject.name == name for subject in home.subjects):
+        raise Refused(
+            Code.USAGE, got=f"{name} is there already", expected="a new name", todo="see: conclave key list"
+        )
+    passphrase = (
+        click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True) if encrypt else ""
+    )
+    signer = generate_key(home.path / "keys" / f"{name}.pem", passphrase.encode() or None)
+    subject = Subject(name, signer.did, SubjectKind(kind), organisation, f"file:keys/{name}.pem")
+    homes.save(dataclasses.replace(home, subjects=(*home.subjects, subject)))
+    document = {"name": name, "did": signer.did, "keyId": signer.key_id, "key": subject.key}
+    if not session.output.document(document):
+        session.output.line(f"{name} {signer.did}")
+
+
+@verb("show", "conclave key show alice", "conclave key show alice -o json")
+@click.argument("name")
+def show(session: Session, name: str) -> None:
+    """Open a subject's key and show its public facts."""
+    home = load(session.home)
+    subject = home.subject(name)
+    signer = open_key(home, subject)
+    document = {
+        "name": subject.name,
+        "kind": subject.kind.value,
+        "organisation": subject.organisation,
+        "did": signer.did,
+        "keyId": signer.key_id,
+        "publicKey": signer.public_key.hex(),
+        "key": subject.key,
+    }
+    if not session.output.document(document):
+        session.output.table(["field", "value"], list(document.items()))
+
+
+for _verb in (list_, new, show):
+    command.add_command(_verb)

@@ -1,0 +1,70 @@
+"""The options of verbs that render a source.
+
+Owns how flags become ``RenderOptions``; shared by ``diff`` and ``propose`` so that what was compared is
+what is proposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from conclave.client import Client
+from conclave.render.release import RenderOptions, render
+from consensus import release_reader
+from consensus.reader import View
+from ledger.errors import Code, Refused
+from ledger.types import JsonObject
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path)
+
+
+def source_options(function: F) -> F:
+    """Add the source argument and the options that override release.yaml."""
+    for decorate in (
+        click.option(
+            "--pin", "pins", multiple=True, type=_FILE, metavar="FILE", help="Maps tags to digests."
+        ),
+        click.option("--values", multiple=True, type=_FILE, metavar="FILE", help="Values for a chart."),
+        click.option(
+            "--create-namespace/--no-create-namespace", default=None, help="Add a Namespace object."
+        ),
+        click.option("-n", "--namespace", metavar="NAME", help="Where namespaced objects go by default."),
+        click.option("--cluster", "clusters", multiple=True, metavar="NAME", help="Target cluster."),
+        click.option("--name", metavar="NAME", help="Name of the release [the folder's or file's]."),
+        click.argument("source", type=_FILE),
+    ):
+        function = decorate(function)
+    return function
+
+
+def render_source(client: Client, view: View, source: Path, flags: dict[str, Any]) -> JsonObject:
+    """Render ``source`` with the flags, the home's only cluster and the ledger's parameters.
+
+    Raises:
+        ConclaveError: as ``conclave.render.release.render``.
+    """
+    default = client.home.clusters if len(client.home.clusters) == 1 else ()
+    required = release_reader.parameters(view).value.imageDigestRequired
+    options = RenderOptions(default_clusters=default, image_digest_required=required, **flags)
+    return render(source, options)
+
+
+def newest_manifests(view: View, name: str) -> tuple[list[JsonObject], int]:
+    """Give the manifests of a release's newest final revision and its number; none and 0 before the first.
+
+    Raises:
+        VerificationFailed: what does not verify.
+    """
+    try:
+        record = release_reader.release_record(view, name).value
+    except Refused as error:
+        if error.code is not Code.RELEASE_UNKNOWN:
+            raise
+        return [], 0
+    revision = release_reader.release(view, record.clusters[0], name).value
+    return list(revision.manifests), revision.revision
