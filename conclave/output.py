@@ -88,7 +88,8 @@ def to_yaml(value: Json) -> str:
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=10_000))
+    plain = json.loads(json.dumps(value))  # enumerations of text become text
+    return str(yaml.dump(plain, Dumper=dumper, sort_keys=False, allow_unicode=True, width=10_000))
 
 
 def printable(text: str) -> str:

@@ -186,7 +186,8 @@ def _height(rpc: RpcClient) -> int:
 
 
 def _has_looked(path: Path) -> bool:
-    return path.is_file() and bool(read_status(path))
+    status = read_status(path)
+    return status.get("height", 0) >= 1 and status.get("hold") is None
 
 
 def read_status(path: Path) -> JsonObject:
