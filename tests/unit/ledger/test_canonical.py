@@ -7,7 +7,7 @@ import pytest
 from ledger import canonical
 from ledger.errors import Code
 from ledger.limits import JSON_DEPTH_MAX
-from tests.unit.ledger.refusal import refusal_of
+from tests.support.refusal import refusal_of
 
 ACCEPTED = [
     b"{}", b"[]", b"null", b"true", b'""', b"0", b"-1", b"9007199254740991", b"-9007199254740991",

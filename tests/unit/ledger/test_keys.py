@@ -6,8 +6,8 @@ import pytest
 
 from ledger import ed25519, keys
 from ledger.errors import Code
+from tests.support.refusal import refusal_of
 from tests.support.subjects import ALICE
-from tests.unit.ledger.refusal import refusal_of
 
 P = 2**255 - 19
 SMALL_ORDER = [

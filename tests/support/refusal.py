@@ -17,3 +17,11 @@ def refusal_of(call: Callable[[], Any], code: Code) -> Refused:
     assert caught.value.code is code, str(caught.value)
     assert caught.value.expected
     return caught.value
+
+
+def outcome(call: Callable[[], Any]) -> tuple[Any, Code]:
+    """Run ``call``; give its value and OK, or None and the code of its refusal; all else is raised."""
+    try:
+        return call(), Code.OK
+    except Refused as refusal:
+        return None, refusal.code
