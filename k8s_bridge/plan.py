@@ -249,8 +249,12 @@ def _why_keep(entry: Entry, seen: Observation, world: World, wanted: frozenset[I
         return f"release {holder} owns it now", True
     if seen.live is None:
         return "already gone", True
-    if entry.uid != uid_of(seen.live) and (entry.uid or not (owned_by(seen.live) or is_bare(seen.live))):
+    applied = owned_by(seen.live) or is_bare(seen.live)
+    if entry.uid != uid_of(seen.live) and (entry.uid or not applied):
         return "another object has this name now", True
+    # Whoever may write the record, but not the object, must not have us delete it.
+    if not applied:
+        return "recorded as ours, but not applied by us", False
     if metadata_text(seen.live, "deletionTimestamp"):
         return "it is being deleted", False
     return _keep_container(entry, seen, wanted)

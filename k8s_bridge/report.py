@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from k8s_bridge.changeset import IN_PLACE, ChangeSet, ObjectResult
+from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
 from k8s_bridge.health import Health, HealthStatus, health_of, worst
 from k8s_bridge.objects import ObjectKey
 from ledger.proposal import Report
@@ -37,8 +37,8 @@ class Finding:
 
 def finding_of(changes: ChangeSet, now_s: float) -> Finding:
     """Judge what an apply left behind."""
-    in_place = [result for result in changes.results if result.wanted and result.live is not None]
-    return Finding(changes, {result.key: health_of(result.live, now_s) for result in in_place})
+    ours = [result for result in changes.results if result.wanted and result.outcome is not Outcome.CONFLICT]
+    return Finding(changes, {r.key: health_of(r.live, now_s) for r in ours if r.live is not None})
 
 
 def compose(finding: Finding, cluster: str, sequence: int) -> Report:
@@ -69,10 +69,9 @@ def next_sequence(proven: ReportRecord | None) -> int:
 
 
 def _object(result: ObjectResult, health: Health | None) -> dict[str, object]:
-    known = health is not None and (result.outcome in IN_PLACE or result.wanted)
     return {
         "object": str(result.key),
         "outcome": result.outcome.value,
-        "health": health.status.value if known and health else HealthStatus.UNKNOWN.value,
+        "health": HealthStatus.UNKNOWN.value if health is None else health.status.value,
         "code": int(result.code),
     }

@@ -19,14 +19,14 @@ class Periods:
     """How often and how long, in seconds.
 
     Attributes:
-        poll_s: between two looks for a new block; half of the least time to commit one.
+        poll_s: between two looks for a new block: one cheap question, and the first delay of every release.
         resync_s: between two full looks at a release, whatever its watches say (kubernetes notes, trap 8).
         staleness_s: a header older than this means that the ledger is not followed any more: hold.
         health_s: least time between two looks at one object's status; a rollout writes many.
         retry_s_max: ceiling of the backoff after a release that did not apply.
     """
 
-    poll_s: float = 0.2
+    poll_s: float = 0.1
     resync_s: float = 600.0
     staleness_s: float = 60.0
     health_s: float = 0.25

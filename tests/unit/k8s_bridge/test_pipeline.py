@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 
 import pytest
 
@@ -102,6 +103,17 @@ def test_a_recreated_object_of_the_same_name_is_not_pruned(cluster: FakeCluster)
     changes = reconcile(cluster, release(rest, revision=2))
     assert outcomes(changes)["Service/web"] == "skipped"
     assert key_of(SHOP[2]).identity in cluster.objects
+
+
+@pytest.mark.requires("bridge.foreign-untouched")
+def test_a_record_that_was_tampered_with_deletes_no_foreign_object(cluster: FakeCluster) -> None:
+    reconcile(cluster, release(SHOP))
+    foreign = cluster.put(config_map("theirs"))
+    data = cluster.objects[INVENTORY.identity]["data"]
+    entries = {**json.loads(data["objects"]), "v1/ConfigMap/shop/theirs": [foreign["metadata"]["uid"], True]}
+    data["objects"] = json.dumps(entries)
+    assert outcomes(reconcile(cluster, release(SHOP, revision=2)))["ConfigMap/theirs"] == "skipped"
+    assert cluster.objects[key_of(foreign).identity] == foreign
 
 
 @pytest.mark.requires("bridge.namespace-kept")
