@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from consensus import release_reader
 from consensus.reader import VerifiedReader, View
 from consensus.rpc import Rpc
 from consensus.submit import Patience, submit
-from identity.signer import Signer
 from k8s_bridge.report import Finding, compose, is_news, next_sequence
 from ledger import statekeys
 from ledger.envelope import seal
@@ -34,6 +34,24 @@ SUBMIT_TIMEOUT_S = 30.0
 _LOG = logging.getLogger("bridge.report")
 
 
+class NodeKey(Protocol):
+    """The node identity's key (``identity.signer.Signer``)."""
+
+    @property
+    def did(self) -> str:
+        """The subject."""
+        ...
+
+    @property
+    def key_id(self) -> str:
+        """The key."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign; gives 64 bytes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """How one bridge speaks to the ledger."""
@@ -41,7 +59,7 @@ class Channel:
     cluster: str
     rpc: Rpc
     reader: VerifiedReader
-    signer: Signer
+    signer: NodeKey
 
 
 class Reporter:

@@ -58,11 +58,12 @@ def test_nothing_is_applied_before_the_last_approval(bridge: Bridge, cluster: Fa
 
 @pytest.mark.requires("bridge.applies-only-final")
 def test_a_final_release_is_applied_upgraded_and_rolled_back(bridge: Bridge, cluster: FakeCluster) -> None:
-    for change, expected in (
+    changes: list[tuple[Callable[[], str], str]] = [
         (lambda: bridge.ledger.release("one"), "one"),
         (lambda: bridge.ledger.release("two"), "two"),
         (lambda: bridge.ledger.roll_back(1), "one"),
-    ):
+    ]
+    for change, expected in changes:
         change()
         bridge.ledger.commit()
         account = bridge.turn()
@@ -237,7 +238,7 @@ def test_the_reporter_sends_the_newest_finding_only(bridge: Bridge) -> None:
         done.set()
         return True
 
-    reporter.send = send  # type: ignore[method-assign]
+    reporter.send = send  # type: ignore[method-assign,assignment]
     reporter.offer(dataclasses.replace(finding, health={}))
     reporter.offer(finding)
     reporter.start()
