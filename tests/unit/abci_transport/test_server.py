@@ -98,13 +98,13 @@ def test_a_flood_on_one_connection_does_not_starve_another(sock: Path) -> None:
 
     async def body(running: Served) -> None:
         mempool, consensus = await running.connect(), await running.connect()
-        flood = 20 * module.SLICE_REQUESTS_MAX
+        flood = 2560
         mempool.send(*[CHECK] * flood, FLUSH)
         consensus.send(COMMIT, FLUSH)
         assert await consensus.names(2) == ["commit", "flush"]
         assert await mempool.names(flood + 1) == ["check_tx"] * flood + ["flush"]
         # The flood arrives in reads of at most 256 KiB; the commit waits for a few slices, never for all.
-        assert application.order.index("commit") <= 4 * module.SLICE_REQUESTS_MAX
+        assert application.order.index("commit") <= 512
         mempool.writer.close()
         consensus.writer.close()
 
@@ -135,6 +135,29 @@ def test_a_peer_that_does_not_read_stops_being_served(sock: Path, monkeypatch: p
         client.writer.close()
 
     assert run(body, application, sock) == 0
+
+
+@pytest.mark.requires("transport.back-pressure")
+def test_requests_that_wait_stop_the_reading(sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE_REQUESTS_MAX", 1)
+    buffered: list[int] = []
+    servers: list[module.Server] = []
+
+    class Watching(Kvstore):
+        def check_tx(self, request: pb.RequestCheckTx) -> pb.ResponseCheckTx:
+            buffered.extend(connection._decoder.buffered for connection in servers[0].connections)
+            return pb.ResponseCheckTx()
+
+    async def body(running: Served) -> None:
+        servers.append(running.server)
+        client = await running.connect()
+        large = pb.Request(check_tx=pb.RequestCheckTx(tx=b"=" * 20_000))
+        client.send(*[large] * 300)
+        assert await client.names(300) == ["check_tx"] * 300
+        client.writer.close()
+
+    assert run(body, Watching(), sock) == 0
+    assert max(buffered) < 600_000, "6 MB were read ahead of the work"
 
 
 @pytest.mark.requires("transport.failure-ends")
@@ -203,6 +226,24 @@ def test_sigterm_lets_the_running_commit_finish_and_answer(sock: Path) -> None:
 
     assert run(body, Stopping(), sock) == 0
     assert application.order == ["after the signal"]
+
+
+@pytest.mark.requires("transport.stop")
+def test_the_last_answer_leaves_even_if_the_peer_reads_late(sock: Path) -> None:
+    class Stopping(Kvstore):
+        def query(self, request: pb.RequestQuery) -> pb.ResponseQuery:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return pb.ResponseQuery(value=bytes(4_000_000))
+
+    async def body(running: Served) -> None:
+        client = await running.connect()
+        client.send(pb.Request(query=pb.RequestQuery()), FLUSH)
+        response = await client.receive()
+        assert response is not None
+        assert len(response.query.value) == 4_000_000
+        client.writer.close()
+
+    assert run(body, Stopping(), sock) == 0
 
 
 @pytest.mark.requires("transport.local-only")
