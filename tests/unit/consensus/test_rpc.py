@@ -1,0 +1,198 @@
+"""The RPC client against servers that misbehave: each failure has its code, none outlives its deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from consensus.http import Limits
+from consensus.light.render import validators_json
+from consensus.rpc import RpcClient
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
+from tests.support.chain import set_of, signers
+from tests.unit.consensus.wire import Behaviour, answering, http, serve
+
+LIMITS = Limits(connect_seconds=1.0, exchange_seconds=0.4, answer_bytes_max=4096)
+STATUS = {
+    "node_info": {"network": "c"},
+    "sync_info": {
+        "latest_block_height": "7",
+        "latest_block_time": "2026-01-01T00:00:00Z",
+        "catching_up": False,
+    },
+}
+
+
+def result(value: Any) -> bytes:
+    return http(json.dumps({"jsonrpc": "2.0", "id": 1, "result": value}).encode())
+
+
+def _fails(*behaviours: Behaviour) -> ConclaveError:
+    with serve(*behaviours) as endpoint, contextlib.closing(RpcClient(endpoint, LIMITS)) as client:
+        with pytest.raises((EnvironmentFault, VerificationFailed)) as fault:
+            client.status()
+        if fault.value.code is not Code.RPC_ANSWER_INVALID:
+            assert fault.value.facts["endpoint"] == endpoint
+        return fault.value
+
+
+def _drip(opened: socket.socket) -> None:
+    opened.recv(65536)
+    for byte in http(b"x" * 400):
+        time.sleep(0.02)
+        opened.sendall(bytes([byte]))
+
+
+def _endless(opened: socket.socket) -> None:
+    opened.recv(65536)
+    opened.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        opened.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
+
+
+@pytest.mark.requires("rpc.typed-answers")
+def test_an_answer_is_typed() -> None:
+    with (
+        serve(answering(result(STATUS))) as endpoint,
+        contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
+    ):
+        assert (client.status().height, client.endpoint) == (7, endpoint)
+
+
+@pytest.mark.requires("rpc.connection-kept")
+def test_a_connection_is_kept_and_replaced_when_the_server_closed_it() -> None:
+    kept, fresh = answering(result(STATUS), result(STATUS)), answering(result(STATUS))
+    with serve(kept, fresh) as endpoint, contextlib.closing(RpcClient(endpoint, LIMITS)) as client:
+        assert [client.status().height for _ in range(3)] == [7, 7, 7]
+
+
+@pytest.mark.requires("rpc.deadline")
+@pytest.mark.parametrize("behaviour", [_drip, answering(b""), answering(b"", close=False)])
+def test_a_server_that_does_not_finish(behaviour: Behaviour) -> None:
+    begun = time.monotonic()
+    assert _fails(behaviour).code is Code.RPC_UNREACHABLE
+    assert time.monotonic() - begun < 3
+
+
+@pytest.mark.requires("rpc.answer-capped")
+@pytest.mark.parametrize("behaviour", [answering(http(b" " * 5000)), _endless], ids=["stated", "endless"])
+def test_an_answer_over_the_cap(behaviour: Behaviour) -> None:
+    assert _fails(behaviour).code is Code.RPC_ANSWER_TOO_LARGE
+
+
+@pytest.mark.requires("rpc.answer-capped")
+def test_a_stated_length_is_not_believed() -> None:
+    assert _fails(answering(http(b"{}", length=3000))).code is Code.RPC_UNREACHABLE
+
+
+@pytest.mark.requires("rpc.unreachable-named")
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = RpcClient(f"http://127.0.0.1:{port}", LIMITS)
+    with pytest.raises(EnvironmentFault) as fault:
+        client.status()
+    assert fault.value.code is Code.RPC_UNREACHABLE
+    assert "node runs" in fault.value.todo
+
+
+@pytest.mark.requires("rpc.typed-answers")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b"[" * 4000,
+        b'{"result":1,"error":{}}',
+        b'{"result":null}',
+        b'{"result":{"sync_info":{"latest_block_height":7}}}',
+        b'{"result":{"node_info":{"network":"c"},"sync_info":{"latest_block_height":"7","latest_block_time":1}}}',
+        b"\xff\xfe",
+    ],
+)
+def test_any_other_body_is_invalid(body: bytes) -> None:
+    assert _fails(answering(http(body))).code is Code.RPC_ANSWER_INVALID
+
+
+@pytest.mark.requires("rpc.typed-answers")
+def test_a_body_that_is_no_http() -> None:
+    assert _fails(answering(b"\x00\x01garbage\r\n\r\n")).code is Code.RPC_UNREACHABLE
+
+
+@pytest.mark.requires("rpc.refusal-named")
+def test_the_nodes_own_refusal() -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": "m", "data": "d"}})
+    fault = _fails(answering(http(body.encode(), status="500 Internal Server Error")))
+    assert (fault.code, fault.got) == (Code.RPC_REFUSED, "m: d")
+
+
+@pytest.mark.requires("rpc.several-endpoints")
+def test_the_first_endpoint_that_answers_is_used() -> None:
+    with (
+        serve(answering(http(b"nonsense"))) as broken,
+        serve(answering(result(STATUS), result(STATUS))) as sound,
+    ):
+        client = RpcClient([broken, sound], LIMITS)
+        with contextlib.closing(client):
+            assert [client.status().height, client.status().height] == [7, 7]
+            assert client.endpoint == sound
+
+
+@pytest.mark.requires("rpc.several-endpoints")
+def test_a_refusal_is_an_answer_and_not_tried_elsewhere() -> None:
+    refusal = http(b'{"error":{"message":"no"}}')
+    with serve(answering(refusal)) as first:
+        client = RpcClient([first, "http://127.0.0.1:1"], LIMITS)
+        with contextlib.closing(client), pytest.raises(EnvironmentFault) as fault:
+            client.status()
+    assert fault.value.code is Code.RPC_REFUSED
+
+
+@pytest.mark.requires("rpc.unreachable-named")
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "127.0.0.1:26657", "https://h:1", "http://h", "http://h:x", "http://h:1/p", "http://[::1", []],
+)
+def test_a_malformed_endpoint(endpoint: Any) -> None:
+    with pytest.raises(Refused) as refused:
+        RpcClient(endpoint)
+    assert refused.value.code is Code.USAGE
+
+
+def _pages(*pages: tuple[list[Any], int]) -> Behaviour:
+    return answering(
+        *(
+            result({"block_height": "3", "validators": v, "count": str(len(v)), "total": str(total)})
+            for v, total in pages
+        )
+    )
+
+
+@pytest.mark.requires("rpc.all-validators")
+def test_a_set_is_fetched_page_by_page() -> None:
+    members = signers("a", "b", "c")
+    listed = validators_json(set_of(members))
+    behaviour = _pages((listed[:2], 3), (listed[2:], 3))
+    with serve(behaviour) as endpoint, contextlib.closing(RpcClient(endpoint, LIMITS)) as client:
+        assert client.validators(3) == set_of(members)
+
+
+@pytest.mark.requires("rpc.all-validators")
+@pytest.mark.parametrize("second", [([], 3), ([], 2), ([None], 3)])
+def test_pages_that_do_not_add_up(second: tuple[list[Any], int]) -> None:
+    listed = validators_json(set_of(signers("a", "b")))
+    behaviour = _pages((listed, 3), second)
+    with (
+        serve(behaviour) as endpoint,
+        contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
+        pytest.raises((EnvironmentFault, VerificationFailed)) as fault,
+    ):
+        client.validators(3)
+    assert fault.value.code in (Code.RPC_ANSWER_INVALID, Code.VALIDATOR_SET_INVALID)

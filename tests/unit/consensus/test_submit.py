@@ -1,0 +1,212 @@
+"""From an envelope to its proven receipt, through a node that may lie about either."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from consensus.answers import InclusionProof, TxResult
+from consensus.results import result_at, result_bytes, verify_transaction
+from consensus.submit import Patience, submit
+from ledger import canonical
+from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
+from ledger.proposal import release_body
+from ledger.types import ProposalState, sha256
+from state.merkle import merkle_root, prove
+from tests.support.ledger import ALICE, CAROL, Ledger, Node, a_release, envelope
+from tests.unit.consensus.ledgers import code_of, reader_of
+
+
+class Time:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def patience(self) -> Patience:
+        return Patience(timeout_seconds=10, poll_seconds=1, monotonic=lambda: self.now, sleep=self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def node() -> Node:
+    ledger = Ledger()
+    ledger.commit()
+    ledger.commit()
+    return Node(ledger)
+
+
+def _tx(text: str = "one") -> bytes:
+    return envelope(ALICE, release_body(a_release(text=text)))
+
+
+@pytest.mark.requires("submit.proven-receipt")
+def test_a_receipt_is_proven(node: Node, tmp_path: Path) -> None:
+    tx = _tx()
+    proven = submit(node, reader_of(node, tmp_path), tx, patience=Time().patience())
+    assert (proven.receipt.envelope, proven.height, proven.index) == (node.ledger.open(tx).id, 3, 0)
+    assert proven.receipt.state is ProposalState.OPEN
+    assert proven.time_ns == node.ledger.chain.time_ns(4)
+
+
+@pytest.mark.requires("submit.refusal-coded")
+def test_check_tx_refuses_with_the_ledgers_code(node: Node, tmp_path: Path) -> None:
+    broken = bytearray(_tx())
+    broken[-1] ^= 1
+    with pytest.raises(Refused) as refused:
+        submit(node, reader_of(node, tmp_path), bytes(broken), patience=Time().patience())
+    assert code_of(refused) is Code.SIGNATURE_INVALID
+
+
+@pytest.mark.requires("submit.refusal-coded")
+def test_a_code_we_do_not_know(node: Node, tmp_path: Path) -> None:
+    node.lies["broadcast_tx_sync"] = lambda answer: dataclasses.replace(answer, code=9999)
+    with pytest.raises(Refused) as refused:
+        submit(node, reader_of(node, tmp_path), _tx(), patience=Time().patience())
+    assert code_of(refused) is Code.TX_REFUSED
+    assert refused.value.facts["number"] == 9999
+
+
+@pytest.mark.requires("submit.refusal-coded")
+def test_a_refusal_in_the_block_is_proven_too(node: Node, tmp_path: Path) -> None:
+    """Two envelopes of one nonce pass CheckTx of two nodes; the block takes one."""
+    tx = _tx()
+    node.ledger.commit(tx)
+    node.ledger.commit(tx)
+    node.ledger.commit()
+    node.ledger.txs.pop(3)
+    node.lies["broadcast_tx_sync"] = lambda answer: dataclasses.replace(answer, code=0)
+    with pytest.raises(Refused) as refused:
+        submit(node, reader_of(node, tmp_path), tx, patience=Time().patience())
+    assert code_of(refused) is Code.NONCE_REPLAYED
+    assert refused.value.facts["by"] == "block 4"
+
+
+@pytest.mark.requires("submit.idempotent")
+def test_sending_again_gives_the_same_receipt(node: Node, tmp_path: Path) -> None:
+    reader, tx = reader_of(node, tmp_path), _tx()
+    first = submit(node, reader, tx, patience=Time().patience())
+
+    def cached(_: object) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_REFUSED, got="tx already exists in cache")
+
+    node.lies["broadcast_tx_sync"] = cached
+    assert submit(node, reader, tx, patience=Time().patience()) == first
+    time = Time()
+    other = envelope(CAROL, release_body(a_release("other")))
+    node.ledger.values[node.ledger.height].clear()
+    with pytest.raises(EnvironmentFault) as fault:
+        submit(_Refusing(node.ledger), reader, other, patience=time.patience())
+    assert code_of(fault) is Code.RPC_REFUSED
+    assert time.now <= 6
+
+
+class _Refusing(Node):
+    """A node that takes no transaction."""
+
+    def broadcast_tx_sync(self, tx: bytes) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_REFUSED, got="mempool is full")
+
+
+@pytest.mark.requires("submit.timeout-told")
+def test_a_timeout_says_what_is_known(node: Node, tmp_path: Path) -> None:
+    reader = reader_of(node, tmp_path)
+
+    def lost(_: object) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_REFUSED, got="not found")
+
+    node.lies["tx"] = lost
+    time = Time()
+    with pytest.raises(EnvironmentFault) as fault:
+        submit(node, reader, _tx(), patience=time.patience())
+    assert code_of(fault) is Code.TIMEOUT
+    assert fault.value.got == "sent; not seen in a block"
+    assert fault.value.facts["last"] == "RPC_REFUSED"
+    assert time.now >= 10
+
+
+@pytest.mark.requires("submit.timeout-told")
+def test_an_unproven_block_is_not_a_receipt(node: Node, tmp_path: Path) -> None:
+    node.lies["tx"] = lambda answer: dataclasses.replace(answer, height=99)
+    with pytest.raises(EnvironmentFault) as fault:
+        submit(node, reader_of(node, tmp_path), _tx(), patience=Time().patience())
+    assert code_of(fault) is Code.TIMEOUT
+    assert "block 99; not proven" in fault.value.got
+
+
+def _result(**changes: Any) -> Callable[[tuple[TxResult, ...]], tuple[TxResult, ...]]:
+    return lambda results: tuple(dataclasses.replace(r, **changes) for r in results)
+
+
+@pytest.mark.requires("submit.inclusion-proven")
+@pytest.mark.parametrize(
+    ("method", "lie", "code"),
+    [
+        ("tx", lambda a: dataclasses.replace(a, tx=b"other"), Code.TX_PROOF_INVALID),
+        ("tx", lambda a: dataclasses.replace(a, height=2), Code.TX_PROOF_INVALID),
+        (
+            "tx",
+            lambda a: dataclasses.replace(a, proof=InclusionProof(2, 0, (b"\x01" * 32,))),
+            Code.TX_PROOF_INVALID,
+        ),
+        ("block_results", _result(code=206), Code.RESULTS_HASH_MISMATCH),
+        ("block_results", _result(data=b"{}"), Code.RESULTS_HASH_MISMATCH),
+        ("block_results", _result(gas_used=1), Code.RESULTS_HASH_MISMATCH),
+        ("block_results", lambda _: (), Code.RESULTS_HASH_MISMATCH),
+    ],
+)
+def test_a_lie_about_the_block(
+    node: Node, tmp_path: Path, method: str, lie: Callable[[Any], Any], code: Code
+) -> None:
+    node.lies[method] = lie
+    with pytest.raises(VerificationFailed) as refused:
+        submit(node, reader_of(node, tmp_path), _tx(), patience=Time().patience())
+    assert code_of(refused) is code
+
+
+@pytest.mark.requires("submit.inclusion-proven")
+def test_an_index_shifted_within_a_valid_proof_is_refused() -> None:
+    """The last of three transactions proves as the second of two; the number of results tells them apart."""
+    txs = [b"a", b"b", b"c"]
+    leaves = [sha256(tx) for tx in txs]
+    data_hash = merkle_root(leaves)
+    results = [TxResult(code, b"", 0, 0, "") for code in (0, 0, 206)]
+    shifted = InclusionProof(2, 1, tuple(prove(leaves, 2)))
+    verify_transaction(b"c", shifted, data_hash)
+    root = merkle_root([result_bytes(r) for r in results])
+    with pytest.raises(VerificationFailed) as refused:
+        result_at(results, shifted, root)
+    assert code_of(refused) is Code.TX_PROOF_INVALID
+    assert result_at(results, InclusionProof(3, 2, shifted.aunts), root).code == 206
+
+
+@pytest.mark.requires("submit.proven-receipt")
+def test_a_receipt_of_another_envelope(node: Node, tmp_path: Path) -> None:
+    """A dishonest quorum may write any receipt; it must still be this envelope's."""
+    tx, ledger = _tx(), node.ledger
+    ledger.commit(tx)
+    result = ledger.results[ledger.height][0]
+    receipt = canonical.load(result.data) | {"envelope": "ab" * 32}
+    ledger.results[ledger.height] = [dataclasses.replace(result, data=canonical.dump(receipt))]
+    ledger.commit()
+    node.lies["broadcast_tx_sync"] = lambda answer: dataclasses.replace(answer, code=0)
+    with pytest.raises(VerificationFailed) as refused:
+        submit(node, reader_of(node, tmp_path), tx, patience=Time().patience())
+    assert code_of(refused) is Code.LEDGER_RECORD_INVALID
+
+
+@pytest.mark.requires("submit.refusal-coded")
+def test_an_unreachable_node_is_said_at_once(node: Node, tmp_path: Path) -> None:
+    class Gone(Node):
+        def broadcast_tx_sync(self, tx: bytes) -> NoReturn:
+            raise EnvironmentFault(Code.RPC_UNREACHABLE)
+
+    with pytest.raises(EnvironmentFault) as fault:
+        submit(Gone(node.ledger), reader_of(node, tmp_path), _tx(), patience=Time().patience())
+    assert code_of(fault) is Code.RPC_UNREACHABLE
