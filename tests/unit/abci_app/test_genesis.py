@@ -1,0 +1,118 @@
+"""The first state, and the geneses that make none."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from abci_app.genesis import genesis_state
+from ledger import canonical, records, statekeys
+from ledger.errors import Code
+from ledger.keys import key_id
+from ledger.records import Parameters
+from tests.support.refusal import refusal_of
+from tests.support.subjects import ALICE, CHAIN_ID, MEMBERS, STRANGER, genesis_bytes, genesis_document
+
+
+@pytest.mark.requires("abci.genesis-state")
+def test_the_state_keys_of_height_0() -> None:
+    state = genesis_state(genesis_bytes(), CHAIN_ID)
+    assert state[statekeys.LEDGER] == b'{"chainId":"test-chain"}'
+    parameters = Parameters(imageDigestRequired=True, proposalTtlBlocks=50)
+    assert records.read_parameters(state[statekeys.PARAMETERS]) == parameters
+    dids = records.read_names(state[statekeys.INDEX_IDENTITIES], field="dids")
+    assert dids == tuple(sorted(member.did for member in MEMBERS))
+    assert records.read_names(state[statekeys.INDEX_CLUSTERS]) == ("east", "west")
+    assert records.read_names(state[statekeys.INDEX_RULES]) == ("default",)
+    assert canonical.load(state[statekeys.identity(ALICE.did)]) == ALICE.record()
+    assert state[statekeys.cluster("east")] == b'{"name":"east"}'
+    assert records.read_rule(state[statekeys.rule("default")]).humans == 2
+    assert len(state) == 5 + len(MEMBERS) + 1 + 2
+
+
+@pytest.mark.requires("abci.genesis-state")
+def test_the_spelling_of_the_genesis_does_not_matter() -> None:
+    document = genesis_document()
+    for spelled in (json.dumps(document), json.dumps(document, indent=4), canonical.dump(document).decode()):
+        assert genesis_state(spelled.encode(), CHAIN_ID) == genesis_state(genesis_bytes(), CHAIN_ID)
+    turned = document | {"identities": document["identities"][::-1], "clusters": document["clusters"][::-1]}
+    assert genesis_state(genesis_bytes(turned), CHAIN_ID) == genesis_state(genesis_bytes(), CHAIN_ID)
+
+
+def edit(path: str, value: Any) -> Callable[[Any], None]:
+    """Give an edit of the document: sets a field, appends to a list with ``+``, or removes with ``-``."""
+
+    def apply(document: Any) -> None:
+        node = document
+        *parents, last = path.split(".")
+        for step in parents:
+            node = node[int(step) if step.isdigit() else step]
+        if last == "+":
+            node.append(value)
+        elif last == "-":
+            node.clear()
+        else:
+            node[last] = value
+
+    return apply
+
+
+RULE = {"name": "default", "humans": 1, "organisations": 1}
+BROKEN: list[tuple[str, Callable[[Any], None]]] = [
+    ("unknown field", edit("extra", 1)),
+    ("parameters", edit("parameters", None)),
+    ("ttl 0", edit("parameters.proposalTtlBlocks", 0)),
+    ("ttl without end", edit("parameters.proposalTtlBlocks", 2**53 - 1)),
+    ("unknown parameter", edit("parameters.fast", True)),
+    ("no identities", edit("identities.-", None)),
+    ("did twice", edit("identities.+", ALICE.record() | {"name": "other"})),
+    ("name twice", edit("identities.+", STRANGER.record() | {"name": "alice"})),
+    ("name in capitals", edit("identities.0.name", "Alice")),
+    ("kind", edit("identities.0.kind", "robot")),
+    ("did of another method", edit("identities.0.did", "did:web:x")),
+    ("key of small order", edit("identities.0.did", "did:key:" + key_id((1).to_bytes(32, "little")))),
+    ("key not canonical", edit("identities.0.did", ALICE.did + "1")),
+    ("lone surrogate", edit("identities.0.organisation", "\ud800")),
+    ("no organisation", edit("identities.0.organisation", "")),
+    ("human of a cluster", edit("identities.0.cluster", "east")),
+    ("node of no cluster", edit("identities.4.cluster", None)),
+    ("node of an unknown cluster", edit("identities.4.cluster", "north")),
+    ("cluster twice", edit("clusters.+", {"name": "east"})),
+    ("cluster name", edit("clusters.+", {"name": "a/b"})),
+    ("cluster field", edit("clusters.0.size", 3)),
+    ("no rules", edit("rules.-", None)),
+    ("no default rule", edit("rules.0.name", "other")),
+    ("rule twice", edit("rules.+", RULE)),
+    ("rule of nobody", edit("rules.0.humans", 0)),
+    ("more humans than there are", edit("rules.0.humans", 4)),
+    ("more organisations than there are", edit("rules.0.organisations", 3)),
+    ("second rule out of reach", edit("rules.+", {"name": "far", "humans": 9, "organisations": 1})),
+    ("list for object", edit("rules", {})),
+    ("too many clusters", edit("clusters", [{"name": f"c{i}"} for i in range(1001)])),
+]
+
+
+@pytest.mark.requires("abci.genesis-refused")
+@pytest.mark.parametrize("change", [c[1] for c in BROKEN], ids=[c[0] for c in BROKEN])
+def test_a_broken_genesis_is_refused(change: Callable[[Any], None]) -> None:
+    document = copy.deepcopy(genesis_document())
+    change(document)
+    refusal = refusal_of(lambda: genesis_state(genesis_bytes(document), CHAIN_ID), Code.GENESIS_INVALID)
+    assert refusal.got
+    str(refusal).encode()
+
+
+@pytest.mark.requires("abci.genesis-refused")
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"\xff", b"{", b"[" * 10_000, b'{"a":NaN}'])
+def test_bytes_that_are_no_genesis_are_refused(content: bytes) -> None:
+    refusal_of(lambda: genesis_state(content, CHAIN_ID), Code.GENESIS_INVALID)
+
+
+@pytest.mark.requires("abci.genesis-refused")
+@pytest.mark.parametrize("chain_id", ["", "c" * 51])
+def test_a_chain_id_that_cometbft_would_refuse_is_refused(chain_id: str) -> None:
+    refusal_of(lambda: genesis_state(genesis_bytes(), chain_id), Code.GENESIS_INVALID)
