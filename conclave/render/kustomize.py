@@ -94,6 +94,7 @@ def build(folder: Path, program: Path, scratch: Path) -> tuple[list[Document], t
     home.mkdir()
     copy_to(seen, tree)
     target = tree / folder.resolve().relative_to(top)
+    reached(target)  # judges the very bytes that will be built, should the originals have changed meanwhile
     argv = [str(program), "build", str(target), "--load-restrictor", "LoadRestrictionsRootOnly"]
     output = offline.run(argv, cwd=tree, home=home, what=str(folder))
     return read_documents(output, f"{folder.name} (built)"), seen

@@ -168,7 +168,7 @@ def _render_source(
     with tempfile.TemporaryDirectory(prefix="conclave-render-") as scratch:
         if is_chart:
             program, version = find_tool("helm")
-            values = tuple(file for path in options.values for file in collect(path))
+            values = tuple(file for path in options.values for file in _values(path))
             chart = helm.ChartOptions(target.name, target.namespace, values, spec.values, spec.omit_hooks)
             documents, files = helm.template(source, program, chart, Path(scratch))
             return _Rendered(documents, files, "helm", f"helm {version}")
@@ -179,6 +179,12 @@ def _render_source(
             return _Rendered(documents, files, "kustomize", f"kustomize {version}")
     documents, files = yaml_files.read(source, spec.skip)
     return _Rendered(documents, files, "yaml", f"conclave {metadata.version('conclave')}")
+
+
+def _values(path: Path) -> tuple[SourceFile, ...]:
+    if not path.is_file():
+        raise missing(path, "--values")
+    return collect(path)
 
 
 def _release(target: _Target, manifests: list[JsonObject], rendered: _Rendered) -> JsonObject:

@@ -10,7 +10,7 @@ from conclave.command import Session, verb
 @verb(
     "completion",
     "conclave completion bash > ~/.local/share/bash-completion/completions/conclave",
-    'eval "$(conclave completion zsh)"',
+    'conclave completion zsh > "${fpath[1]}/_conclave"',
     "conclave completion fish > ~/.config/fish/completions/conclave.fish",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

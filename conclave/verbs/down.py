@@ -10,7 +10,9 @@ from conclave.home import load
 @verb("down", "conclave down", "conclave down --home ./ledger")
 def command(session: Session) -> None:
     """Stop everything that up started: bridges, then validators, then clusters. Nothing is lost."""
-    home = load(session.home)
-    stopped = processes.stop_all(home.run, session.output.note)
+    run = session.home / "run"
+    if not run.is_dir():
+        run = load(session.home).run
+    stopped = processes.stop_all(run, session.output.note)
     if not session.output.document({"stopped": stopped}):
         session.output.line(f"stopped {len(stopped)} processes" if stopped else "nothing was running")

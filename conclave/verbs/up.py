@@ -75,7 +75,7 @@ def command(session: Session, kubeconfigs: tuple[str, ...], *, no_bridges: bool)
     node is simulated. Stop everything with: conclave down.
     """
     home = load(session.home)
-    given = _kubeconfigs(home, kubeconfigs)
+    given = {} if no_bridges else _kubeconfigs(home, kubeconfigs)
     cometbft = program(Tool.COMETBFT, session.output.note)
     needs_devkube = not no_bridges and any(cluster not in given for cluster in home.clusters)
     devkube = program(Tool.DEVKUBE, session.output.note) if needs_devkube else None

@@ -1,0 +1,107 @@
+"""The command line against a real validator: a source becomes a final release, every answer proven."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conclave import __main__ as program
+from conclave import processes
+from tests.unit.conclave.paths import EXAMPLES, shared_input
+
+pytestmark = pytest.mark.integration
+
+
+class Cli:
+    """Runs verbs in one home and reads their JSON."""
+
+    def __init__(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home, self.capsys = home, capsys
+
+    def __call__(self, *arguments: str, status: int = 0) -> Any:
+        self.capsys.readouterr()
+        assert program.run(["--home", str(self.home), "-o", "json", *arguments]) == status
+        return json.loads(self.capsys.readouterr().out)
+
+    def refusal(self, *arguments: str, status: int = 1) -> str:
+        return str(self(*arguments, status=status)["error"]["name"])
+
+    def approve(self, number: int, *names: str) -> str:
+        state = ""
+        for name in names:
+            state = self("approve", str(number), "--as", name)["state"]
+        return state
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    made = Cli(tmp_path / "home", capsys)
+    made("init", "--validators", "1")
+    try:
+        made("up", "--no-bridges")
+        yield made
+    finally:
+        program.run(["--home", str(made.home), "down"])
+        assert processes.running(made.home / "run") == []
+
+
+@pytest.mark.requires("cli.story")
+def test_a_release_becomes_final_and_goes_back(cli: Cli) -> None:
+    guestbook = str(EXAMPLES / "guestbook")
+    assert {change["change"] for change in cli("diff", guestbook)["changes"]} == {"added"}
+    proposed = cli("propose", guestbook, "--as", "scout")
+    assert (proposed["number"], proposed["state"]) == (1, "open")
+    assert cli.approve(1, "alice") == "open"
+    assert cli("verify", "proposal", "1", status=1)["verdict"] == "PROPOSAL_UNDER_APPROVED"
+    assert cli("status")["items"] == []
+    assert cli.refusal("approve", "1", "--as", "scout") == "AGENT_MAY_NOT_APPROVE"
+    assert cli.refusal("approve", "1", "--as", "alice") == "APPROVAL_DUPLICATE"
+    assert cli.approve(1, "carol") == "final"
+    assert cli("diff", guestbook, "--exit-code")["revision"] == 1
+    upgrade = cli("diff", str(EXAMPLES / "guestbook-v2"), "--exit-code", status=1)
+    kinds = [change["change"] for change in upgrade["changes"]]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "added": 1,
+        "changed": 2,
+        "removed": 1,
+        "unchanged": 4,
+    }
+    cli("propose", str(EXAMPLES / "guestbook-v2"), "--as", "bob")
+    assert cli.approve(2, "bob", "carol") == "final"
+    assert cli("rollback", "guestbook", "--to", "1", "--as", "alice")["number"] == 3
+    assert cli.approve(3, "alice", "carol") == "final"
+    history = cli("history", "guestbook")["items"]
+    assert [(item["revision"], item["rollbackOf"]) for item in history] == [(3, 1), (2, None), (1, None)]
+    assert history[0]["digest"] == history[2]["digest"]
+    assert cli("verify", "release", "guestbook")["verdict"] == "verified"
+    row = cli("status", "guestbook")["items"][0]
+    assert (row["revision"], row["outcome"], row["cluster"]) == (3, "pending", "east")
+    assert len(cli("get", "release", "guestbook")["items"][0]["manifests"]) == 7
+    assert cli.refusal("get", "proposal", "99") == "PROPOSAL_UNKNOWN"
+    assert cli.refusal("history", "nothing") == "RELEASE_UNKNOWN"
+    assert cli.refusal("rollback", "guestbook", "--to", "9", "--as", "bob") == "REVISION_UNKNOWN"
+
+
+@pytest.mark.requires("render.inputs")
+def test_argo_cd_and_podinfo_become_final(cli: Cli) -> None:
+    argo = ["propose", str(shared_input("argo-cd/install.yaml")), "--name", "argo-cd", "-n", "argocd"]
+    assert cli.refusal(*argo, "--as", "alice") == "IMAGE_NOT_PINNED"
+    pins = ["--pin", str(EXAMPLES / "pins.yaml"), "--create-namespace", "--as", "alice"]
+    assert len(cli(*argo, *pins)["changes"]) == 60
+    assert cli.approve(1, "bob", "carol") == "final"
+    cli("propose", str(shared_input("podinfo/kustomize")), "--name", "podinfo", *pins)
+    assert cli.approve(2, "bob", "carol") == "final"
+    manifests = cli("get", "release", "argo-cd")["items"][0]["manifests"]
+    assert sum(manifest["kind"] == "CustomResourceDefinition" for manifest in manifests) == 3
+    assert cli("diff", *argo[1:], *pins[:3], "--exit-code")["revision"] == 1
+
+
+@pytest.mark.requires("cli.errors")
+def test_a_ledger_that_is_down_says_so(cli: Cli) -> None:
+    cli("down")
+    assert cli.refusal("status", status=4) == "RPC_UNREACHABLE"
+    assert cli("down")["stopped"] == []
