@@ -134,6 +134,7 @@ class Code(enum.IntEnum):
     CLOCK_SKEW = 714
     TX_REFUSED = 715
     STATE_IO_FAILED = 716
+    DEMO_FAILED = 717
 
     USAGE = 800
     YAML_INVALID = 801

@@ -12,7 +12,7 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from ledger.limits import RPC_ANSWER_BYTES_MAX
@@ -53,6 +53,8 @@ def _validators(method: str, result: dict[str, Any]) -> None:
 
 
 def _proof(method: str, result: dict[str, Any]) -> None:
+    if method != "abci_query":
+        return
     operations = ((result.get("response") or {}).get("proofOps") or {}).get("ops") or []
     for operation in operations:
         operation["data"] = _flip(operation["data"])
@@ -84,11 +86,12 @@ LIES: dict[str, Lie] = {
     "header altered": _header,
     "app hash altered": _app_hash,
     "validator set altered": _validators,
+    "signatures dropped": _signatures,
     "proof altered": _proof,
     "value altered": _value,
     "value withheld": _withheld,
-    "signatures dropped": _signatures,
 }
+"""Lies about headers come first: once a header is believed, lying about it again has no effect."""
 
 
 class LyingNode:
@@ -106,7 +109,7 @@ class LyingNode:
         """The endpoint to give to a client."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def __enter__(self) -> LyingNode:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -1,7 +1,7 @@
 """``conclave demo``: the whole story on this machine.
 
-Promises to build or find what it needs with progress, to exit 0 only if every check held, and to leave nothing
-running unless asked to.
+Promises to build or find what it needs with progress, to exit 0 only if every check held, and to leave
+nothing running unless asked to.
 """
 
 from __future__ import annotations
