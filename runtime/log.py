@@ -50,7 +50,14 @@ def event(logger: logging.Logger, name: str, /, *, level: int = logging.INFO, **
 
 
 def _bounded(value: object) -> object:
+    """Give ``value`` as JSON of bounded size; what is no JSON, or too large, becomes text."""
     if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, dict | list):
+        try:
+            if len(json.dumps(value)) <= FIELD_CHARACTERS_MAX:
+                return value
+        except (TypeError, ValueError, RecursionError):
+            pass
     text = value.hex() if isinstance(value, bytes) else str(value)
     return text if len(text) <= FIELD_CHARACTERS_MAX else text[:FIELD_CHARACTERS_MAX] + "…"

@@ -31,13 +31,13 @@ def bound_log(log: Path, bytes_max: int) -> None:
     os.truncate(log, 0)
 
 
-def tail(log: Path) -> list[str]:
-    """Give the last lines of ``log``, at most ``TAIL_LINES_MAX`` of ``TAIL_BYTES_MAX`` bytes together."""
+def tail(log: Path, bytes_max: int = TAIL_BYTES_MAX) -> list[str]:
+    """Give the last lines of ``log``, at most ``TAIL_LINES_MAX`` of ``bytes_max`` bytes together."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL_BYTES_MAX))
-            content = file.read(TAIL_BYTES_MAX)
+            file.seek(max(0, file.tell() - bytes_max))
+            content = file.read(bytes_max)
     except OSError:
         return []
     return content.decode("utf-8", "replace").splitlines()[-TAIL_LINES_MAX:]

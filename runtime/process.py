@@ -40,11 +40,17 @@ class ProcessId:
 
 
 def start(
-    argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    outlive: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start ``argv`` in its own session, output appended to ``log``, killed by the kernel if we die.
+    """Start ``argv`` in its own session, output appended to ``log``.
 
-    The parent-death signal is bound to the calling thread: call it from the main thread only.
+    The kernel kills it when we die, unless it may ``outlive`` us. That signal is bound to the calling thread:
+    call it from the main thread only.
 
     Raises:
         EnvironmentFault: TOOL_MISSING (no such program), HOME_INVALID (folder or log cannot be used).
@@ -74,7 +80,7 @@ def start(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  single-threaded caller, see docstring
+            preexec_fn=None if outlive else die_with_parent,  # noqa: PLW1509  single-threaded caller, see docstring
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise EnvironmentFault(

@@ -15,7 +15,17 @@ from runtime.retry import Backoff
 def test_an_event_is_one_line_whatever_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     logger = logging.getLogger("part")
-    event(logger, "seen", name="x\ny", height=3, raw=b"\xff", level_=None, long="z" * 10_000, ts="forged")
+    event(
+        logger,
+        "seen",
+        name="x\ny",
+        height=3,
+        raw=b"\xff",
+        nested={"a": [1]},
+        level_=None,
+        long="z" * 10_000,
+        ts="forged",
+    )
     line = JsonFormatter().format(caplog.records[-1])
     assert "\n" not in line
     fields = json.loads(line)
@@ -24,6 +34,7 @@ def test_an_event_is_one_line_whatever_its_fields(caplog: pytest.LogCaptureFixtu
     assert fields["name"] == "x\ny"
     assert fields["height"] == 3
     assert fields["raw"] == "ff"
+    assert fields["nested"] == {"a": [1]}
     assert fields["ts"] != "forged"
     assert len(fields["long"]) == FIELD_CHARACTERS_MAX + 1
 
