@@ -73,7 +73,7 @@ REQUIREMENTS: dict[str, str] = {
     "light.skipping": "a later height needs trust level of the trusted next set [light/verifier.go]",
     "light.one-lie": "each single lie in a light block is refused with its code [issue 3, step 8]",
     "light.expiry": "an expired header is no ground for anything [LCV-DIST-SAFE.1]",
-    "light.two-thirds": "strictly more than two thirds of the power must sign; nil is no vote [validation.go]",
+    "light.two-thirds": "strictly more than two thirds of the power must sign; nil is none [validation.go]",
     "light.signatures": "every signature counted on must verify over chain and time [types/canonical.go]",
     "light.address-by-index": "a vote's address is its validator's at that index [CSA-2026-001]",
     "light.trust-root": "a root of trust is the header named, signed by its own set [light/client.go]",
@@ -211,4 +211,14 @@ REQUIREMENTS: dict[str, str] = {
     "cli.diff": "changes are told object by object, field by field [issue 3 story 3]",
     "cli.processes": "what up starts is recognised, waited for and stopped for certain [issue 3 story 2]",
     # -- demo and red team --------------------------------------------------------------------------
+    "story.ledger-is-made": "init makes keys, genesis and four validators' homes [issue: first light, step 1]",
+    "story.everything-starts": "up starts validators, an API server and a bridge [step 2]",
+    "story.release-is-proposed": "ordinary YAML is diffed, rendered, signed and proposed with a proven receipt [step 3]",
+    "story.one-approval-applies-nothing": "one approval is final, and nothing is applied [step 4]",
+    "story.second-approval-applies": "the approval that satisfies the rule makes the bridge verify, apply, report [step 5]",
+    "story.upgrade-patches-prunes-leaves": "an upgrade patches, prunes and leaves unchanged objects untouched [step 6]",
+    "story.drift-is-undone": "hand edits are undone, foreign objects left alone [step 7]",
+    "story.refusals-and-lies": "every forgery and every single lie of a node is refused with its own code [step 8]",
+    "story.validator-dies": "three validators go on; the fourth catches up to the same app hash [step 9]",
+    "story.rollback": "a rollback is a new forward revision through the same approvals [step 10]",
 }
