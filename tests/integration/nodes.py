@@ -82,7 +82,7 @@ def cometbft() -> Path:
 
 def plan(root: Path, size: int, transport: Transport = "socket") -> tuple[PlannedNode, ...]:
     """Write the homes of a local net on free ports."""
-    localnet = Localnet(root, "test-1", size, _free_base(2 * size), transport, FAST)
+    localnet = Localnet(root, "test-1", size, free_base(2 * size), transport, FAST)
     return write_localnet(localnet, time.time_ns(), {"test": True})
 
 
@@ -115,7 +115,8 @@ def end(node: Node) -> int:
         return node.supervisor.wait()
 
 
-def _free_base(count: int) -> int:
+def free_base(count: int) -> int:
+    """Give the first of `count` consecutive free ports."""
     for base in range(20_000 + os.getpid() % 1000 * 10, 60_000, count):
         if all(_is_free(port) for port in range(base, base + count)):
             return base
