@@ -7,11 +7,13 @@ of this home running. Unlike the children of a supervisor these outlive the comm
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ledger.errors import Code, EnvironmentFault
 from runtime import process
@@ -19,6 +21,8 @@ from runtime.logfile import tail
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 30.0
+LAST_BYTES_MAX = 64 * 1024
+"""Room for a supervisor's last line, which may carry the last lines of a member."""
 
 
 def start(
@@ -43,6 +47,7 @@ def start(
         run.mkdir(parents=True, exist_ok=True, mode=0o700)
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        _LOG_STARTS[log] = os.fstat(output).st_size
     except OSError as error:
         raise EnvironmentFault(
             Code.HOME_INVALID, got=error, expected="a home that can be written", file=str(log)
@@ -80,16 +85,7 @@ def wait_until(
     """
     deadline = time.monotonic() + seconds
     while not ready():
-        if not is_running(run, name):
-            raise EnvironmentFault(
-                Code.PROCESS_DIED,
-                got=f"{name} ended before it was ready",
-                expected=what,
-                todo=f"read {log}, mend the cause, run conclave up again",
-                process=name,
-                log=str(log),
-                lines=_lines(log),
-            )
+        require_running(name, run=run, log=log, what=what)
         if time.monotonic() > deadline:
             raise EnvironmentFault(
                 Code.TIMEOUT,
@@ -98,9 +94,27 @@ def wait_until(
                 todo=f"read {log}",
                 process=name,
                 log=str(log),
-                lines=_lines(log),
+                lines=tail(log),
             )
         time.sleep(POLL_SECONDS)
+
+
+def require_running(name: str, *, run: Path, log: Path, what: str) -> None:
+    """Check that a started process lives.
+
+    Raises:
+        EnvironmentFault: the coded error it logged last, else PROCESS_DIED with the log's last lines.
+    """
+    if not is_running(run, name):
+        raise _last_word(log) or EnvironmentFault(
+            Code.PROCESS_DIED,
+            got=f"{name} ended before it was ready",
+            expected=what,
+            todo=f"read {log}, mend the cause, run conclave up again",
+            process=name,
+            log=str(log),
+            lines=tail(log),
+        )
 
 
 def is_running(run: Path, name: str) -> bool:
@@ -143,10 +157,31 @@ def stop_all(run: Path, say: Callable[[str], None]) -> list[str]:
     return stopped
 
 
-def _lines(log: Path) -> list[str]:
-    text = tail(log)
-    return text.splitlines() if isinstance(text, str) else [str(line) for line in text]
+def _said_since_start(log: Path) -> list[bytes]:
+    """Give the lines logged since this command started the process: an older run's last word is not this one's."""
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(_LOG_STARTS.get(log, 0), end - LAST_BYTES_MAX))
+            return file.read(LAST_BYTES_MAX).splitlines()
+    except OSError:
+        return []
+
+
+def _last_word(log: Path) -> EnvironmentFault | None:
+    """Give the coded error that a process of ours logged last, so that the cause is told here."""
+    for line in reversed(_said_since_start(log)):
+        try:
+            said: Any = json.loads(line)
+            code, facts = Code[said["name"]], dict(said["facts"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue
+        texts = {name: str(said.get(name, "")) for name in ("got", "expected", "todo")}
+        return EnvironmentFault(code, **texts, **facts)
+    return None
 
 
 _CHILDREN: dict[str, subprocess.Popen[bytes]] = {}
 """Children of this very process, so that they are reaped; a later ``down`` knows pid files only."""
+_LOG_STARTS: dict[Path, int] = {}
+"""How long each log was when its process was started here."""

@@ -5,13 +5,16 @@ Promises that the bridge's root of trust is this home's genesis and its key the 
 
 from __future__ import annotations
 
+import logging
 import os
 
 import click
 
 from conclave.client import trust_root
 from conclave.command import Session, verb
+from conclave.errors import to_json
 from conclave.home import load
+from ledger.errors import ConclaveError
 
 
 @verb(
@@ -37,14 +40,17 @@ def command(session: Session, cluster: str, kubeconfig: str | None, endpoints: t
     folder = home.bridge(cluster)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log.configure()
-    run(
-        BridgeSettings(
-            cluster=cluster,
-            endpoints=endpoints or home.endpoints,
-            home=folder,
-            key_uri=home.key_uri(subject),
-            root=trust_root(home),
-            kubeconfig=kubeconfig,
-            environ=os.environ,
-        )
+    settings = BridgeSettings(
+        cluster=cluster,
+        endpoints=endpoints or home.endpoints,
+        home=folder,
+        key_uri=home.key_uri(subject),
+        root=trust_root(home),
+        kubeconfig=kubeconfig,
+        environ=os.environ,
     )
+    try:
+        run(settings)
+    except ConclaveError as error:
+        log.event(logging.getLogger("bridge"), "gave up", level=logging.ERROR, **to_json(error))
+        raise

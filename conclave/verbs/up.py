@@ -7,6 +7,7 @@ what ran before goes on.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -104,7 +105,7 @@ def _start_nodes(start: _Start, cometbft: Path) -> None:
             "--cometbft",
             str(cometbft),
         ]
-        start.process(f"node-{folder.name[4:]}", argv, folder / "log" / "node.log")
+        start.process(f"node-{folder.name[4:]}", argv, _node_log(folder))
 
 
 def _start_clusters(start: _Start, devkube: Path | None, given: dict[str, Path]) -> dict[str, Path]:
@@ -133,21 +134,27 @@ def _start_clusters(start: _Start, devkube: Path | None, given: dict[str, Path])
 
 def _await_blocks(start: _Start) -> None:
     """Wait until every validator here has made the block that proves the first state."""
-    for folder in start.home.nodes():
-        number = int(folder.name[4:])
-        with_rpc = RpcClient(start.home.endpoints[number])
+    what = "a validator that makes blocks"
+    run, logs = start.home.run, {f"node-{path.name[4:]}": _node_log(path) for path in start.home.nodes()}
+
+    def makes_blocks(rpc: RpcClient) -> bool:
+        # A chain stands still when any validator too many is gone: look at all of them, not at one.
+        for name, log in logs.items():
+            processes.require_running(name, run=run, log=log, what=what)
+        return _height(rpc) >= FIRST_HEIGHT
+
+    for name, log in logs.items():
+        rpc = RpcClient(start.home.endpoints[int(name.removeprefix("node-"))])
         try:
-            processes.wait_until(
-                lambda rpc=with_rpc: _height(rpc) >= FIRST_HEIGHT,  # type: ignore[misc]
-                name=f"node-{number}",
-                run=start.home.run,
-                log=folder / "log" / "node.log",
-                seconds=BLOCKS_SECONDS,
-                what="a validator that makes blocks",
-            )
+            ready = functools.partial(makes_blocks, rpc)
+            processes.wait_until(ready, name=name, run=run, log=log, seconds=BLOCKS_SECONDS, what=what)
         finally:
-            with_rpc.close()
-    start.session.output.note(f"{len(start.home.nodes())} validators make blocks")
+            rpc.close()
+    start.session.output.note(f"{len(logs)} validators make blocks")
+
+
+def _node_log(folder: Path) -> Path:
+    return folder / "log" / "node.log"
 
 
 def _start_bridges(start: _Start, kubeconfigs: dict[str, Path]) -> None:

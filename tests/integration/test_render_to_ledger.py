@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,21 @@ def test_argo_cd_and_podinfo_become_final(cli: Cli) -> None:
     manifests = cli("get", "release", "argo-cd")["items"][0]["manifests"]
     assert sum(manifest["kind"] == "CustomResourceDefinition" for manifest in manifests) == 3
     assert cli("diff", *argo[1:], *pins[:3], "--exit-code")["revision"] == 1
+
+
+@pytest.mark.requires("cli.processes")
+def test_a_taken_port_is_named_and_nothing_is_left_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Cli(tmp_path / "home", capsys)
+    endpoints = made("init", "--validators", "2")["endpoints"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(endpoints[1].rpartition(":")[2])))
+        taken.listen()
+        error = made("up", "--no-bridges", status=4)["error"]
+    assert error["name"] == "PORT_TAKEN"
+    assert error["facts"]["port"] == int(endpoints[1].rpartition(":")[2])
+    assert processes.running(made.home / "run") == []
 
 
 @pytest.mark.requires("cli.errors")

@@ -45,6 +45,22 @@ def test_a_process_that_dies_shows_its_last_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.requires("cli.processes")
+def test_the_coded_error_a_process_logged_last_is_told_and_no_older_one(tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "a.log"
+    log.write_text(json.dumps({"name": "DISK_FULL", "facts": {}}) + "\n")
+    said = json.dumps({"name": "PORT_TAKEN", "got": "in use", "todo": "free it", "facts": {"port": 1}})
+    for argv, code in (
+        ([sys.executable, "-c", f"print({said!r}); print('bye')"], Code.PORT_TAKEN),
+        ([sys.executable, "-c", "print('nothing said')"], Code.PROCESS_DIED),
+    ):
+        processes.start("node-0", argv, run=run, log=log)
+        with pytest.raises(EnvironmentFault) as fault:
+            processes.wait_until(lambda: False, name="node-0", run=run, log=log, seconds=20, what="ready")
+        processes.stop(run, "node-0")
+        assert fault.value.code is code
+
+
+@pytest.mark.requires("cli.processes")
 def test_a_process_that_is_not_ready_in_time_is_told(tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "a.log"
     processes.start("node-0", FOR_EVER, run=run, log=log)
