@@ -52,7 +52,7 @@ class Altering(RpcClient):
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """One validator making blocks; gives its RPC endpoint and genesis file."""
     root = tmp_path_factory.mktemp("n")
-    localnet = Localnet(root, CHAIN_ID, 1, nodes._free_base(2), "socket", nodes.FAST)
+    localnet = Localnet(root, CHAIN_ID, 1, nodes.free_base(2), "socket", nodes.FAST)
     (planned,) = write_localnet(localnet, time.time_ns(), json.loads(app_state()))
     argv = [sys.executable, "-m", "consensus.node", "--home", str(planned.spec.home)]
     argv += ["--cometbft", str(nodes.cometbft())]
