@@ -36,7 +36,8 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 RETRIES_MAX = 5
 RETRY_AFTER_S_MAX = 10.0
-POOL_SIZE = 64
+POOL_SIZE = 300
+"""Above the watches; a connection is only made when it is needed."""
 _PATIENCE = frozenset({429, 503, 504})
 _READ_CHUNK_BYTES = 64 * 1024
 
