@@ -3,6 +3,7 @@
 A test names the promise it shows with ``@pytest.mark.requires("id")``. ``tests/test_requirements.py`` fails
 on a promise without a test and on a mark without a promise.
 """
+# ruff: noqa: E501 - one promise a line
 
 from __future__ import annotations
 
@@ -259,6 +260,7 @@ REQUIREMENTS: dict[str, str] = {
     "render.tools-refuse": "a failing tool or a chart's hook is refused with its words [issue 3 Real input]",
     "render.tools-bounded": "time and output of a renderer are bounded [issue 3 Bad input]",
     "cli.story": "diff, propose, approve, status, history, verify and rollback hold together [issue 3 story]",
+    "render.any-bytes": "any source, pin or release files give a value or a coded refusal [issue 3 Bad input]",
     "cli.help": "every verb's help comes at once and ends with examples that parse [issue 3]",
     "cli.exit-codes": "0 done, 1 refused, 2 usage, 3 verification failed, 4 environment [DESIGN §1]",
     "cli.errors": "an error says code, got, expected, to do; never a traceback [issue 3 Bad input]",
@@ -268,6 +270,14 @@ REQUIREMENTS: dict[str, str] = {
     "cli.diff": "changes are told object by object, field by field [issue 3 story 3]",
     "cli.processes": "what up starts is recognised, waited for and stopped for certain [issue 3 story 2]",
     # -- demo and red team --------------------------------------------------------------------------
+    "inputs.guestbook": "the upstream guestbook goes the whole way, object for object [issue: real input]",
+    "inputs.podinfo-kustomize": "podinfo by kustomize goes the whole way [issue: real input]",
+    "inputs.argo-cd": "the Argo CD install manifest, CRDs and cluster roles, goes the whole way [issue: real input]",
+    "inputs.four-mebibytes": "a release of 4 MiB passes, a larger one is refused before it is signed [issue: real input]",
+    "inputs.own-chart": "a Helm chart goes the whole way [issue: real input]",
+    "inputs.own-kustomization": "a kustomization goes the whole way [issue: real input]",
+    "inputs.remote-sources-refused": "a kustomization that names a URL is refused, never fetched [issue: real input]",
+    "inputs.unpinned-listed": "the refusal lists every unpinned image with object and path [issue: real input]",
     "story.ledger-is-made": "init makes keys, genesis and four validators' homes [issue: first light, step 1]",
     "story.everything-starts": "up starts validators, an API server and a bridge [step 2]",
     "story.release-is-proposed": "ordinary YAML is diffed, rendered, signed and proposed with a proven receipt [step 3]",

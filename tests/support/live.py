@@ -1,0 +1,103 @@
+"""A running ledger with its cluster, for tests that go the whole way, and objects compared as returned."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conclave.demo.narrator import Narrator
+from conclave.demo.stage import Stage
+from conclave.demo.story import clean_up, tell
+from k8s_bridge.client import KubernetesClient
+from k8s_bridge.objects import ObjectKey
+from ledger.types import JsonObject
+
+CHAPTER_UP = 2
+
+
+@contextmanager
+def running_ledger(folder: Path) -> Iterator[Stage]:
+    """Give a ledger of four validators, a cluster and a bridge, all up; everything is gone afterwards."""
+    given = os.environ.get("KUBECONFIG")
+    stage = Stage(
+        home=folder / "ledger",
+        narrator=Narrator(io.StringIO()),
+        namespace=f"live-{secrets.token_hex(2)}",
+        kubeconfig=Path(given) if given else None,
+    )
+    try:
+        tell(stage, CHAPTER_UP)
+        yield stage
+    finally:
+        clean_up(stage)
+
+
+def release(stage: Stage, name: str, *source: str, seconds: float = 120.0) -> JsonObject:
+    """Propose ``source`` as release ``name``, approve it twice and wait until it is applied."""
+    proposed = stage.quietly("propose", *source, "--name", name, "--as", "alice")
+    stage.quietly("approve", str(proposed["number"]), "--as", "bob")
+    revision = stage.quietly("approve", str(proposed["number"]), "--as", "carol")["revision"]
+
+    def applied() -> bool:
+        standing = stage.bridge_status().get("releases", {}).get(name, {})
+        return bool(standing.get("revision") == revision and standing.get("outcome") == "applied")
+
+    stage.until(f"{name} applied", applied, seconds)
+    return proposed
+
+
+def signed_manifests(stage: Stage, name: str) -> list[JsonObject]:
+    """Give the manifests of the newest revision, verified from genesis."""
+    from conclave.client import connect
+    from conclave.command import Session
+    from conclave.output import Output
+    from consensus.release_reader import release as read_release
+
+    with connect(Session(stage.home, None, Output())) as client:
+        return list(read_release(client.view(), "east", name).value.manifests)
+
+
+def differences(stage: Stage, manifest: JsonObject) -> list[str]:
+    """Give the paths at which the API server's object is not what was signed; defaulted fields aside."""
+    assert stage.cluster is not None
+    metadata = manifest["metadata"]
+    key = ObjectKey(manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+    live = KubernetesClient(stage.cluster).get(key)
+    if live is None:
+        return [f"{key}: absent"]
+    return [f"{key}: {path}" for path in _missing(manifest, live, "")]
+
+
+def _missing(signed: Any, live: Any, path: str) -> list[str]:
+    if isinstance(signed, dict) and isinstance(live, dict):
+        return [
+            found
+            for name, value in signed.items()
+            for found in _missing(value, live.get(name), f"{path}.{name}")
+        ]
+    if isinstance(signed, list) and isinstance(live, list) and len(signed) == len(live):
+        pairs = zip(signed, live, strict=True)
+        return [
+            found for i, (one, other) in enumerate(pairs) for found in _missing(one, other, f"{path}[{i}]")
+        ]
+    # The API server drops what is empty and writes quantities in their shortest form.
+    if signed in (None, {}, [], "", 0, False) and live is None:
+        return []
+    return (
+        []
+        if signed == live or _quantity(signed) == _quantity(live)
+        else [f"{path}: {signed!r} became {live!r}"]
+    )
+
+
+def _quantity(value: Any) -> Any:
+    """Give a CPU quantity in millis, anything else as it is."""
+    text = str(value)
+    if text.endswith("m") and text[:-1].isdecimal():
+        return float(text[:-1])
+    return float(text) * 1000 if text.replace(".", "", 1).isdecimal() else value
