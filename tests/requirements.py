@@ -239,6 +239,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.status-file": "bridge-status.json says what is applied, and why not [issue 3]",
     "bridge.kubeconfig": "a wrong kubeconfig has a code and a cure [issue 3, Bad input]",
     "bridge.wire-bounds": "answers are bounded, patience too, and failures translated once [kubernetes notes, traps 3 and 4]",
+    "bridge.watch-survives": "a watch that breaks lists again and misses nothing [kubernetes notes, trap 8]",
     "bridge.health": "health follows kstatus; a silent custom kind is unknown [issue 6]",
     # -- identity -----------------------------------------------------------------------------------
     "identity.key-file": "a key is a PKCS#8 file of mode 0600, made exclusively, never overwritten [issue 3]",
