@@ -206,17 +206,7 @@ class KubernetesClient:
         root = "apis" if "/" in api_version else "api"
         path = f"/{root}/{'/'.join(quote(part, safe='') for part in api_version.split('/'))}"
         answer = self._or_none("get", path, api_version) or {}
-        kinds = {
-            entry["kind"]: Kind(
-                api_version,
-                entry["kind"],
-                entry["name"],
-                bool(entry.get("namespaced")),
-                "list" in (entry.get("verbs") or ()),
-            )
-            for entry in answer.get("resources") or ()
-            if "/" not in entry["name"]
-        }
+        kinds = {kind.kind: kind for kind in _kinds(api_version, answer)}
         if kinds:
             with self._lock:
                 self._kinds[api_version] = kinds
@@ -243,3 +233,11 @@ class KubernetesClient:
             if fault.facts.get("status") == 404:
                 return None
             raise
+
+
+def _kinds(api_version: str, answer: JsonObject) -> Iterator[Kind]:
+    for entry in answer.get("resources") or ():
+        kind, plural, verbs = field(entry, "kind"), field(entry, "name"), field(entry, "verbs")
+        # Subresources are listed beside the kinds they belong to.
+        if isinstance(kind, str) and isinstance(plural, str) and "/" not in plural:
+            yield Kind(api_version, kind, plural, bool(field(entry, "namespaced")), "list" in (verbs or ()))

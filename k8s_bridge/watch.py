@@ -23,7 +23,6 @@ from runtime.retry import Backoff
 
 WATCHES_MAX = 256
 """Threads; what is beyond is found by the slow look at everything."""
-_GONE = 410
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,6 +103,11 @@ class Watches:
                 version = ""
                 failures = 1 if time.monotonic() - started > backoff.ceiling_s else failures + 1
                 self._stopping.wait(backoff.delay_s(failures))
+            except Exception:
+                # A connection that is closed under a reader fails in many ways.
+                if self._stopping.is_set():
+                    return
+                raise
 
     def _list(self, kind: Kind, target: Target) -> str:
         items, version = self._cluster.list(kind, target.namespace, metadata_only=True)
