@@ -204,6 +204,7 @@ REQUIREMENTS: dict[str, str] = {
     "node.gives-up": "a node that cannot start ends with PROCESS_DIED [issue: bad input]",
     "node.localnet": "four validators agree, three go on, the fourth catches up [issue step 9]",
     "node.one-per-home": "one node per home, one home per key [cometbft §6]",
+    "bench.p1-honest": "P1 sends committed signed proposals, and the peer's of the same size [issue: P1]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
     "bridge.only-verified": "only a Verified release revision can be planned [DESIGN §3]",
     "bridge.signed-is-applied": "what is signed is exactly what is applied [DESIGN §4]",
