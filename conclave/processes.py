@@ -158,7 +158,7 @@ def stop_all(run: Path, say: Callable[[str], None]) -> list[str]:
 
 
 def _said_since_start(log: Path) -> list[bytes]:
-    """Give the lines logged since this command started the process: an older run's last word is not this one's."""
+    """Give the lines logged since the start: an older run's last word is not this one's."""
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -173,11 +173,10 @@ def _last_word(log: Path) -> EnvironmentFault | None:
     for line in reversed(_said_since_start(log)):
         try:
             said: Any = json.loads(line)
-            code, facts = Code[said["name"]], dict(said["facts"])
-        except (ValueError, LookupError, TypeError, RecursionError):
+            texts = {name: str(said.get(name, "")) for name in ("got", "expected", "todo")}
+            return EnvironmentFault(Code[said["name"]], **texts, **said["facts"])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue
-        texts = {name: str(said.get(name, "")) for name in ("got", "expected", "todo")}
-        return EnvironmentFault(code, **texts, **facts)
     return None
 
 

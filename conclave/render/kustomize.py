@@ -14,7 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conclave.render import offline, remote
-from conclave.render.sources import KUSTOMIZATION_NAMES, SourceFile, collect, copy_to, missing
+from conclave.render.sources import (
+    KUSTOMIZATION_NAMES,
+    SourceFile,
+    collect,
+    copy_to,
+    is_file,
+    is_folder,
+    missing,
+    read_file,
+)
 from conclave.render.strict_yaml import Document, read_documents
 from ledger.errors import Code, Refused
 from ledger.types import Json, JsonObject
@@ -42,7 +51,7 @@ _PLUGIN_PATHS = (
 
 def find_kustomization(folder: Path) -> Path | None:
     """Give the kustomization file of ``folder``; None if there is none."""
-    return next((folder / name for name in KUSTOMIZATION_NAMES if (folder / name).is_file()), None)
+    return next((folder / name for name in KUSTOMIZATION_NAMES if is_file(folder / name)), None)
 
 
 def reached(folder: Path) -> list[Path]:
@@ -110,8 +119,7 @@ def _folders_of(root: Path) -> list[Path]:
             todo="name the files of the folder one by one under resources",
             file=str(root),
         )
-    with file.open("rb") as stream:
-        documents = read_documents(stream.read(), str(file))
+    documents = read_documents(read_file(file, str(file)), str(file))
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         raise Refused(
             Code.YAML_INVALID,
@@ -137,15 +145,14 @@ def _local(root: Path, file: Path, field: str, entry: str) -> list[Path]:
     if remote.is_remote(entry):
         raise remote.refusal(str(file), entry, field)
     path = root / entry
-    if path.is_dir():
+    if is_folder(path):
         return [path.resolve()]
-    if not path.is_file():
+    if not is_file(path):
         if remote.could_be_remote(entry):
             raise remote.refusal(str(file), entry, field)
         raise missing(path, f"{file}, {field}")
     if field in _CONFIG_FIELDS:
-        with path.open("rb") as stream:
-            _refuse_in_plugins(path, read_documents(stream.read(), str(path)), field)
+        _refuse_in_plugins(path, read_documents(read_file(path, str(path)), str(path)), field)
     return []
 
 

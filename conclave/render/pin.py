@@ -63,8 +63,8 @@ def _read(path: Path) -> list[tuple[str, str, int]]:
     try:
         with path.open("rb") as file:
             content = file.read(PIN_FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise _invalid(path, 0, error.strerror or "unreadable") from error
+    except (OSError, ValueError) as error:
+        raise _invalid(path, 0, str(error)) from error
     if len(content) > PIN_FILE_BYTES_MAX:
         raise _invalid(path, 0, f"more than {PIN_FILE_BYTES_MAX} bytes")
     lines = _read_lines(content)

@@ -23,7 +23,16 @@ from conclave.render.objects import (
 )
 from conclave.render.pin import pinned, read_pins
 from conclave.render.release_file import ReleaseFile, find
-from conclave.render.sources import CHART_NAME, KUSTOMIZATION_NAMES, SourceFile, collect, digest, missing
+from conclave.render.sources import (
+    CHART_NAME,
+    KUSTOMIZATION_NAMES,
+    SourceFile,
+    collect,
+    digest,
+    is_file,
+    is_folder,
+    missing,
+)
 from conclave.render.strict_yaml import Document
 from ledger import canonical, shape
 from ledger.errors import Code, Refused
@@ -94,13 +103,11 @@ def render(path: Path, options: RenderOptions, find_tool: FindTool | None = None
         Refused: see ``conclave.render``'s parts; IMAGE_NOT_PINNED and SECRET_WITH_DATA list every offender.
         EnvironmentFault: TOOL_MISSING, SOURCE_MISSING.
     """
-    if not path.exists():
+    if not (is_file(path) or is_folder(path)):
         raise missing(path)
     if path.name in {*KUSTOMIZATION_NAMES, CHART_NAME}:
         path = path.parent
     spec = find(path)
-    if not spec.source.exists():
-        raise missing(spec.source, f"{path}, spec.source.path")
     pins = read_pins(options.pins)
     target = _target(path, spec, options)
     rendered = _render_source(spec, options, target, find_tool or built_tool)
@@ -130,7 +137,7 @@ def built_tool(name: str) -> tuple[Path, str]:
 
 
 def _target(path: Path, spec: ReleaseFile, options: RenderOptions) -> _Target:
-    name = options.name or spec.name or (path.resolve().name if path.is_dir() else path.stem)
+    name = options.name or spec.name or (path.resolve().name if is_folder(path) else path.stem)
     clusters = sorted(set(options.clusters or spec.clusters or options.default_clusters))
     if not clusters:
         raise Refused(
@@ -157,7 +164,7 @@ def _render_source(
     spec: ReleaseFile, options: RenderOptions, target: _Target, find_tool: FindTool
 ) -> _Rendered:
     source = spec.source
-    is_chart = source.is_dir() and (source / CHART_NAME).is_file()
+    is_chart = is_folder(source) and is_file(source / CHART_NAME)
     if (options.values or spec.values is not None) and not is_chart:
         raise Refused(
             Code.USAGE,
@@ -172,7 +179,7 @@ def _render_source(
             chart = helm.ChartOptions(target.name, target.namespace, values, spec.values, spec.omit_hooks)
             documents, files = helm.template(source, program, chart, Path(scratch))
             return _Rendered(documents, files, "helm", f"helm {version}")
-        if source.is_dir() and kustomize.find_kustomization(source):
+        if is_folder(source) and kustomize.find_kustomization(source):
             kustomize.reached(source)
             program, version = find_tool("kustomize")
             documents, files = kustomize.build(source, program, Path(scratch))
@@ -182,7 +189,7 @@ def _render_source(
 
 
 def _values(path: Path) -> tuple[SourceFile, ...]:
-    if not path.is_file():
+    if not is_file(path):
         raise missing(path, "--values")
     return collect(path)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from conclave.render.sources import RELEASE_NAMES
+from conclave.render.sources import RELEASE_NAMES, is_file, is_folder, missing, read_file
 from conclave.render.strict_yaml import Document, read_documents
 from ledger import shape
 from ledger.errors import Code, Refused
@@ -52,14 +52,13 @@ def find(path: Path) -> ReleaseFile:
     Raises:
         Refused: YAML_INVALID, or a field code naming file and field.
     """
-    if path.is_dir():
-        file = next((path / name for name in RELEASE_NAMES if (path / name).is_file()), None)
+    if is_folder(path):
+        file = next((path / name for name in RELEASE_NAMES if is_file(path / name)), None)
     else:
-        file = path if path.is_file() and path.suffix in {".yaml", ".yml", ".json"} else None
+        file = path if is_file(path) and path.suffix in {".yaml", ".yml", ".json"} else None
     if file is None:
         return ReleaseFile(path)
-    with file.open("rb") as stream:
-        documents = read_documents(stream.read(), str(file))
+    documents = read_documents(read_file(file, str(file)), str(file))
     if not any(_is_release(document) for document in documents):
         return ReleaseFile(path)
     if len(documents) != 1:
@@ -120,7 +119,11 @@ def _source(file: Path, spec: JsonObject) -> tuple[Path, frozenset[str]]:
     where = f"{file}: spec.source"
     source = shape.fields(spec.get("source") or {}, where, required=(), optional=("path",))
     path = shape.text(source.get("path", "."), f"{where}.path", bytes_max=4096)
+    if Path(path).is_absolute():
+        raise shape.invalid(f"{where}.path", path, "a path relative to this file")
     target = file.parent / path
+    if not (is_file(target) or is_folder(target)):
+        raise missing(target, where)
     if target.resolve() == file.parent.resolve():
         return file.parent, frozenset((file.name,))
     return target, frozenset()

@@ -17,6 +17,8 @@ from ledger.limits import MIB
 
 SOURCE_FILES_MAX = 4096
 SOURCE_BYTES_MAX = 64 * MIB
+ENTRIES_MAX = 4 * SOURCE_FILES_MAX
+"""Files and folders looked at in one source."""
 SOURCE_DEPTH_MAX = 32
 KUSTOMIZATION_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 CHART_NAME = "Chart.yaml"
@@ -42,18 +44,18 @@ def collect(root: Path, skip: frozenset[str] = frozenset()) -> tuple[SourceFile,
         Refused: SOURCE_MISSING (nothing there, or a link that leaves the tree), LIMIT_EXCEEDED.
         EnvironmentFault: SOURCE_MISSING when a file cannot be read.
     """
-    if root.is_file():
-        return (SourceFile(root.name, _read(root, root.name)),)
-    if not root.is_dir():
+    if is_file(root):
+        return (SourceFile(root.name, read_file(root, root.name)),)
+    if not is_folder(root):
         raise missing(root)
     real_root = root.resolve()
     files: list[SourceFile] = []
     size = 0
-    for path in _walk(root, real_root, 0):
+    for path in _walk(root, real_root):
         relative = path.relative_to(root).as_posix()
         if relative in skip:
             continue
-        content = _read(path, relative)
+        content = read_file(path, relative)
         size += len(content)
         if len(files) >= SOURCE_FILES_MAX or size > SOURCE_BYTES_MAX:
             raise Refused(
@@ -94,40 +96,68 @@ def missing(path: Path, entry: str = "") -> Refused:
     )
 
 
-def _walk(folder: Path, real_root: Path, depth: int) -> list[Path]:
-    if depth > SOURCE_DEPTH_MAX:
-        raise Refused(
-            Code.LIMIT_EXCEEDED,
-            got=f"{folder}: folders nested deeper than {SOURCE_DEPTH_MAX}",
-            file=str(folder),
-        )
+def _walk(root: Path, real_root: Path) -> list[Path]:
+    """List the files below ``root``; links are followed inside it, so every entry counts."""
     found: list[Path] = []
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-    for entry in entries:
-        path = folder / entry.name
-        if entry.name in SKIPPED_FOLDERS:
-            continue
-        if entry.is_symlink() and not path.resolve().is_relative_to(real_root):
-            raise Refused(
-                Code.SOURCE_MISSING,
-                got=f"{path}: a symbolic link that leaves the source folder",
-                expected="files inside the source folder",
-                todo="copy the file into the folder",
-                file=str(path),
-            )
-        if entry.is_dir():
-            found += _walk(path, real_root, depth + 1)
-        elif entry.is_file():
-            found.append(path)
-        if len(found) > SOURCE_FILES_MAX:
-            break
+    pending = [(root, 0)]
+    entries_seen = 0
+    while pending:
+        folder, depth = pending.pop()
+        for path in _entries(folder):
+            entries_seen += 1
+            if entries_seen > ENTRIES_MAX or depth > SOURCE_DEPTH_MAX:
+                raise Refused(
+                    Code.LIMIT_EXCEEDED,
+                    got=f"{root}: more than {ENTRIES_MAX} entries, or {SOURCE_DEPTH_MAX} folders deep",
+                    expected="a folder that holds one release",
+                    todo="name the release's own folder; look for links that lead in circles",
+                    file=str(root),
+                )
+            if path.is_symlink() and not _is_inside(path, real_root):
+                raise Refused(
+                    Code.SOURCE_MISSING,
+                    got=f"{path}: a symbolic link that leaves the source folder",
+                    expected="files inside the source folder",
+                    todo="copy the file into the folder",
+                    file=str(path),
+                )
+            if is_folder(path):
+                pending.append((path, depth + 1))
+            elif is_file(path):
+                found.append(path)
     return found
 
 
-def _read(path: Path, shown: str) -> bytes:
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [folder / entry.name for entry in os.scandir(folder) if entry.name not in SKIPPED_FOLDERS]
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether ``path`` is a regular file; a path no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether ``path`` is a folder; a path no folder can have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def read_file(path: Path, shown: str) -> bytes:
+    """Read one file of a source, bounded; ``shown`` is its name for people.
+
+    Raises:
+        Refused: LIMIT_EXCEEDED.
+        EnvironmentFault: SOURCE_MISSING when it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(SOURCE_BYTES_MAX + 1)
@@ -136,6 +166,13 @@ def _read(path: Path, shown: str) -> bytes:
     if len(content) > SOURCE_BYTES_MAX:
         raise Refused(Code.LIMIT_EXCEEDED, got=f"{shown}: over {SOURCE_BYTES_MAX} bytes", file=shown)
     return content
+
+
+def _is_inside(path: Path, real_root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(real_root)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 def _unreadable(path: Path, error: OSError) -> EnvironmentFault:

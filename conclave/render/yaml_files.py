@@ -15,6 +15,7 @@ from conclave.render.sources import (
     YAML_SUFFIXES,
     SourceFile,
     collect,
+    is_folder,
 )
 from conclave.render.strict_yaml import Document, read_documents
 from ledger.errors import Code, Refused
@@ -34,7 +35,7 @@ def read(source: Path, skip: frozenset[str]) -> tuple[list[Document], tuple[Sour
         Refused: SOURCE_MISSING, YAML_INVALID, REMOTE_SOURCE, LIMIT_EXCEEDED.
     """
     files = collect(source, skip)
-    if source.is_dir():
+    if is_folder(source):
         _refuse_nested(source, files)
         files = tuple(file for file in files if _is_manifest(file.path))
     if not files:

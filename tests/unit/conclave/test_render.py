@@ -281,6 +281,19 @@ def test_links_out_of_the_source_and_missing_sources_are_refused(tmp_path: Path)
     assert refusal_of(tmp_path / "nowhere").code is Code.SOURCE_MISSING
 
 
+@pytest.mark.requires("render.source-bounded")
+def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).symlink_to(".")
+    assert refusal_of(tmp_path).code is Code.LIMIT_EXCEEDED
+
+
+@pytest.mark.requires("render.source-bounded")
+def test_release_yaml_names_no_absolute_path(tmp_path: Path) -> None:
+    (tmp_path / "release.yaml").write_text(RELEASE + "spec: {source: {path: /}}\n")
+    assert refusal_of(tmp_path).code is Code.FIELD_INVALID
+
+
 @pytest.mark.requires("render.inputs")
 def test_the_shared_guestbook_renders_with_pins() -> None:
     path = shared_input("guestbook/guestbook-all-in-one.yaml")
@@ -315,3 +328,14 @@ def test_argo_cd_renders_object_for_object_in_seconds() -> None:
         )
         == 9
     )
+
+
+@pytest.mark.requires("render.any-bytes")
+@pytest.mark.parametrize("entry", ["x" * 300, "a\\0b", "loop"])
+def test_paths_no_file_can_have_are_missing_sources(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "kustomization.yaml").write_text(f'resources: ["{entry}"]\n')
+    assert refusal_of(tmp_path).code is Code.SOURCE_MISSING
+    (tmp_path / "release.yaml").write_text(RELEASE + f'spec: {{source: {{path: "{entry}"}}}}\n')
+    assert refusal_of(tmp_path).code is Code.SOURCE_MISSING
+    assert refusal_of(tmp_path / entry.replace("\\0", "\0")).code is Code.SOURCE_MISSING
