@@ -42,6 +42,9 @@ proto: $(SETUP) ## regenerate ledger/pb from proto/
 lock: ## resolve requirements.lock anew
 	@uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
+fuzz: $(SETUP) ## fuzz decoder, canonicaliser, envelope and proofs, a minute each (needs the fuzz extra)
+	@for target in frames canonical envelope body proof; do $(BIN)/python -m tests.fuzz $$target 60 || exit 1; done
+
 bench-P1: $(SETUP) ## committed proposals/s against CometBFT's own Go kvstore
 	@$(BIN)/python -m bench.p1
 
@@ -51,4 +54,4 @@ bench-P2: $(SETUP) ## final to applied
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit integration proto lock bench-P1 bench-P2 bench-memory
+.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz bench-P1 bench-P2 bench-memory

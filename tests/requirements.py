@@ -296,5 +296,6 @@ REQUIREMENTS: dict[str, str] = {
     "house.docstrings": "every module says what it owns [DESIGN 2]",
     "house.names": "no module is named job, thing, manager, helper, util or data [DESIGN 9]",
     "house.clean": "no bare markers, machine paths or registry hosts in tracked files",
+    "house.fuzz": "the fuzz targets hold on their seeds and notice what they are there for [issue 3]",
     "house.generated": "the generated protocol code is what proto/ gives [issue 3]",
 }

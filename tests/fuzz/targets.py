@@ -1,0 +1,109 @@
+"""What is fuzzed: functions from bytes, each of which raises nothing but our own refusals.
+
+Owns the targets and their seeds. Promises that a target checks more than the absence of an exception: what is
+accepted is the one form of what it means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import rfc8785
+
+from abci_app.check import open_envelope
+from abci_app.framing import FrameDecoder, frame
+from ledger import canonical, envelope
+from ledger.errors import Refused, VerificationFailed
+from state import proof as proofs
+from state.spec import SMT
+from state.tree import Tree
+from tests.support.memory_state import CONSTANTS
+from tests.support.subjects import ALICE, Pen, seal
+
+FRAME_BYTES_MAX = 4096
+_CONTENT = {f"key{number}".encode(): b"value" for number in range(20)}
+_TREE = Tree.build(_CONTENT.items())
+
+
+def frames(content: bytes) -> None:
+    """ABCI framing: any split gives the same messages, and they re-frame to what was sent."""
+    whole, split = FrameDecoder(FRAME_BYTES_MAX), FrameDecoder(FRAME_BYTES_MAX)
+    messages = _drain(whole, [content])
+    assert messages == _drain(split, [content[i : i + 3] for i in range(0, len(content), 3)])
+    assert _drain(FrameDecoder(FRAME_BYTES_MAX), [b"".join(map(frame, messages))]) == messages
+
+
+def _drain(decoder: FrameDecoder, chunks: list[bytes]) -> list[bytes]:
+    messages: list[bytes] = []
+    try:
+        for chunk in chunks:
+            decoder.feed(chunk)
+            while (message := decoder.take()) is not None:
+                messages.append(message)
+    except Refused:
+        pass
+    return messages
+
+
+def canonicaliser(content: bytes) -> None:
+    """What is loaded is exactly what RFC 8785 writes."""
+    try:
+        value = canonical.load(content)
+    except Refused:
+        return
+    assert rfc8785.dumps(value) == content
+
+
+def envelopes(content: bytes) -> None:
+    """What is opened encodes to the same bytes; the whole door refuses or opens."""
+    try:
+        assert envelope.encode(envelope.decode(content)) == content
+        open_envelope(content, CONSTANTS)
+    except Refused:
+        pass
+
+
+def signed_bodies(content: bytes) -> None:
+    """Any body, signed by somebody: refused, or an action."""
+    with contextlib.suppress(Refused):
+        open_envelope(seal(ALICE, content or b"{}", 1), CONSTANTS)
+
+
+def state_proofs(content: bytes) -> None:
+    """No bytes prove a lie: neither another value, nor the absence of what is there."""
+    for lie in (_prove_other_value, _prove_absence_of_present, _prove_presence_of_absent):
+        try:
+            lie(content)
+        except (VerificationFailed, Refused):
+            continue
+        raise AssertionError(f"{lie.__name__} was believed")
+
+
+def _prove_other_value(content: bytes) -> None:
+    proofs.verify_membership(SMT, _TREE.root, proofs.parse_proof(content), b"key1", b"another")
+
+
+def _prove_absence_of_present(content: bytes) -> None:
+    proofs.verify_non_membership(SMT, _TREE.root, proofs.parse_proof(content), b"key1")
+
+
+def _prove_presence_of_absent(content: bytes) -> None:
+    proofs.verify_membership(SMT, _TREE.root, proofs.parse_proof(content), b"absent", b"value")
+
+
+def _proof_seeds() -> list[bytes]:
+    keys = (b"key1", b"key7", b"absent")
+    return [_TREE.prove(key, _CONTENT.__getitem__).SerializeToString() for key in keys]
+
+
+_PROPOSAL = Pen().propose(ALICE)
+_BODY = envelope.decode(_PROPOSAL).body
+TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
+    "frames": (frames, [frame(b"hello"), frame(b"") * 3, b"\xff" * 11]),
+    "canonical": (canonicaliser, [_BODY, b'[1e+21,-0.5,"\\u0000"]', b'{"\xf0\x9f\x98\x80":1}']),
+    "envelope": (envelopes, [_PROPOSAL]),
+    "body": (signed_bodies, [_BODY]),
+    "proof": (state_proofs, _proof_seeds()),
+}
+"""By name: the target and bytes to begin from."""
