@@ -20,6 +20,8 @@ from k8s_bridge.plan import Action, Plan, Step
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 
+ESTABLISH_TIMEOUT_S = 60.0
+BRIEFLY_S = 1.0
 SaveInventory = Callable[[Inventory], None]
 
 _STANDING = {
@@ -64,7 +66,12 @@ def _apply_all(plan: Plan, cluster: Cluster) -> list[ObjectResult]:
         if result.key.kind == "CustomResourceDefinition"
         and result.outcome in {Outcome.CREATED, Outcome.CONFIGURED}
     ]
-    unready = {key: fault for key in definitions if (fault := _wait(key, cluster)) is not None}
+    unready: dict[ObjectKey, EnvironmentFault] = {}
+    for key in definitions:
+        # One that hangs has used up the time of those behind it.
+        fault = _wait(key, cluster, BRIEFLY_S if unready else ESTABLISH_TIMEOUT_S)
+        if fault is not None:
+            unready[key] = fault
     results = [_unready(result, unready) for result in results]
     if definitions:
         cluster.forget_kinds()
@@ -72,9 +79,9 @@ def _apply_all(plan: Plan, cluster: Cluster) -> list[ObjectResult]:
     return results + [_apply(step, cluster) for step in rest]
 
 
-def _wait(definition: ObjectKey, cluster: Cluster) -> EnvironmentFault | None:
+def _wait(definition: ObjectKey, cluster: Cluster, timeout_s: float) -> EnvironmentFault | None:
     try:
-        cluster.wait_established(definition)
+        cluster.wait_established(definition, timeout_s)
     except EnvironmentFault as fault:
         return fault
     return None

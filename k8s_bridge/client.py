@@ -27,7 +27,6 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1,application/json"
 PAGE_SIZE = 500
 PAGES_MAX = 200
-ESTABLISH_TIMEOUT_S = 60.0
 ESTABLISH_POLL_S = 0.1
 WATCH_TIMEOUT_S = 300
 """The server ends a watch after this long; the socket may be silent a little longer."""
@@ -162,7 +161,7 @@ class KubernetesClient:
             header_params={"Accept": METADATA},
         )
 
-    def wait_established(self, key: ObjectKey, timeout_s: float = ESTABLISH_TIMEOUT_S) -> None:
+    def wait_established(self, key: ObjectKey, timeout_s: float) -> None:
         """Wait until a definition is established and its kinds are discoverable.
 
         Raises:

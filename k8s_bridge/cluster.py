@@ -78,6 +78,6 @@ class Cluster(Protocol):
         """Stream metadata-only watch events until the stream ends."""
         ...
 
-    def wait_established(self, key: ObjectKey, timeout_s: float = ...) -> None:
+    def wait_established(self, key: ObjectKey, timeout_s: float) -> None:
         """Wait until a definition serves its kinds, or TIMEOUT."""
         ...

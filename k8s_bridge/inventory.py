@@ -25,6 +25,7 @@ CHAIN_ANNOTATION = "conclave.internal/chain-id"
 RELEASE_ANNOTATION = "conclave.internal/release"
 REVISION_ANNOTATION = "conclave.internal/revision"
 OBJECTS_FIELD = "objects"
+_UID_BYTES = 36
 INVENTORY_BYTES_MAX = 1024 * 1024 - 16 * 1024
 """The API server refuses a ConfigMap over 1 MiB; the rest is for its metadata."""
 
@@ -103,7 +104,8 @@ def encode(inventory: Inventory, namespace: str) -> JsonObject:
     """
     objects = {str(entry.key): [entry.uid, entry.created] for entry in inventory.entries.values()}
     text = json.dumps(objects, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    size = len(text.encode())
+    # What is only intended gets its UID once it is applied; there must be room for it.
+    size = len(text.encode()) + _UID_BYTES * sum(not entry.uid for entry in inventory.entries.values())
     if size > INVENTORY_BYTES_MAX:
         raise Refused(
             Code.LIMIT_EXCEEDED,
@@ -129,12 +131,11 @@ def encode(inventory: Inventory, namespace: str) -> JsonObject:
     }
 
 
-def decode(config_map: JsonObject, chain_id: str) -> Inventory:
-    """Read an inventory back from its ConfigMap.
+def decode(config_map: JsonObject) -> Inventory:
+    """Read an inventory back from its ConfigMap, whichever ledger it belongs to.
 
     Args:
         config_map: as the API server returned it.
-        chain_id: the ledger this bridge follows; another ledger's inventory is not ours to read.
 
     Raises:
         Refused: INVENTORY_UNREADABLE.
@@ -144,29 +145,29 @@ def decode(config_map: JsonObject, chain_id: str) -> Inventory:
     release, found_chain = annotations.get(RELEASE_ANNOTATION), annotations.get(CHAIN_ANNOTATION)
     revision = annotations.get(REVISION_ANNOTATION, "")
     if not release or config_map_name(release) != name:
-        raise _unreadable(name, f"release annotation {release!r}", "the release its name says")
-    if found_chain != chain_id:
-        raise _unreadable(name, f"chain {found_chain!r}", f"chain {chain_id!r}")
+        raise unreadable(name, f"release annotation {release!r}", "the release its name says")
+    if not isinstance(found_chain, str) or not found_chain:
+        raise unreadable(name, f"chain annotation {found_chain!r}", "the ledger's chain id")
     if not (revision.isascii() and revision.isdecimal() and len(revision) <= 16):
-        raise _unreadable(name, f"revision annotation {revision!r}", "a number")
+        raise unreadable(name, f"revision annotation {revision!r}", "a number")
     entries = _entries(name, field(config_map, "data", OBJECTS_FIELD))
-    return Inventory(chain_id, release, int(revision), entries)
+    return Inventory(found_chain, release, int(revision), entries)
 
 
 def _entries(name: str, text: object) -> dict[Identity, Entry]:
     if not isinstance(text, str) or len(text) > INVENTORY_BYTES_MAX:
-        raise _unreadable(name, "no readable objects entry", f"JSON text in data.{OBJECTS_FIELD}")
+        raise unreadable(name, "no readable objects entry", f"JSON text in data.{OBJECTS_FIELD}")
     try:
         objects = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _unreadable(name, str(error), "JSON") from None
+        raise unreadable(name, str(error), "JSON") from None
     if not isinstance(objects, dict):
-        raise _unreadable(name, type(objects).__name__, "a JSON object")
+        raise unreadable(name, type(objects).__name__, "a JSON object")
     entries: dict[Identity, Entry] = {}
     for object_id, record in objects.items():
         entry = _entry(name, object_id, record)
         if entry.key.identity in entries:
-            raise _unreadable(name, f"two entries for {object_id}", "one an object")
+            raise unreadable(name, f"two entries for {object_id}", "one an object")
         entries[entry.key.identity] = entry
     return entries
 
@@ -177,12 +178,13 @@ def _entry(name: str, object_id: str, record: object) -> Entry:
             try:
                 return Entry(parse_object_id(object_id), uid, created)
             except Refused as refusal:
-                raise _unreadable(name, refusal.got, refusal.expected) from None
+                raise unreadable(name, refusal.got, refusal.expected) from None
         case _:
-            raise _unreadable(name, f"{object_id}: {record!r}", "[uid, created]")
+            raise unreadable(name, f"{object_id}: {record!r}", "[uid, created]")
 
 
-def _unreadable(name: str, got: str, expected: str) -> Refused:
+def unreadable(name: str, got: str, expected: str) -> Refused:
+    """Make the refusal of an inventory."""
     return Refused(
         Code.INVENTORY_UNREADABLE,
         got=got,

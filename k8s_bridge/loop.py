@@ -193,6 +193,9 @@ class Loop:
             if name not in self._refused or self._refused[name].code is not error.code:
                 event(_LOG, "release not believed", level=logging.WARNING, release=name, **error.to_json())
         self._refused = dict(wanted.refused)
+        # What left the list is kept on the cluster and let alone.
+        listed = wanted.releases.keys() | wanted.refused.keys()
+        self._tracked = {name: tracked for name, tracked in self._tracked.items() if name in listed}
         for name, verified in wanted.releases.items():
             tracked = self._tracked.get(name)
             if tracked is None:

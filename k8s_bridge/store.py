@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from k8s_bridge.cluster import Cluster
-from k8s_bridge.inventory import MARK_LABEL, Inventory, config_map_name, decode, empty, encode
+from k8s_bridge.inventory import MARK_LABEL, Inventory, config_map_name, decode, empty, encode, unreadable
 from k8s_bridge.objects import Identity, ObjectKey, field
 from ledger.errors import Refused
 
@@ -25,12 +25,14 @@ class Inventories:
     Attributes:
         chain_id: the ledger.
         readable: by release.
-        unreadable: why, by ConfigMap name.
+        unreadable: why, by ConfigMap name; another ledger's is not ours to use.
+        foreign: those of other ledgers on the same cluster.
     """
 
     chain_id: str
     readable: Mapping[str, Inventory]
     unreadable: Mapping[str, Refused]
+    foreign: tuple[Inventory, ...] = ()
 
     def of(self, release: str) -> Inventory | None:
         """Give a release's inventory, an empty one if it has none yet, None if it cannot be read."""
@@ -39,13 +41,12 @@ class Inventories:
         return self.readable.get(release) or empty(self.chain_id, release)
 
     def of_others(self, release: str) -> dict[Identity, str]:
-        """Give which other release owns each identity."""
-        return {
-            identity: name
-            for name, inventory in self.readable.items()
-            if name != release
-            for identity in inventory.entries
-        }
+        """Give which other release, of any ledger, owns each identity."""
+        claims = {i: f"{other.release} of {other.chain_id}" for other in self.foreign for i in other.entries}
+        for name, inventory in self.readable.items():
+            if name != release:
+                claims.update(dict.fromkeys(inventory.entries, name))
+        return claims
 
 
 class InventoryStore:
@@ -65,14 +66,22 @@ class InventoryStore:
         """
         kind = self._cluster.kind_of("v1", "ConfigMap")
         items, _ = self._cluster.list(kind, self._namespace, label=f"{MARK_LABEL}=true")
-        readable, unreadable = {}, {}
+        readable: dict[str, Inventory] = {}
+        refused: dict[str, Refused] = {}
+        foreign = []
         for item in items:
+            name = str(field(item, "metadata", "name"))
             try:
-                inventory = decode(item, self._chain_id)
-                readable[inventory.release] = inventory
+                inventory = decode(item)
             except Refused as refusal:
-                unreadable[str(field(item, "metadata", "name"))] = refusal
-        return Inventories(self._chain_id, readable, unreadable)
+                refused[name] = refusal
+                continue
+            if inventory.chain_id == self._chain_id:
+                readable[inventory.release] = inventory
+            else:
+                refused[name] = unreadable(name, f"chain {inventory.chain_id}", f"chain {self._chain_id}")
+                foreign.append(inventory)
+        return Inventories(self._chain_id, readable, refused, tuple(foreign))
 
     def save(self, inventory: Inventory) -> None:
         """Write one inventory, making the namespace first where it is missing.

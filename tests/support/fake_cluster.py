@@ -115,7 +115,7 @@ class FakeCluster:
     def watch(self, kind: Kind, namespace: str, resource_version: str) -> Iterator[JsonObject]:
         yield from ()
 
-    def wait_established(self, key: ObjectKey, timeout_s: float = 1) -> None:
+    def wait_established(self, key: ObjectKey, timeout_s: float) -> None:
         assert key.identity in self.objects
 
     # -- other people's hands -----------------------------------------------------------------------

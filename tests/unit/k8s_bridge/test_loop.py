@@ -169,6 +169,19 @@ def test_a_release_whose_approvals_do_not_verify_is_held_alone(bridge: Bridge, c
     assert _text(cluster) is None
 
 
+@pytest.mark.requires("bridge.applies-only-final")
+def test_a_release_that_leaves_the_list_is_kept_and_let_alone(bridge: Bridge, cluster: FakeCluster) -> None:
+    bridge.ledger.release("one")
+    bridge.ledger.commit()
+    bridge.turn()
+    bridge.ledger.edit(bridge.ledger.height, {statekeys.cluster_releases("east"): b'{"names":[]}'})
+    bridge.ledger.commit()
+    cluster.writes.clear()
+    bridge.bell.ring(Verdict("guestbook", GREETING, Change.DRIFT))
+    assert bridge.turn()["releases"] == {}
+    assert (_text(cluster), cluster.writes) == ("one", [])
+
+
 @pytest.mark.requires("bridge.stale-holds")
 def test_a_stale_ledger_holds_what_runs(bridge: Bridge, cluster: FakeCluster) -> None:
     bridge.ledger.release("one")

@@ -221,6 +221,19 @@ def test_the_inventory_of_another_ledger_is_not_read(cluster: FakeCluster) -> No
     annotations = cluster.objects[INVENTORY.identity]["metadata"]["annotations"]
     annotations["conclave.internal/chain-id"] = "another"
     assert make_plan(cluster, release(SHOP)).inventory is None
+    changes = reconcile(cluster, release([config_map("settings", key="mine")], name="rival"))
+    assert [r.code for r in changes.results] == [Code.OBJECT_CLAIMED]
+
+
+@pytest.mark.requires("bridge.inventory-round-trip")
+def test_an_inventory_too_large_for_a_config_map_is_refused_at_once(
+    cluster: FakeCluster,
+) -> None:
+    many = [config_map(f"{'x' * 240}{index:05}") for index in range(4000)]
+    with pytest.raises(Refused) as caught:
+        reconcile(cluster, release([namespace_object(), *many]))
+    assert caught.value.code is Code.LIMIT_EXCEEDED
+    assert cluster.writes == []
 
 
 @pytest.mark.requires("bridge.forward-only")
