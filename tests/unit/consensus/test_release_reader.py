@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from consensus.reader import View
 from ledger import records, statekeys
 from ledger.errors import Code, Refused, VerificationFailed
 from ledger.proposal import Proposal, Release, Report, judgement_body, release_body, report_body
-from ledger.records import JudgementRecord, ProposalRecord
+from ledger.records import JudgementRecord, ProposalRecord, ReleaseRecord
 from ledger.types import ActionKind, Did, ProposalState
 from tests.support.ledger import (
     ALICE,
@@ -208,6 +209,41 @@ def _unapproved_content(ledger: Ledger) -> None:
     _revision(content=opened.id, digest=opened.digest)(ledger)
 
 
+def _record(**changes: Any) -> Callable[[Ledger], None]:
+    return lambda ledger: _put(ledger, dataclasses.replace(_proposal(ledger), **changes))
+
+
+def _late_approval(ledger: Ledger) -> None:
+    record = _proposal(ledger)
+    late = dataclasses.replace(record.approvals[1], height=5000)
+    _put(ledger, dataclasses.replace(record, approvals=(record.approvals[0], late)))
+
+
+def _other_record(ledger: Ledger) -> None:
+    """Keep a second approved proposal's record under the first one's id."""
+    first = _proposal(ledger).id
+    second = ledger.release("two")
+    other = ledger.values[ledger.height][statekeys.proposal(second)]
+    ledger.edit(ledger.height, {statekeys.proposal(first): other, statekeys.release(NAME): _release_at(1)})
+
+
+def _release_at(revision: int) -> bytes:
+    return records.write(ReleaseRecord(NAME, revision, ("east",)))
+
+
+def _same_envelope(ledger: Ledger) -> None:
+    """Keep the first approval's envelope under the second one's id."""
+    first, second = (statekeys.envelope(entry.envelope) for entry in _proposal(ledger).approvals)
+    ledger.edit(ledger.height, {second: ledger.values[ledger.height][first]})
+
+
+def _swapped_identity(ledger: Ledger) -> None:
+    """Let bob's key speak with carol's identity: her organisation would make his approval count."""
+    _approved_by(BOB)(ledger)
+    carol = ledger.values[ledger.height][statekeys.identity(CAROL.did)]
+    ledger.edit(ledger.height, {statekeys.identity(BOB.did): carol})
+
+
 def _absent(key: bytes) -> Callable[[Ledger], None]:
     return lambda ledger: ledger.edit(ledger.height, {key: None})
 
@@ -242,6 +278,12 @@ _LIES: dict[str, tuple[Callable[[Ledger], None], Code]] = {
     "more clusters": (_revision(clusters=("east", "west")), Code.LEDGER_RECORD_INVALID),
     "called a rollback": (_revision(rollback_of=1), Code.LEDGER_RECORD_INVALID),
     "another's revision": (_revision(release="other"), Code.LEDGER_RECORD_INVALID),
+    "another's identity": (_swapped_identity, Code.LEDGER_RECORD_INVALID),
+    "another proposer": (_record(proposer=Did(BOB.did)), Code.LEDGER_RECORD_INVALID),
+    "included after its last height": (_record(height=5000), Code.LEDGER_RECORD_INVALID),
+    "approved after its last height": (_late_approval, Code.LEDGER_RECORD_INVALID),
+    "another proposal's record": (_other_record, Code.LEDGER_RECORD_INVALID),
+    "another approval's envelope": (_same_envelope, Code.LEDGER_RECORD_INVALID),
     "identity gone": (_absent(statekeys.identity(CAROL.did)), Code.LEDGER_RECORD_INVALID),
     "rule gone": (_absent(statekeys.rule("default")), Code.LEDGER_RECORD_INVALID),
     "revision gone": (_absent(statekeys.revision(NAME, 1)), Code.LEDGER_RECORD_INVALID),

@@ -187,6 +187,14 @@ def test_a_commit_of_another_height_or_none() -> None:
 
 
 @pytest.mark.requires("light.one-lie")
+def test_a_commit_that_states_another_height() -> None:
+    chain = _chain()
+    commit = dataclasses.replace(chain.blocks[2].signed_header.commit, height=3)
+    lie = dataclasses.replace(chain.blocks[2], signed_header=SignedHeader(chain.blocks[2].header, commit))
+    assert _code(_judge(chain, lie)) is Code.COMMIT_MISMATCH
+
+
+@pytest.mark.requires("light.one-lie")
 def test_one_validator_voting_twice_when_skipping() -> None:
     # The set has grown, so that the doubled vote is met while a third of the old set is still being counted.
     old = signers("a", "b", "c", "d", "e", "f", "g")
