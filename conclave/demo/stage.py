@@ -45,6 +45,7 @@ class Stage:
         namespace: where the example release goes.
         kubeconfig: a cluster that is there already; None has one made.
         cluster: the connection to the cluster, once it is up.
+        made: namespaces of a cluster that was there before, which this telling brings into being.
     """
 
     home: Path
@@ -52,7 +53,7 @@ class Stage:
     namespace: str
     kubeconfig: Path | None
     cluster: Connection | None = None
-    resource_versions: dict[str, str] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)
 
     def conclave(self, *arguments: str, status: int = 0) -> JsonObject:
         """Run ``conclave`` as typed and give its JSON answer.

@@ -33,19 +33,24 @@ def tell(stage: Stage, upto: int | None = None, after: int = 0) -> None:
 
 def clean_up(stage: Stage) -> None:
     """Leave nothing: stop what runs, and on a cluster that was there before remove what was made on it."""
-    if stage.cluster is not None:
-        if stage.kubeconfig is not None:
-            stage.quietly("down")
-            for kind, name, namespace in (
-                ("Namespace", stage.namespace, None),
-                ("ConfigMap", "conclave-inventory-guestbook", BRIDGE_NAMESPACE),
-            ):
-                if stage.look(kind, name, namespace) is not None:
-                    stage.by_hand("delete", kind, name, namespace=namespace)
-        stage.cluster.close()
     if (stage.home / "ledger.json").exists():
         stage.quietly("down")
+    if stage.cluster is not None:
+        if stage.kubeconfig is not None:
+            _remove_from(stage)
+        stage.cluster.close()
     shutil.rmtree(stage.home, ignore_errors=True)
+
+
+def _remove_from(stage: Stage) -> None:
+    inventory = ("ConfigMap", "conclave-inventory-guestbook", BRIDGE_NAMESPACE)
+    if stage.look(*inventory) is not None:
+        stage.by_hand("delete", "ConfigMap", inventory[1], namespace=BRIDGE_NAMESPACE)
+    for namespace in stage.made:
+        if stage.look("Namespace", namespace) is not None:
+            stage.by_hand("delete", "Namespace", namespace)
+    gone = 60.0
+    stage.until("namespaces gone", lambda: all(stage.look("Namespace", n) is None for n in stage.made), gone)
 
 
 def a_ledger_is_made(stage: Stage) -> None:
@@ -67,6 +72,10 @@ def a_ledger_is_made(stage: Stage) -> None:
 def everything_starts(stage: Stage) -> None:
     """2. Four validators (CometBFT and application), a Kubernetes API server, a bridge."""
     arguments = ["--kubeconfig", str(stage.kubeconfig)] if stage.kubeconfig else []
+    if stage.kubeconfig:
+        stage.cluster = connect(str(stage.kubeconfig), {})
+        stage.made = [n for n in (stage.namespace, BRIDGE_NAMESPACE) if stage.look("Namespace", n) is None]
+        stage.cluster.close()
     up = stage.conclave("up", *arguments)
     running = up["running"]
     expected = {f"node-{i}" for i in range(4)} | {f"bridge-{CLUSTER}"}
