@@ -290,6 +290,7 @@ REQUIREMENTS: dict[str, str] = {
     "story.refusals-and-lies": "every forgery and every single lie of a node is refused with its own code [step 8]",
     "story.validator-dies": "three validators go on; the fourth catches up to the same app hash [step 9]",
     "story.rollback": "a rollback is a new forward revision through the same approvals [step 10]",
+    "tools.found-or-built": "pinned tools are found, or built once outside the checkout; failures are named [DESIGN 8]",
     # -- the house ----------------------------------------------------------------------------------
     "house.promises": "every promise has a test and every mark a promise [preamble of this file]",
     "house.sizes": "files and functions stay within the house numbers [DESIGN 2]",

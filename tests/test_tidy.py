@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ REGISTRIES = re.compile(
         for h in (("pypi", "org"), ("proxy", "golang", "org"), ("registry", "npmjs", "org"))
     )
 )
-MARKERS = re.compile(r"\b(" + "TO" + "DO|FIX" + r"ME|XXX|HACK)\b")
+MARKERS = re.compile(r"\b(" + "TO" + "DO|FIX" + "ME|XX" + "X|HA" + r"CK)\b")
 CODES = re.compile(r"^\| (\d+) \| ([A-Z_]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 
@@ -45,6 +46,12 @@ def tracked() -> list[Path]:
 def own_python() -> list[Path]:
     """Give our own Python files: not generated."""
     return [p for p in tracked() if p.suffix == ".py" and not name_of(p).startswith(GENERATED)]
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Give a Python file, parsed."""
+    return ast.parse(path.read_text())
 
 
 def name_of(path: Path) -> str:
@@ -67,7 +74,7 @@ def test_no_own_file_is_long() -> None:
 def test_no_function_is_long_or_takes_much() -> None:
     found = []
     for path in own_python():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             assert node.end_lineno is not None
@@ -85,9 +92,7 @@ def test_no_function_is_long_or_takes_much() -> None:
 @pytest.mark.requires("house.docstrings")
 def test_every_module_says_what_it_is() -> None:
     silent = [
-        name_of(p)
-        for p in own_python()
-        if (tree := ast.parse(p.read_text())).body and ast.get_docstring(tree) is None
+        name_of(p) for p in own_python() if (tree := tree_of(p)).body and ast.get_docstring(tree) is None
     ]
     assert silent == [], "begin the module with what it owns, promises and never does"
 

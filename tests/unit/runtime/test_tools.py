@@ -13,6 +13,8 @@ import pytest
 from runtime import tools
 from runtime.tools import Tool, ToolError, cache_path, find, go_version, sources_version, tools_folder
 
+pytestmark = pytest.mark.requires("tools.found-or-built")
+
 # A stand-in for `go`: says a version, writes each call down, and "builds" whatever it is asked for.
 GO = """#!/bin/sh
 if [ "$1" = version ]; then echo "go version {version} linux/amd64"; exit 0; fi
