@@ -169,6 +169,25 @@ def test_a_release_whose_approvals_do_not_verify_is_held_alone(bridge: Bridge, c
     assert _text(cluster) is None
 
 
+@pytest.mark.requires("bridge.lying-node")
+def test_a_release_that_no_longer_verifies_is_let_alone(bridge: Bridge, cluster: FakeCluster) -> None:
+    bridge.ledger.release("one")
+    bridge.ledger.commit()
+    bridge.turn()
+    identifier = bridge.ledger.release("two")
+    height = bridge.ledger.height
+    key = statekeys.proposal(identifier)
+    forged = bridge.ledger.values[height][key].replace(CAROL.did.encode(), ALICE.did.encode())
+    bridge.ledger.edit(height, {key: forged})
+    bridge.ledger.commit()
+    cluster.remove(GREETING)
+    bridge.bell.ring(Verdict("guestbook", GREETING, Change.DRIFT))
+    account = bridge.turn()
+    assert account["hold"] is None
+    assert 500 <= account["refused"]["guestbook"]["code"] < 600
+    assert _text(cluster) is None
+
+
 @pytest.mark.requires("bridge.applies-only-final")
 def test_a_release_that_leaves_the_list_is_kept_and_let_alone(bridge: Bridge, cluster: FakeCluster) -> None:
     bridge.ledger.release("one")

@@ -9,7 +9,9 @@ import json
 import pytest
 
 from k8s_bridge.changeset import ReleaseOutcome
+from k8s_bridge.compare import same
 from k8s_bridge.objects import ObjectKey, key_of
+from k8s_bridge.plan import Action
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.types import JsonObject
 from tests.support.fake_cluster import Crash, FakeCluster
@@ -118,10 +120,17 @@ def test_a_record_that_was_tampered_with_deletes_no_foreign_object(cluster: Fake
 
 @pytest.mark.requires("bridge.namespace-kept")
 def test_an_adopted_namespace_is_never_pruned(cluster: FakeCluster) -> None:
+    labelled = namespace_object()
+    labelled["metadata"]["labels"] = {"team": "shop"}
     cluster.put(namespace_object())
-    reconcile(cluster, release(SHOP))
-    reconcile(cluster, release([config_map("settings")], revision=2))
+    cluster.put(namespace_object("other"))
+    assert (
+        outcomes(reconcile(cluster, release([labelled, config_map("settings")])))["Namespace/shop"]
+        == "configured"
+    )
+    reconcile(cluster, release([config_map("settings", "other")], revision=2))
     assert key_of(SHOP[0]).identity in cluster.objects
+    assert key_of(SHOP[1]).identity not in cluster.objects
 
 
 @pytest.mark.requires("bridge.namespace-kept")
@@ -172,6 +181,27 @@ def test_a_failed_apply_holds_every_delete(cluster: FakeCluster) -> None:
     assert key_of(deployment("web")).identity in cluster.objects
     cluster.faults.clear()
     assert outcomes(reconcile(cluster, release(renamed, revision=2)))["Deployment/web"] == "deleted"
+
+
+@pytest.mark.requires("bridge.failure-deletes-nothing")
+def test_a_plan_with_a_conflict_deletes_nothing(cluster: FakeCluster) -> None:
+    reconcile(cluster, release(SHOP))
+    cluster.put(config_map("theirs"))
+    steps = make_plan(cluster, release([SHOP[0], config_map("theirs")], revision=2)).steps
+    assert Action.CONFLICT in {step.action for step in steps}
+    assert Action.DELETE not in {step.action for step in steps}
+
+
+@pytest.mark.requires("bridge.no-op-writes-nothing")
+def test_a_lost_or_left_field_is_a_difference_though_the_content_is_the_same() -> None:
+    def owning(fields: object) -> JsonObject:
+        entry = {"manager": "conclave", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields}
+        return {"metadata": {"managedFields": [entry]}, "data": {"a": "b"}}
+
+    both = owning({"f:data": {"f:a": {}, "f:c": {}}})
+    assert same(both, both)
+    assert not same(both, owning({"f:data": {"f:a": {}}}))
+    assert not same({**both, "metadata": {}}, both)
 
 
 @pytest.mark.requires("bridge.failure-deletes-nothing")
