@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from abci_app import genesis, machine, query
-from abci_app.check import Constants, Opened, admit, open_envelope
+from abci_app.check import Admitted, Constants, Opened, admit, open_envelope
 from abci_app.memory import OpenedMemory
 from ledger import records, statekeys
 from ledger.errors import Code, Refused
@@ -74,10 +74,17 @@ class ConclaveApplication:
     # -- connection: mempool ------------------------------------------------------------------------
 
     def check_tx(self, request: pb.RequestCheckTx) -> pb.ResponseCheckTx:
-        """Run the transaction on the check state; what passes may wait in the mempool."""
+        """Run a new transaction on the check state; one that waits already need only be admitted again.
+
+        What was accepted once and would fail now is let into a block: its signer gets a proven refusal
+        instead of silence.
+        """
         height = self._store.committed.height + 1
         try:
-            self._try(self._check, request.tx, height, mempool=True)
+            if request.type == pb.RECHECK:
+                self._admit(self._check, request.tx, height)
+            else:
+                self._try(self._check, request.tx, height)
         except Refused as refusal:
             return pb.ResponseCheckTx(code=refusal.code, log=str(refusal), codespace="conclave")
         return pb.ResponseCheckTx()
@@ -95,7 +102,7 @@ class ConclaveApplication:
         return pb.ResponseInitChain(app_hash=tree.root)
 
     def prepare_proposal(self, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
-        """Keep, in order, the transactions that pass on the state they would meet, within the size."""
+        """Keep, in order, the transactions whose signers may speak at this height, within the size."""
         state, room = self._base(), request.max_tx_bytes
         kept: list[bytes] = []
         for tx in request.txs:
@@ -103,7 +110,7 @@ class ConclaveApplication:
             if size > room:
                 continue
             try:
-                self._try(state, tx, request.height)
+                self._admit(state, tx, request.height)
             except Refused:
                 continue
             kept.append(tx)
@@ -173,17 +180,22 @@ class ConclaveApplication:
             base.put(key, value)
         return base
 
-    def _try(self, state: Overlay, tx: bytes, height: int, *, mempool: bool = False) -> None:
-        """Run one transaction on ``state``; a refused one leaves no trace."""
+    def _admit(self, state: Overlay, tx: bytes, height: int, mempool: Overlay | None = None) -> Admitted:
+        """Judge whether the signer may speak, and use the nonce on ``state``."""
+        admitted = admit(self._open(tx, mempool), state, height)
+        state.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
+        return admitted
+
+    def _try(self, state: Overlay, tx: bytes, height: int) -> None:
+        """Run one new transaction on the check state; a refused one leaves no trace."""
         attempt = Overlay(state)
-        admitted = admit(self._open(tx, state if mempool else None), attempt, height)
-        attempt.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
+        admitted = self._admit(attempt, tx, height, mempool=state)
         machine.execute(attempt, admitted, tx, height, self._known_constants())
         attempt.commit_into_parent()
 
     def _would_admit(self, tx: bytes) -> Code:
         try:
-            self._try(Overlay(self._check), tx, self._store.committed.height + 1, mempool=True)
+            self._try(Overlay(self._check), tx, self._store.committed.height + 1)
         except Refused as refusal:
             return refusal.code
         return Code.OK

@@ -39,7 +39,7 @@ class Receipt:
     def to_bytes(self) -> bytes:
         """Give the canonical bytes of a transaction result's ``data``."""
         state = None if self.state is None else self.state.value
-        return canonical.dump({name: getattr(self, name) for name in _FIELDS} | {"state": state})
+        return canonical.dump_plain({name: getattr(self, name) for name in _FIELDS} | {"state": state})
 
 
 def from_bytes(content: bytes) -> Receipt:

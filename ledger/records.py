@@ -122,13 +122,13 @@ def write(record: Any) -> bytes:
         record: any record of this module, an ``Identity`` or an ``ApprovalRule``.
     """
     if isinstance(record, NonceWindow):
-        return canonical.dump({"highest": record.highest, "seen": f"{record.seen:016x}"})
-    return canonical.dump(_to_json(record))
+        return canonical.dump_plain({"highest": record.highest, "seen": f"{record.seen:016x}"})
+    return canonical.dump_plain(_to_json(record))
 
 
 def write_names(names: tuple[str, ...], *, field: str = "names") -> bytes:
     """Give the bytes of an index object."""
-    return canonical.dump({field: list(names)})
+    return canonical.dump_plain({field: list(names)})
 
 
 @functools.lru_cache(maxsize=64)
@@ -151,7 +151,7 @@ def read_count(content: bytes | None) -> int:
 
 def write_count(count: int) -> bytes:
     """Give the bytes of the ``proposals`` counter."""
-    return canonical.dump({"count": count})
+    return canonical.dump_plain({"count": count})
 
 
 def read_number(content: bytes) -> str:
@@ -161,7 +161,7 @@ def read_number(content: bytes) -> str:
 
 def write_number(identifier: str) -> bytes:
     """Give the bytes of a proposal number's record."""
-    return canonical.dump({"id": identifier})
+    return canonical.dump_plain({"id": identifier})
 
 
 def write_ledger(chain_id: str) -> bytes:
@@ -294,13 +294,33 @@ def read_report(content: bytes) -> ReportRecord:
 
 
 def _to_json(value: Any) -> Json:
+    if value is None or type(value) in _AS_IS:
+        return value
     if isinstance(value, enum.Enum):
         return value.value
-    if hasattr(value, "__dataclass_fields__"):
-        return {_WIRE.get(f.name, f.name): _to_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple):
         return [_to_json(v) for v in value]
-    return value
+    return {wire: _to_json(getattr(value, name)) for name, wire in _SPELLING[type(value)]}
+
+
+_AS_IS = frozenset({str, int, bool, dict})
+
+
+_SPELLING: dict[object, tuple[tuple[str, str], ...]] = {
+    record: tuple((f.name, _WIRE.get(f.name, f.name)) for f in fields(record))
+    for record in (
+        Parameters,
+        JudgementRecord,
+        ChangeSummary,
+        ProposalRecord,
+        ReleaseRecord,
+        RevisionRecord,
+        ReportRecord,
+        Identity,
+        ApprovalRule,
+    )
+}
+"""Attribute and wire name of every field, in order."""
 
 
 def _load(content: bytes) -> Json:
@@ -313,7 +333,7 @@ def _fields(value: Json, *names: str) -> JsonObject:
 
 
 def _exactly(record: type[R], value: Json) -> JsonObject:
-    names = [_WIRE.get(f.name, f.name) for f in fields(record)]  # type: ignore[arg-type]
+    names = [wire for _, wire in _SPELLING[record]]
     return shape.fields(value, record.__name__, required=names)
 
 

@@ -63,7 +63,7 @@ def test_the_application_answers_any_bytes(txs: list[bytes], path: str, height: 
         assert chain.query(path, tx, prove=True).code in CODES
     kept = chain.prepare(txs, BLOCK_BYTES_MAX)
     assert chain.process(kept)
-    assert [result.code for result in chain.finalize(kept).tx_results] == [0] * len(kept)
+    assert all(result.code in CODES for result in chain.finalize(kept).tx_results)
     chain.process(txs)
     response = chain.block(txs)
     assert len(response.tx_results) == len(txs)

@@ -190,19 +190,20 @@ def test_prepare_keeps_what_passes_in_order_and_process_accepts_it() -> None:
         pen.approve(CAROL, proposed),
         pen.propose(BOB, release("b")),
     ]
+    overtaken = pen.approve(BOB, proposed)
     bad = [
         b"junk",
         proposed,
         seal(STRANGER, proposal.release_body(release()), 1),
         seal(ALICE, proposal.release_body(release()), 500, chain_id="other"),
-        pen.approve(BOB, proposed),
         seal(ALICE, b"{}", 501),
     ]
-    offered = [good[0], bad[0], bad[1], good[1], *bad[2:4], good[2], *bad[4:], good[3]]
+    offered = [good[0], bad[0], bad[1], good[1], *bad[2:4], good[2], *bad[4:], good[3], overtaken]
     kept = chain.prepare(offered)
-    assert kept == good
+    assert kept == [*good, overtaken]
     assert chain.process(kept)
-    assert [result.code for result in chain.block(kept).tx_results] == [0] * 4
+    codes = [result.code for result in chain.block(kept).tx_results]
+    assert codes == [0, 0, 0, 0, Code.PROPOSAL_NOT_OPEN]
 
 
 @pytest.mark.requires("abci.prepare")
