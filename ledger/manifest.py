@@ -32,7 +32,7 @@ _POD_SPECS: dict[tuple[str, str], tuple[str, ...]] = {
     ("batch", "Job"): ("spec", "template", "spec"),
     ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template", "spec"),
 }
-_PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_PINNED = re.compile(r"[!-?A-~]+@sha256:[0-9a-f]{64}")
 _API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[a-z0-9]+")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
 _API_VERSION_MAX = 317

@@ -13,7 +13,12 @@ from typing import Any, TypeVar
 
 from ledger import canonical, shape
 from ledger.errors import Code, Refused
-from ledger.limits import CHAIN_ID_BYTES_MAX, CLUSTERS_PER_RELEASE_MAX, PROPOSAL_TTL_BLOCKS_MAX
+from ledger.limits import (
+    APPROVALS_PER_PROPOSAL_MAX,
+    CHAIN_ID_BYTES_MAX,
+    CLUSTERS_PER_RELEASE_MAX,
+    PROPOSAL_TTL_BLOCKS_MAX,
+)
 from ledger.roles import ApprovalRule, Identity
 from ledger.types import Did, Json, JsonObject, ProposalState, SubjectKind
 
@@ -221,8 +226,10 @@ def read_rule(content: bytes) -> ApprovalRule:
     value = _exactly(ApprovalRule, _load(content))
     return ApprovalRule(
         shape.name(value["name"], "rule.name"),
-        shape.integer(value["humans"], "rule.humans", at_least=1),
-        shape.integer(value["organisations"], "rule.organisations", at_least=1),
+        shape.integer(value["humans"], "rule.humans", at_least=1, at_most=APPROVALS_PER_PROPOSAL_MAX),
+        shape.integer(
+            value["organisations"], "rule.organisations", at_least=1, at_most=APPROVALS_PER_PROPOSAL_MAX
+        ),
     )
 
 
@@ -347,7 +354,7 @@ def _clusters(change: JsonObject) -> list[Json]:
 
 def _judgements(value: Json, where: str) -> tuple[JudgementRecord, ...]:
     found = []
-    for item in shape.array(value, where, items_max=64):
+    for item in shape.array(value, where, items_max=APPROVALS_PER_PROPOSAL_MAX):
         entry = _exactly(JudgementRecord, item)
         found.append(
             JudgementRecord(

@@ -90,6 +90,7 @@ BROKEN: list[tuple[str, Callable[[Any], None]]] = [
     ("rule of nobody", edit("rules.0.humans", 0)),
     ("more humans than there are", edit("rules.0.humans", 4)),
     ("more organisations than there are", edit("rules.0.organisations", 3)),
+    ("more humans than a proposal can hold", edit("rules.+", RULE | {"name": "wide", "humans": 65})),
     ("second rule out of reach", edit("rules.+", {"name": "far", "humans": 9, "organisations": 1})),
     ("list for object", edit("rules", {})),
     ("too many clusters", edit("clusters", [{"name": f"c{i}"} for i in range(1001)])),

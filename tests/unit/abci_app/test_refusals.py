@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ledger import envelope, proposal, statekeys
+from ledger import envelope, proposal, records, statekeys
 from ledger.envelope import Signature
 from ledger.errors import Code
+from ledger.limits import RELEASES_PER_CLUSTER_MAX
 from ledger.types import ActionKind
 from tests.support.memory_state import MemoryState
 from tests.support.subjects import (
@@ -180,3 +181,23 @@ def test_a_bad_transaction_does_not_touch_its_neighbours() -> None:
     assert results[len(bad)].code is Code.OK
     plain.apply([good])
     assert state.content == plain.content
+
+
+@pytest.mark.requires("abci.refusals")
+def test_without_a_rule_nothing_is_possible() -> None:
+    state = ledger()
+    del state.content[statekeys.rule("default")]
+    results = state.apply([seal(ALICE, RELEASE, NONCE), seal(CAROL, APPROVE, NONCE)])
+    assert [result.code for result in results] == [Code.NO_RULE_MATCHES] * 2
+
+
+@pytest.mark.requires("abci.refusals")
+def test_the_releases_of_a_cluster_are_bounded() -> None:
+    state = ledger()
+    full = tuple(f"r{number:04d}" for number in range(RELEASES_PER_CLUSTER_MAX))
+    state.content[statekeys.cluster_releases("east")] = records.write_names(full)
+    before = state.content[statekeys.proposal(identifier(PROPOSAL))]
+    (result,) = state.apply([seal(CAROL, APPROVE, NONCE)])
+    assert result.code is Code.LIMIT_EXCEEDED
+    assert state.content[statekeys.proposal(identifier(PROPOSAL))] == before
+    assert state.get(statekeys.release("web")) is None

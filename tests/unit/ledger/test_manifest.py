@@ -126,6 +126,8 @@ UNPINNED = [
     "@sha256:" + "0" * 64,
     "a@sha512:" + "0" * 64,
     "a b" + PINNED,
+    "a\u00a0b" + PINNED[1:],
+    "\u0430pp@sha256:" + "0" * 64,
 ]
 
 

@@ -109,6 +109,8 @@ def test_a_record_with_a_field_more_or_less_or_of_another_type_is_refused(
         (records.read_nonces, b'{"highest":1,"seen":"1"}'),
         (records.read_nonces, b'{"highest":1,"seen":"000000000000000G"}'),
         (records.read_rule, b'{"humans":0,"name":"default","organisations":1}'),
+        (records.read_rule, b'{"humans":65,"name":"default","organisations":1}'),
+        (records.read_rule, b'{"humans":1,"name":"default","organisations":65}'),
         (records.read_release, b'{"clusters":["b","a"],"name":"web","revision":1}'),
         (records.read_proposal, PROPOSAL.replace(b'"open"', b'"half"')),
         (records.read_proposal, PROPOSAL.replace(b'"kind":"release"', b'"kind":"delete"')),
