@@ -93,6 +93,7 @@ REQUIREMENTS: dict[str, str] = {
     "abci.lifecycle": "InitChain and FinalizeBlock may repeat; only Commit persists [DESIGN 4]",
     "abci.restart": "a restart goes on from the last commit [DESIGN 7]",
     "abci.mempool": "CheckTx sees what waits, starts afresh each block, refuses strangers first [DESIGN 7]",
+    "abci.overtaken": "what is overtaken while it waits is refused in a block, not in silence [ADR 0002]",
     "abci.prepare": "prepare keeps what passes within the size; process accepts it [CometBFT spec/abci]",
     "abci.process": "process rejects only what no honest proposer makes [CometBFT spec/abci]",
     "abci.query": "queries are proven by the app hash or refused by code [ledger.md 4]",

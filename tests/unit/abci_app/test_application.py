@@ -328,3 +328,21 @@ def test_the_app_hash_is_the_root_of_what_the_store_holds() -> None:
     tx = pen.propose(ALICE)
     response = chain.block([tx, pen.approve(BOB, tx), pen.approve(CAROL, tx), b"junk"])
     assert response.app_hash == Tree.build(store.content.items()).root
+
+
+@pytest.mark.requires("abci.overtaken")
+def test_what_was_overtaken_while_it_waited_gets_a_refusal_in_a_block() -> None:
+    """Silence would leave its signer waiting; a replay or an expired height still never enters."""
+    pen, chain = Pen(), started()
+    proposed = pen.propose(ALICE)
+    rejection, approval = pen.reject(BOB, proposed), pen.approve(CAROL, proposed)
+    chain.block([proposed])
+    assert [chain.check(tx) for tx in (approval, rejection)] == [0, 0]
+    chain.block([rejection])
+    assert chain.check(rejection, recheck=True) == Code.NONCE_REPLAYED
+    assert chain.check(approval, recheck=True) == Code.OK
+    assert chain.check(pen.approve(ALICE, proposed)) == Code.PROPOSAL_NOT_OPEN
+    kept = chain.prepare([rejection, approval, approval])
+    assert kept == [approval]
+    assert [result.code for result in chain.block(kept).tx_results] == [Code.PROPOSAL_NOT_OPEN]
+    assert chain.prepare([approval]) == []
