@@ -56,12 +56,7 @@ def parse(content: bytes) -> Json:
     """
     _check_depth(content)
     try:
-        value: Json = json.loads(
-            content.decode("utf-8", "strict"),
-            parse_constant=_refuse_constant,
-            parse_int=_integer,
-            parse_float=_float,
-        )
+        value: Json = _DECODER.decode(content.decode("utf-8", "strict"))
     except (ValueError, UnicodeDecodeError) as error:
         offset = getattr(error, "pos", getattr(error, "start", 0))
         raise Refused(
@@ -178,3 +173,6 @@ def _out_of_range(got: str) -> Refused:
 
 def _too_deep() -> Refused:
     return Refused(Code.BODY_TOO_DEEP, got="deeper nesting", expected=f"at most {JSON_DEPTH_MAX} levels")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float)
