@@ -351,3 +351,42 @@ def test_a_report_by_a_human(ledger: Ledger, tmp_path: Path) -> None:
     with pytest.raises(VerificationFailed) as refused:
         release_reader.report(_view(ledger, tmp_path), "east", NAME)
     assert code_of(refused) is Code.OPERATOR_SIGNATURE_INVALID
+
+
+def _copied(source: bytes, target: bytes) -> Callable[[Ledger], None]:
+    """Keep the record of one key under another."""
+    return lambda ledger: ledger.edit(ledger.height, {target: ledger.values[ledger.height][source]})
+
+
+def _numbered(ledger: Ledger) -> None:
+    other = ledger.release("two")
+    ledger.edit(ledger.height, {statekeys.proposal_number(1): records.write_number(other)})
+
+
+_MISPLACED: dict[str, tuple[Callable[[Ledger], None], Callable[[View], object]]] = {
+    "identity": (
+        _copied(statekeys.identity(ALICE.did), statekeys.identity(BOB.did)),
+        release_reader.identities,
+    ),
+    "number": (_numbered, lambda view: release_reader.proposal(view, 1)),
+    "release": (
+        _copied(statekeys.release(NAME), statekeys.release("other")),
+        lambda view: release_reader.release_record(view, "other"),
+    ),
+    "revision": (
+        _revision(revision=2),
+        lambda view: release_reader.history(view, NAME),
+    ),
+    "proposed": (_record(digest="cd" * 32), lambda view: release_reader.proposed(view, 1)),
+}
+
+
+@pytest.mark.requires("release.quorum-not-enough")
+@pytest.mark.parametrize("name", _MISPLACED)
+def test_a_record_kept_under_anothers_key_is_refused(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    lie, ask = _MISPLACED[name]
+    lie(ledger)
+    view = _view(ledger, tmp_path)
+    with pytest.raises(VerificationFailed) as refused:
+        ask(view)
+    assert code_of(refused) is Code.LEDGER_RECORD_INVALID
