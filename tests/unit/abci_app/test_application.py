@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from abci_app.application import APP_VERSION, ConclaveApplication
-from ledger import envelope, proposal, records, statekeys
+from abci_app.genesis import genesis_state
+from ledger import envelope, keys, proposal, records, statekeys
 from ledger.errors import Code
 from ledger.pb import abci_pb2 as pb
 from ledger.pb.proof_pb2 import CommitmentProof
 from ledger.types import ActionKind
+from state.batch import Committed, Staged
 from state.proof import verify_membership, verify_non_membership
 from state.spec import SMT
 from state.tree import Tree
@@ -103,6 +106,22 @@ def test_an_idle_block_keeps_the_app_hash() -> None:
     assert chain.info() == (3, root)
 
 
+@pytest.mark.requires("abci.lifecycle")
+def test_genesis_is_written_once_with_the_first_block() -> None:
+    written: list[int] = []
+
+    class Recording(MemoryStore):
+        def commit(self, staged: Staged) -> Committed:
+            written.append(len(staged.changes))
+            return super().commit(staged)
+
+    chain = Chain(memory_application(Recording()))
+    chain.start()
+    for _ in range(3):
+        chain.block([])
+    assert written == [len(genesis_state(genesis_bytes(), CHAIN_ID)), 0, 0]
+
+
 @pytest.mark.requires("abci.restart")
 def test_a_restart_from_disk_goes_on_where_it_was(tmp_path: Path) -> None:
     pen = Pen()
@@ -170,6 +189,23 @@ def test_strangers_are_refused_before_their_body_is_read() -> None:
     assert chain.check(stranger) == Code.SIGNER_UNKNOWN
     assert chain.check(member) == Code.BODY_NOT_JSON
     assert len(chain.application._opened) == 0
+
+
+@pytest.mark.requires("abci.mempool")
+def test_check_tx_never_takes_the_slow_road_of_the_exact_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain, tried = started(), list[bytes]()
+
+    def exact(*arguments: bytes) -> bool:
+        tried.append(arguments[0])
+        return False
+
+    monkeypatch.setattr(keys, "verify_zip215", exact)
+    opened = envelope.decode(seal(ALICE, b"{}", 1))
+    forged = envelope.encode(dataclasses.replace(opened, nonce=2))
+    assert chain.check(forged) == chain.query("/check", forged).code == Code.SIGNATURE_INVALID
+    assert tried == []
+    assert not chain.process([forged])
+    assert tried == [ALICE.public_key]
 
 
 @pytest.mark.requires("abci.mempool")

@@ -121,6 +121,21 @@ def test_a_rollback_is_a_new_revision_with_the_old_content() -> None:
     assert (revision.content, revision.rollback_of) == (identifier(first), 3)
 
 
+@pytest.mark.requires("abci.story-rollback")
+def test_a_rollback_leaves_no_cluster_behind() -> None:
+    """Revision 1 ran in the east only; its content now goes wherever the release runs."""
+    pen, state = Pen(), MemoryState()
+    released(pen, state)
+    wider = pen.propose(ALICE, release(clusters=("east", "west")))
+    rollback = pen.roll_back(ALICE, 1)
+    state.apply([wider, pen.approve(BOB, wider), pen.approve(CAROL, wider)])
+    codes_met = codes(state, rollback, pen.approve(BOB, rollback), pen.approve(CAROL, rollback))
+    assert codes_met == [Code.OK] * 3
+    revision = records.read_revision(state.content[statekeys.revision("web", 3)])
+    assert revision.clusters == ("east", "west")
+    assert records.read_release(state.content[statekeys.release("web")]).clusters == ("east", "west")
+
+
 @pytest.mark.requires("abci.story-rejection")
 def test_a_rejection_ends_a_proposal() -> None:
     pen, state = Pen(), MemoryState()
