@@ -50,14 +50,12 @@ def test_ordinary_objects_pass() -> None:
         check(item)
 
 
+API_VERSIONS: list[Any] = [None, 1, "", "V1", "a/b/v1", "/v1", "v1\n", "v" + "1" * 317, "apps/V1", "apps/"]
 METADATA: list[Any] = [None, [], {}, {"name": ""}, {"name": 1}]
+WHERE = {"no object": "", "list": "kind", "metadata": "", "server field": ""}
 BAD: list[tuple[str, Any]] = [
     ("no object", [1, None, "x", []]),
-    (
-        "apiVersion",
-        [{}, {"apiVersion": 1}, {"apiVersion": "V1"}, {"apiVersion": "a/b/v1"}, {"apiVersion": "/v1"}],
-    ),
-    ("apiVersion", [{"apiVersion": "v1\n"}, {"apiVersion": "v" + "1" * 400}, {"apiVersion": "apps/V1"}]),
+    ("apiVersion", [configmap("a") | {"apiVersion": v} for v in API_VERSIONS]),
     ("kind", [configmap("a") | {"kind": k} for k in ("", "a b", None, "K" * 64, "Config-Map", "É")]),
     (
         "list",
@@ -92,10 +90,11 @@ BAD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.requires("ledger.manifest-rules")
-@pytest.mark.parametrize("item", [item for _, items in BAD for item in items])
-def test_each_broken_object_is_refused(item: Any) -> None:
+@pytest.mark.parametrize(("what", "item"), [(what, item) for what, items in BAD for item in items])
+def test_each_broken_object_is_refused(what: str, item: Any) -> None:
     refusal = refusal_of(lambda: check(configmap("first"), item), Code.OBJECT_INVALID)
     assert refusal.facts["field"].startswith("manifests[1]")
+    assert refusal.facts["field"].endswith(WHERE.get(what, what))
 
 
 @pytest.mark.requires("ledger.secret-refused")
