@@ -18,7 +18,7 @@ import rfc8785
 
 from ledger.errors import Code, Refused
 from ledger.limits import BODY_BYTES_MAX, JSON_DEPTH_MAX, JSON_INTEGER_MAX
-from ledger.types import Json
+from ledger.types import Json, JsonObject
 
 
 def load(content: bytes, *, bytes_max: int = BODY_BYTES_MAX) -> Json:
@@ -34,7 +34,8 @@ def load(content: bytes, *, bytes_max: int = BODY_BYTES_MAX) -> Json:
     """
     if len(content) > bytes_max:
         raise Refused(Code.BODY_TOO_LARGE, got=f"{len(content)} bytes", expected=f"at most {bytes_max}")
-    value = parse(content)
+    # A key that comes twice is lost here and missed below, where the bytes are compared.
+    value = _decode(content, _DECODER)
     canonical = dump(value)
     if canonical != content:
         offset = _first_difference(canonical, content)
@@ -49,14 +50,27 @@ def load(content: bytes, *, bytes_max: int = BODY_BYTES_MAX) -> Json:
 
 
 def parse(content: bytes) -> Json:
-    """Parse JSON text within the ledger's limits, in any spelling (duplicate keys still collapse).
+    """Parse JSON text within the ledger's limits, in any spelling; a key twice in one object is refused.
 
     Raises:
         Refused: BODY_NOT_JSON, BODY_TOO_DEEP or BODY_NUMBER_OUT_OF_RANGE.
     """
+    return _decode(content, _STRICT_DECODER)
+
+
+def load_plain(content: bytes) -> Json:
+    """Read what ``dump_plain`` wrote and somebody trusted vouches for: its spelling is not checked again.
+
+    Raises:
+        Refused: BODY_NOT_JSON, BODY_TOO_DEEP or BODY_NUMBER_OUT_OF_RANGE.
+    """
+    return _decode(content, _DECODER)
+
+
+def _decode(content: bytes, decoder: json.JSONDecoder) -> Json:
     _check_depth(content)
     try:
-        value: Json = _DECODER.decode(content.decode("utf-8", "strict"))
+        value: Json = decoder.decode(content.decode("utf-8", "strict"))
     except (ValueError, UnicodeDecodeError) as error:
         offset = getattr(error, "pos", getattr(error, "start", 0))
         raise Refused(
@@ -175,4 +189,15 @@ def _too_deep() -> Refused:
     return Refused(Code.BODY_TOO_DEEP, got="deeper nesting", expected=f"at most {JSON_DEPTH_MAX} levels")
 
 
+def _unique(pairs: list[tuple[str, Json]]) -> JsonObject:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if any(key == k for k, _ in pairs[:i]))
+        raise Refused(Code.BODY_NOT_JSON, got=f"the key {twice!r} twice", expected="each key once")
+    return found
+
+
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float)
+_STRICT_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float, object_pairs_hook=_unique
+)

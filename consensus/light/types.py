@@ -250,6 +250,6 @@ class Options:
         trust_level: the share of the trusted set that must have signed when heights are skipped.
     """
 
-    trusting_period_ns: int = 36 * 3600 * SECOND_NS
+    trusting_period_ns: int = 14 * 24 * 3600 * SECOND_NS
     clock_drift_ns: int = 10 * SECOND_NS
     trust_level: TrustLevel = TrustLevel(1, 3)

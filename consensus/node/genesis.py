@@ -28,7 +28,9 @@ from ledger.types import JsonObject
 SEED_BYTES = 32
 DEFAULT_POWER = 10
 EVIDENCE_AGE_BLOCKS = 100_000
-EVIDENCE_AGE_NS = 48 * 3600 * 1_000_000_000
+EVIDENCE_AGE_NS = 21 * 24 * 3600 * 1_000_000_000
+"""Longer than the trusting period of readers (consensus.light.types.Options): an attack on a header that a
+reader may still build on can be proved."""
 """Misbehaviour can be punished while either age is not passed; trusting periods must stay below it."""
 EVIDENCE_BYTES_MAX = 1 * MIB
 GENESIS_BYTES_MAX = ABCI_MESSAGE_BYTES_MAX - 1 * MIB

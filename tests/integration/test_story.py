@@ -1,6 +1,6 @@
 """The story that `make demo` tells, chapter by chapter, on real CometBFT and a real API server.
 
-Every test tells the story up to its own chapter unless an earlier test already did, so any one can be run alone.
+Every test tells the story up to its own chapter unless an earlier test already did, so each can run alone.
 """
 
 from __future__ import annotations
