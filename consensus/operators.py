@@ -16,7 +16,7 @@ from typing import TypeVar
 from ledger import envelope as envelopes
 from ledger import records, statekeys
 from ledger.envelope import Envelope
-from ledger.errors import Code, Refused, VerificationFailed
+from ledger.errors import Code, Refused, VerificationFailed, caused
 from ledger.keys import DID_KEY_PREFIX
 from ledger.proposal import Action, Judgement, Proposal, Release, kind_of, read_action
 from ledger.records import JudgementRecord, ProposalRecord
@@ -90,19 +90,15 @@ def required(get: Get, key: bytes, read: Callable[[bytes], R]) -> R:
     try:
         return read(content)
     except Refused as refusal:
-        raise VerificationFailed(
-            Code.LEDGER_RECORD_INVALID,
-            got=refusal.got,
-            expected=refusal.expected,
-            key=key.decode("ascii", "replace"),
-            cause=refusal.code.name,
+        raise caused(
+            VerificationFailed, Code.LEDGER_RECORD_INVALID, refusal, key=statekeys.text(key)
         ) from None
 
 
 def unbound(key: bytes, got: object, expected: object) -> VerificationFailed:
     """Make the refusal of a record that does not fit the one that names it."""
     return VerificationFailed(
-        Code.LEDGER_RECORD_INVALID, got=got, expected=str(expected), key=key.decode("ascii", "replace")
+        Code.LEDGER_RECORD_INVALID, got=got, expected=str(expected), key=statekeys.text(key)
     )
 
 
@@ -119,12 +115,8 @@ def open_envelope(content: bytes, chain_id: str, key: bytes) -> Said:
         # Pinning was judged by the parameters of its time; what was signed is judged here.
         action = read_action(envelope.body, image_digest_required=False)
     except Refused as refusal:
-        raise VerificationFailed(
-            Code.OPERATOR_SIGNATURE_INVALID,
-            got=refusal.got,
-            expected=refusal.expected,
-            key=key.decode("ascii", "replace"),
-            cause=refusal.code.name,
+        raise caused(
+            VerificationFailed, Code.OPERATOR_SIGNATURE_INVALID, refusal, key=statekeys.text(key)
         ) from None
     return Said(envelope, envelope.digest, action)
 
@@ -141,12 +133,8 @@ def speaker(get: Get, said: Said, kind: ActionKind, key: bytes) -> Identity:
     try:
         check_verb(identity, kind)
     except Refused as refusal:
-        raise VerificationFailed(
-            Code.OPERATOR_SIGNATURE_INVALID,
-            got=refusal.got,
-            expected=refusal.expected,
-            key=key.decode("ascii", "replace"),
-            cause=refusal.code.name,
+        raise caused(
+            VerificationFailed, Code.OPERATOR_SIGNATURE_INVALID, refusal, key=statekeys.text(key)
         ) from None
     return identity
 

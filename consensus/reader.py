@@ -16,8 +16,8 @@ from consensus.light.types import Trusted
 from consensus.rpc import Rpc
 from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
-from ledger import canonical
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
+from ledger import canonical, statekeys
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed, caused
 from ledger.receipt import code_of
 from ledger.types import Json
 from state.proof import parse_proof, verify_membership, verify_non_membership
@@ -194,12 +194,12 @@ def _proven(answer: QueryAnswer, key: bytes, height: int, app_hash: bytes) -> by
             code_of(answer.code) or Code.QUERY_INVALID,
             got=answer.log[:200],
             expected="an answer of the application",
-            key=key.decode("ascii", "replace"),
+            key=statekeys.text(key),
             height=height,
         )
     if answer.proof is None:
         raise VerificationFailed(
-            Code.PROOF_MISSING, got="no proof", expected="an ICS-23 proof", key=key.decode("ascii", "replace")
+            Code.PROOF_MISSING, got="no proof", expected="an ICS-23 proof", key=statekeys.text(key)
         )
     if answer.key != key or answer.height != height:
         raise VerificationFailed(
@@ -221,10 +221,4 @@ def _load(key: bytes, content: bytes | None) -> Json:
     try:
         return canonical.load(content)
     except ConclaveError as error:
-        raise VerificationFailed(
-            Code.LEDGER_RECORD_INVALID,
-            got=error.got,
-            expected=error.expected,
-            key=key.decode("ascii", "replace"),
-            cause=error.code.name,
-        ) from None
+        raise caused(VerificationFailed, Code.LEDGER_RECORD_INVALID, error, key=statekeys.text(key)) from None

@@ -290,7 +290,7 @@ def _report(get: Get, chain_id: str, cluster: str, name: str) -> ReportRecord | 
             Code.OPERATOR_SIGNATURE_INVALID,
             got=reporter.did,
             expected=f"the node of cluster {cluster}",
-            key=key.decode("ascii", "replace"),
+            key=statekeys.text(key),
         )
     return record
 

@@ -8,7 +8,7 @@ transaction result: they are never reused.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, TypeVar
 
 
 class Code(enum.IntEnum):
@@ -201,6 +201,14 @@ class VerificationFailed(ConclaveError):
 
 class EnvironmentFault(ConclaveError):
     """The surroundings failed: a tool, a port, a disk, a network peer, the Kubernetes API."""
+
+
+E = TypeVar("E", bound=ConclaveError)
+
+
+def caused(kind: type[E], code: Code, cause: ConclaveError, **facts: Any) -> E:
+    """Make an error of another code that keeps what ``cause`` got and expected, and its name as a fact."""
+    return kind(code, got=cause.got, expected=cause.expected, cause=cause.code.name, **facts)
 
 
 def _short(value: object, limit: int = 300) -> str:

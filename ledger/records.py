@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from ledger import canonical, shape
-from ledger.errors import Code, Refused
 from ledger.limits import (
     APPROVALS_PER_PROPOSAL_MAX,
     CHAIN_ID_BYTES_MAX,
@@ -364,14 +363,3 @@ def _judgements(value: Json, where: str) -> tuple[JudgementRecord, ...]:
             )
         )
     return tuple(found)
-
-
-def refuse_record(key: bytes, error: Refused) -> Refused:
-    """Make the refusal of a record that a verifier cannot read, keeping why as a fact."""
-    return Refused(
-        Code.LEDGER_RECORD_INVALID,
-        got=error.got,
-        expected=error.expected,
-        key=key.decode("ascii", "replace"),
-        cause=error.code.name,
-    )

@@ -69,3 +69,8 @@ def report(cluster_name: str, release_name: str) -> bytes:
 def report_envelope(cluster_name: str, release_name: str) -> bytes:
     """Key of the envelope that carried the newest report."""
     return f"report-envelope/{cluster_name}/{release_name}".encode()
+
+
+def text(key: bytes) -> str:
+    """Give a key, of whatever bytes, as an error shows it."""
+    return key.decode("ascii", "replace")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ledger import canonical, receipt, records
-from ledger.errors import Code, Refused
+from ledger.errors import Code, Refused, VerificationFailed, caused
 from ledger.limits import PROPOSAL_TTL_BLOCKS_MAX
 from ledger.receipt import Receipt
 from ledger.records import NonceWindow, Parameters
@@ -122,10 +122,10 @@ def test_values_out_of_bounds_are_refused(read: Callable[[bytes], Any], content:
 
 
 @pytest.mark.requires("ledger.record-strict")
-def test_a_verifier_says_which_record_it_cannot_read() -> None:
+def test_an_error_caused_by_another_keeps_what_it_said() -> None:
     refusal = refusal_of(lambda: records.read_release(b"[]"), Code.FIELD_INVALID)
-    told = records.refuse_record(b"release/web", refusal)
-    assert told.code is Code.LEDGER_RECORD_INVALID
+    told = caused(VerificationFailed, Code.LEDGER_RECORD_INVALID, refusal, key="release/web")
+    assert (told.code, told.got, told.expected) == (Code.LEDGER_RECORD_INVALID, refusal.got, refusal.expected)
     assert told.facts == {"key": "release/web", "cause": "FIELD_INVALID"}
 
 
