@@ -190,10 +190,11 @@ def _too_deep() -> Refused:
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> JsonObject:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if any(key == k for k, _ in pairs[:i]))
-        raise Refused(Code.BODY_NOT_JSON, got=f"the key {twice!r} twice", expected="each key once")
+    found: JsonObject = {}
+    for key, value in pairs:
+        if key in found:
+            raise Refused(Code.BODY_NOT_JSON, got=f"the key {key!r} twice", expected="each key once")
+        found[key] = value
     return found
 
 

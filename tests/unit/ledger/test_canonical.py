@@ -123,3 +123,14 @@ def test_what_json_cannot_say_is_not_written(value: object) -> None:
 def test_numbers_that_json_readers_would_round_are_not_written() -> None:
     refusal_of(lambda: canonical.dump({"n": 2**53}), Code.BODY_NUMBER_OUT_OF_RANGE)
     refusal_of(lambda: canonical.dump([-(2**53)]), Code.BODY_NUMBER_OUT_OF_RANGE)
+
+
+@pytest.mark.requires("ledger.canonical-refusals")
+def test_in_any_spelling_a_key_comes_once() -> None:
+    """Also where finding the second one naively would take minutes: answers of peers are read this way."""
+    assert canonical.parse(b' { "b" : 1 , "a" : { "b" : 2.0 } } ') == {"b": 1, "a": {"b": 2}}
+    refusal = refusal_of(lambda: canonical.parse(b'{"a":{"x":1,"x":1}}'), Code.BODY_NOT_JSON)
+    assert "'x'" in refusal.got
+    wide = b"{" + b",".join(b'"%d":0' % number for number in range(100_000)) + b',"99999":0}'
+    refusal_of(lambda: canonical.parse(wide), Code.BODY_NOT_JSON)
+    assert canonical.load_plain(b'{"a":1}') == {"a": 1}
