@@ -74,17 +74,17 @@ class ConclaveApplication:
     # -- connection: mempool ------------------------------------------------------------------------
 
     def check_tx(self, request: pb.RequestCheckTx) -> pb.ResponseCheckTx:
-        """Run a new transaction on the check state; one that waits already need only be admitted again.
+        """Judge a new transaction by every rule; one that waits already need only be admitted again.
 
-        What was accepted once and would fail now is let into a block: its signer gets a proven refusal
-        instead of silence.
+        Nothing is executed, so two that exclude each other may both wait. The later one is let into a block
+        all the same: its signer gets a proven refusal instead of silence.
         """
         height = self._store.committed.height + 1
         try:
             if request.type == pb.RECHECK:
                 self._admit(self._check, request.tx, height)
             else:
-                self._try(self._check, request.tx, height)
+                self._enter(self._check, request.tx, height)
         except Refused as refusal:
             return pb.ResponseCheckTx(code=refusal.code, log=str(refusal), codespace="conclave")
         return pb.ResponseCheckTx()
@@ -180,22 +180,20 @@ class ConclaveApplication:
             base.put(key, value)
         return base
 
-    def _admit(self, state: Overlay, tx: bytes, height: int, mempool: Overlay | None = None) -> Admitted:
+    def _admit(self, state: Overlay, tx: bytes, height: int) -> None:
         """Judge whether the signer may speak, and use the nonce on ``state``."""
-        admitted = admit(self._open(tx, mempool), state, height)
-        state.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
-        return admitted
+        admitted = admit(self._open(tx), state, height)
+        _use_nonce(state, admitted)
 
-    def _try(self, state: Overlay, tx: bytes, height: int) -> None:
-        """Run one new transaction on the check state; a refused one leaves no trace."""
-        attempt = Overlay(state)
-        admitted = self._admit(attempt, tx, height, mempool=state)
-        machine.execute(attempt, admitted, tx, height, self._known_constants())
-        attempt.commit_into_parent()
+    def _enter(self, state: Overlay, tx: bytes, height: int) -> None:
+        """Judge a new transaction by every rule; if it keeps them, use its nonce on ``state``."""
+        admitted = admit(self._open(tx, mempool=state), state, height)
+        machine.check_action(state, admitted, height)
+        _use_nonce(state, admitted)
 
     def _would_admit(self, tx: bytes) -> Code:
         try:
-            self._try(Overlay(self._check), tx, self._store.committed.height + 1)
+            self._enter(Overlay(self._check), tx, self._store.committed.height + 1)
         except Refused as refusal:
             return refusal.code
         return Code.OK
@@ -216,6 +214,10 @@ class ConclaveApplication:
 
 _TX_OVERHEAD_BYTES = 8
 """Room for a transaction's tag and length in the block's protobuf."""
+
+
+def _use_nonce(state: Overlay, admitted: Admitted) -> None:
+    state.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
 
 
 def _constants_of(store: Store) -> Constants | None:

@@ -79,6 +79,31 @@ def _apply(state: Overlay, tx: bytes, height: int, constants: Constants, open_tx
     return TxResult(Code.OK, receipt.to_bytes(), None)
 
 
+def check_action(state: StateReader, admitted: Admitted, height: int) -> None:
+    """Judge whether an admitted action keeps the rules on ``state``. CheckTx asks no more than this.
+
+    Args:
+        state: what the action would meet.
+        admitted: by ``check.admit`` on the same state.
+        height: the block's.
+
+    Raises:
+        Refused: whatever rule the action breaks.
+    """
+    match admitted.opened.action:
+        case Proposal(change=change):
+            _check_change(state, change)
+            _rule(state, DEFAULT_RULE)
+        case Judgement() as judgement:
+            record = _judged(state, judgement)
+            rules.check_open(record, height)
+            rules.check_judgement(record, judgement, admitted.opened.envelope.signer)
+        case Report() as report:
+            content = state.get(statekeys.report(report.cluster, report.release))
+            last = None if content is None else records.read_report(content)
+            rules.check_report(report, admitted.signer, release_record(state, report.release), last)
+
+
 def execute(state: Overlay, admitted: Admitted, tx: bytes, height: int, constants: Constants) -> Receipt:
     """Perform an admitted action.
 
@@ -92,6 +117,7 @@ def execute(state: Overlay, admitted: Admitted, tx: bytes, height: int, constant
     Raises:
         Refused: whatever rule the action breaks.
     """
+    check_action(state, admitted, height)
     match admitted.opened.action:
         case Proposal() as proposal:
             return _propose(state, admitted, proposal, tx, height, constants)
@@ -105,9 +131,6 @@ def _propose(
     state: Overlay, admitted: Admitted, proposal: Proposal, tx: bytes, height: int, constants: Constants
 ) -> Receipt:
     opened = admitted.opened
-    _check_change(state, proposal.change)
-    if state.get(statekeys.rule(DEFAULT_RULE)) is None:
-        raise Refused(Code.NO_RULE_MATCHES, got="no approval rule", expected=f"rule {DEFAULT_RULE}")
     number = records.read_count(state.get(statekeys.PROPOSALS)) + 1
     record = ProposalRecord(
         id=opened.id,
@@ -129,12 +152,7 @@ def _propose(
 
 def _judge(state: Overlay, admitted: Admitted, judgement: Judgement, tx: bytes, height: int) -> Receipt:
     opened = admitted.opened
-    content = state.get(statekeys.proposal(judgement.proposal))
-    if content is None:
-        raise Refused(Code.PROPOSAL_UNKNOWN, got=judgement.proposal, expected="a proposal of the ledger")
-    record = records.read_proposal(content)
-    rules.check_open(record, height)
-    rules.check_judgement(record, judgement, opened.envelope.signer)
+    record = _judged(state, judgement)
     entry = JudgementRecord(opened.id, opened.envelope.signer, height)
     if judgement.kind is ActionKind.REJECTION:
         record = dataclasses.replace(
@@ -152,12 +170,23 @@ def _judge(state: Overlay, admitted: Admitted, judgement: Judgement, tx: bytes, 
     return Receipt(opened.id, height, record.id, record.number, record.state, record.revision)
 
 
+def _judged(state: StateReader, judgement: Judgement) -> ProposalRecord:
+    content = state.get(statekeys.proposal(judgement.proposal))
+    if content is None:
+        raise Refused(Code.PROPOSAL_UNKNOWN, got=judgement.proposal, expected="a proposal of the ledger")
+    return records.read_proposal(content)
+
+
+def _rule(state: StateReader, name: str) -> ApprovalRule:
+    content = state.get(statekeys.rule(name))
+    if content is None:
+        raise Refused(Code.NO_RULE_MATCHES, got=name, expected="a rule of the ledger")
+    return records.read_rule(content)
+
+
 def _is_approved(state: StateReader, record: ProposalRecord) -> bool:
-    rule = state.get(statekeys.rule(record.rule))
-    if rule is None:
-        raise Refused(Code.NO_RULE_MATCHES, got=record.rule, expected="a rule of the ledger")
     approvers = [identity_of(state, entry.signer) for entry in record.approvals]
-    return decide(records.read_rule(rule), approvers).approved
+    return decide(_rule(state, record.rule), approvers).approved
 
 
 def _finalize(state: Overlay, record: ProposalRecord, height: int) -> int:
@@ -212,10 +241,6 @@ def _insert(state: Overlay, index: bytes, name: str) -> None:
 
 def _report(state: Overlay, admitted: Admitted, report: Report, tx: bytes, height: int) -> Receipt:
     opened = admitted.opened
-    key = statekeys.report(report.cluster, report.release)
-    content = state.get(key)
-    last = None if content is None else records.read_report(content)
-    rules.check_report(report, admitted.signer, release_record(state, report.release), last)
     record = ReportRecord(
         cluster=report.cluster,
         release=report.release,
@@ -227,7 +252,7 @@ def _report(state: Overlay, admitted: Admitted, report: Report, tx: bytes, heigh
         height=height,
         reporter=opened.envelope.signer,
     )
-    state.put(key, records.write(record))
+    state.put(statekeys.report(report.cluster, report.release), records.write(record))
     state.put(statekeys.report_envelope(report.cluster, report.release), tx)
     return Receipt(opened.id, height)
 
