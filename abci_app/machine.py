@@ -28,7 +28,7 @@ from ledger.records import (
     ReportRecord,
     RevisionRecord,
 )
-from ledger.roles import ApprovalRule, decide
+from ledger.roles import DEFAULT_RULE, ApprovalRule, decide
 from ledger.types import ActionKind, ProposalState
 from state.reader import Overlay, StateReader
 
