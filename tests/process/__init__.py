@@ -1,0 +1,1 @@
+"""Tests that start processes, open sockets or wait in real time; no CometBFT, no API server."""
