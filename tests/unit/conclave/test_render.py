@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from conclave.render.release import RenderOptions, render
 from ledger import canonical
@@ -301,33 +299,6 @@ def test_the_shared_guestbook_renders_with_pins() -> None:
     assert release["metadata"]["name"] == "guestbook-all-in-one"
     assert len(ids(release)) == 6
     assert all(is_pinned(image) for manifest in release["spec"]["manifests"] for _, image in images(manifest))
-
-
-@pytest.mark.requires("render.inputs")
-def test_argo_cd_renders_object_for_object_in_seconds() -> None:
-    path = shared_input("argo-cd/install.yaml")
-    options = RenderOptions(
-        name="argo-cd", clusters=("east",), namespace="argocd", image_digest_required=False
-    )
-    start = time.monotonic()
-    release = render(path, options)
-    assert time.monotonic() - start < 10
-    manifests = release["spec"]["manifests"]
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    original = [document for document in yaml.load_all(path.read_bytes(), Loader=loader) if document]
-    assert len(manifests) == 59
-    for manifest in manifests:
-        if manifest["metadata"].get("namespace") == "argocd":
-            del manifest["metadata"]["namespace"]
-    assert manifests == original
-    assert sum(manifest["kind"] == "Secret" for manifest in manifests) == 2
-    assert (
-        sum(
-            object_id(manifest).split("/")[-2] == "-"
-            for manifest in render(path, options)["spec"]["manifests"]
-        )
-        == 9
-    )
 
 
 @pytest.mark.requires("render.any-bytes")
