@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from conclave.demo.stage import Stage
@@ -22,13 +23,16 @@ def a_validator_dies(stage: Stage) -> None:
     endpoints = load(stage.home).endpoints
     killed = _kill_validator(stage.home, VICTIM)
     stage.narrator.check(killed >= 3, f"kill -9: CometBFT, application and supervisor of node {VICTIM}")
+    stage.proposed_at = time.time()
     answer = stage.conclave("propose", *stage.source("guestbook-v2"), "--as", "alice")
     number = str(answer["number"])
     stage.conclave("approve", number, "--as", "bob")
     answer = stage.conclave("approve", number, "--as", "carol")
     stage.narrator.check(answer["state"] == "final", "the next release becomes final with three validators")
     stage.wait_applied(answer["revision"])
-    stage.narrator.check(True, f"and revision {answer['revision']} is applied")
+    revision = answer["revision"]
+    stage.measure(f"guestbook revision {revision}, 3 of 4 validators", revision, answer["height"])
+    stage.narrator.check(True, f"and revision {revision} is applied")
     stage.conclave("up", *(["--kubeconfig", str(stage.kubeconfig)] if stage.kubeconfig else []))
     one, other = RpcClient(endpoints[0]), RpcClient(endpoints[VICTIM])
     try:

@@ -26,11 +26,13 @@ class Narrator:
 
     Attributes:
         out: where it is told.
-        measurements: (release, what, seconds), in order.
+        releases: a row a revision: name, seconds from proposed to final, seconds from final to applied.
+        repairs: what was undone, and after how many seconds.
     """
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
-    measurements: list[tuple[str, str, float]] = field(default_factory=list)
+    releases: list[tuple[str, float, float]] = field(default_factory=list)
+    repairs: list[tuple[str, float]] = field(default_factory=list)
     _start: float = field(default_factory=time.monotonic)
     _step: str = ""
 
@@ -58,16 +60,14 @@ class Narrator:
             raise DemoFailed(self._step, claim)
         self._write(f"  {self._elapsed()}  {self._style('32', '✓')} {claim}")
 
-    def measure(self, release: str, what: str, seconds: float) -> None:
-        """Remember a measurement for the table at the end."""
-        self.measurements.append((release, what, seconds))
-
     def summary(self) -> None:
         """Print the table of measurements."""
-        self._write(f"\n{self._style('1', 'Summary')}")
-        self._write(f"  {'release':<24}{'what':<28}{'seconds':>9}")
-        for release, what, seconds in self.measurements:
-            self._write(f"  {release:<24}{what:<28}{seconds:>9.2f}")
+        self._write(f"\n{self._style('1', 'Summary, in seconds')}")
+        self._write(f"  {'revision':<40}{'proposed → final':>18}{'final → applied':>18}")
+        for name, to_final, to_applied in self.releases:
+            self._write(f"  {name:<40}{to_final:>18.2f}{to_applied:>18.2f}")
+        for what, seconds in self.repairs:
+            self._write(f"  {what:<40}{'':>18}{seconds:>18.2f}")
 
     def _elapsed(self) -> str:
         return f"{time.monotonic() - self._start:7.1f}s"

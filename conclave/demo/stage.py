@@ -45,6 +45,7 @@ class Stage:
         namespace: where the example release goes.
         kubeconfig: a cluster that is there already; None has one made.
         cluster: the connection to the cluster, once it is up.
+        proposed_at: when the newest proposal was begun, seconds since the epoch.
         made: namespaces of a cluster that was there before, which this telling brings into being.
     """
 
@@ -53,6 +54,7 @@ class Stage:
     namespace: str
     kubeconfig: Path | None
     cluster: Connection | None = None
+    proposed_at: float = 0.0
     made: list[str] = field(default_factory=list)
 
     def conclave(self, *arguments: str, status: int = 0) -> JsonObject:
@@ -140,6 +142,12 @@ class Stage:
             return (release.get("revision"), release.get("outcome")) == (revision, "applied")
 
         self.until(f"revision {revision} applied", applied, seconds)
+
+    def measure(self, name: str, revision: int, final_height: int) -> float:
+        """Put a revision that was applied into the summary; give the seconds from final to applied."""
+        final, applied = self.final_at(final_height), self.applied_at(revision)
+        self.narrator.releases.append((name, final - self.proposed_at, applied - final))
+        return applied - final
 
     def applied_at(self, revision: int) -> float:
         """Give when the bridge had applied ``revision``, seconds since the epoch, by its own log."""

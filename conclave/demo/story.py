@@ -158,7 +158,7 @@ def drift_is_undone(stage: Stage) -> None:
         return bool((stage.look("Deployment", "frontend") or {})["spec"]["replicas"] == 3)
 
     seconds = stage.until("the hand edit undone", restored)
-    stage.narrator.measure("guestbook", "hand edit -> undone", seconds)
+    stage.narrator.repairs.append(("a hand edit, until it is undone", seconds))
     stage.narrator.check(True, f"three replicas again after {seconds:.2f} s")
     stage.by_hand("delete", "ConfigMap", "guestbook-config")
     seconds = stage.until(
@@ -171,6 +171,7 @@ def drift_is_undone(stage: Stage) -> None:
 def a_rollback(stage: Stage) -> None:
     """10. The first revision comes back as a new forward revision, through the same approvals."""
     newest = stage.quietly("history", "guestbook")["items"][0]["revision"]
+    stage.proposed_at = time.time()
     answer = stage.conclave("rollback", "guestbook", "--to", "1", "--as", "alice")
     number = str(answer["number"])
     stage.conclave("approve", number, "--as", "bob")
@@ -189,29 +190,22 @@ def a_rollback(stage: Stage) -> None:
 
 
 def _propose(stage: Stage, source: str, number: int) -> JsonObject:
-    began = time.time()
+    stage.proposed_at = time.time()
     answer = stage.conclave("propose", *stage.source(source), "--as", "alice")
     stage.narrator.check(answer["number"] == number, f"proposal {number}: {answer['proposal'][:16]}…, proven")
-    stage.narrator.measure(source, "proposed -> final receipt", time.time() - began)
     return answer
 
 
 def _approve_last(stage: Stage, number: int, revision: int) -> None:
     """Give the last approval and wait for the bridge."""
-    began = time.time()
     answer = stage.conclave("approve", str(number), "--as", "carol")
     stage.narrator.check(
         answer["state"] == "final" and answer["revision"] == revision,
         f"carol's approval makes it final: revision {revision}",
     )
-    final = stage.final_at(answer["height"])
     stage.wait_applied(revision)
-    applied = stage.applied_at(revision)
-    stage.narrator.measure(f"guestbook revision {revision}", "approved -> final", final - began)
-    stage.narrator.measure(f"guestbook revision {revision}", "final -> applied", applied - final)
-    stage.narrator.check(
-        True, f"the bridge verified and applied it {applied - final:.2f} s after it was final"
-    )
+    seconds = stage.measure(f"guestbook revision {revision}", revision, answer["height"])
+    stage.narrator.check(True, f"the bridge verified and applied it {seconds:.2f} s after it was final")
 
 
 def _wait_healthy(stage: Stage, revision: int) -> None:
