@@ -42,8 +42,9 @@ proto: $(SETUP) ## regenerate ledger/pb from proto/
 lock: ## resolve requirements.lock anew
 	@uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 
-fuzz: $(SETUP) ## fuzz decoder, canonicaliser, envelope and proofs, a minute each (needs the fuzz extra)
-	@for target in frames canonical envelope body proof; do $(BIN)/python -m tests.fuzz $$target 60 || exit 1; done
+fuzz: $(SETUP) ## fuzz decoders, canonicaliser, envelope, proofs and light verifier, a minute each
+	@$(BIN)/pip install --quiet --require-hashes -r deploy/fuzz.lock
+	@for target in frames canonical envelope body proof light; do $(BIN)/python -m tests.fuzz $$target 60 || exit 1; done
 
 bench-P1: $(SETUP) ## committed proposals/s against CometBFT's own Go kvstore
 	@$(BIN)/python -m bench.p1

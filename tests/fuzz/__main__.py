@@ -21,9 +21,9 @@ def main(arguments: list[str]) -> int:
     try:
         fuzzer: Any = importlib.import_module("atheris")
     except ImportError:
-        sys.stderr.write("atheris is not installed: pip install -e '.[fuzz]'\n")
+        sys.stderr.write("atheris is not installed: run it by `make fuzz`\n")
         return 69
-    with fuzzer.instrument_imports(include=["ledger", "state", "abci_app", "rfc8785"]):
+    with fuzzer.instrument_imports(include=["ledger", "state", "consensus", "abci_app", "rfc8785"]):
         from tests.fuzz.targets import TARGETS
     if not arguments or arguments[0] not in TARGETS:
         sys.stderr.write(f"usage: python -m tests.fuzz {'|'.join(TARGETS)} [SECONDS]\n")

@@ -7,17 +7,25 @@ accepted is the one form of what it means.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 
 import rfc8785
 
 from abci_app.check import open_envelope
 from abci_app.framing import FrameDecoder, frame
+from consensus.light.encoding import header_hash
+from consensus.light.parse import parse_light_block
+from consensus.light.render import signed_header_json, validators_json
+from consensus.light.types import Options
+from consensus.light.verdict import Ok
+from consensus.light.verifier import verify
 from ledger import canonical, envelope
 from ledger.errors import Refused, VerificationFailed
 from state import proof as proofs
 from state.spec import SMT
 from state.tree import Tree
+from tests.support.chain import Chain, signers
 from tests.support.memory_state import CONSTANTS
 from tests.support.subjects import ALICE, Pen, seal
 
@@ -97,6 +105,32 @@ def _proof_seeds() -> list[bytes]:
     return [_TREE.prove(key, _CONTENT.__getitem__).SerializeToString() for key in keys]
 
 
+def light_blocks(content: bytes) -> None:
+    """No bytes make the verifier believe a header of a height but the one that was signed."""
+    try:
+        block = parse_light_block(canonical.parse(content))
+    except (VerificationFailed, Refused):
+        return
+    for ground in (1, block.height - 1):
+        if 0 < ground <= _CHAIN.height:
+            verdict = verify(block, _CHAIN.trusted(ground), Options(), _CHAIN.now_ns)
+            if isinstance(verdict, Ok):
+                assert header_hash(block.header) == _CHAIN.trusted(block.height).hash
+
+
+def _block_json(height: int) -> bytes:
+    block = _CHAIN.blocks[height]
+    return json.dumps(
+        {
+            "signed_header": signed_header_json(block.signed_header),
+            "validators": validators_json(block.validators),
+            "next_validators": validators_json(block.validators),
+        }
+    ).encode()
+
+
+_CHAIN = Chain(signers("a", "b"))
+_CHAIN.extend(4)
 _PROPOSAL = Pen().propose(ALICE)
 _BODY = envelope.decode(_PROPOSAL).body
 TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
@@ -105,5 +139,6 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "envelope": (envelopes, [_PROPOSAL]),
     "body": (signed_bodies, [_BODY]),
     "proof": (state_proofs, _proof_seeds()),
+    "light": (light_blocks, [_block_json(2), _block_json(4)]),
 }
 """By name: the target and bytes to begin from."""

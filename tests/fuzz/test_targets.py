@@ -39,3 +39,11 @@ def test_a_target_notices_what_it_is_there_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(proof, "verify_membership", lambda *_: None)
     with pytest.raises(AssertionError):
         targets.state_proofs(TARGETS["proof"][1][0])
+
+
+@pytest.mark.requires("house.fuzz")
+def test_the_light_seeds_are_blocks_that_verify(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "header_hash", lambda header: b"another")
+    for seed in TARGETS["light"][1]:
+        with pytest.raises(AssertionError):
+            targets.light_blocks(seed)
