@@ -89,6 +89,7 @@ class Connection:
         watch = threading.Timer(self._limits.exchange_seconds, _cut, (opened, late))
         watch.daemon = True
         watch.start()
+        answer: http.client.HTTPResponse | None = None
         try:
             headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
             connection.request("POST", "/", body=body, headers=headers)
@@ -96,6 +97,9 @@ class Connection:
             content = self._read(answer)
         except (OSError, http.client.HTTPException, EnvironmentFault):
             connection.close()
+            if answer is not None:
+                # It holds the socket too: unclosed, the server could go on sending.
+                answer.close()
             if late.is_set():
                 raise self._late() from None
             raise

@@ -176,7 +176,8 @@ def _pages(*pages: tuple[list[Any], int]) -> Behaviour:
 
 
 @pytest.mark.requires("rpc.all-validators")
-def test_a_set_is_fetched_page_by_page() -> None:
+def test_a_set_is_fetched_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consensus.rpc.VALIDATORS_PER_PAGE", 2)
     members = signers("a", "b", "c")
     listed = validators_json(set_of(members))
     behaviour = _pages((listed[:2], 3), (listed[2:], 3))
@@ -185,8 +186,9 @@ def test_a_set_is_fetched_page_by_page() -> None:
 
 
 @pytest.mark.requires("rpc.all-validators")
-@pytest.mark.parametrize("second", [([], 3), ([], 2), ([None], 3)])
-def test_pages_that_do_not_add_up(second: tuple[list[Any], int]) -> None:
+@pytest.mark.parametrize("second", [([], 3), ([], 2), ([None], 3), ([None], 4)])
+def test_pages_that_do_not_add_up(second: tuple[list[Any], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consensus.rpc.VALIDATORS_PER_PAGE", 2)
     listed = validators_json(set_of(signers("a", "b")))
     behaviour = _pages((listed, 3), second)
     with (
