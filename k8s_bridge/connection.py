@@ -11,6 +11,7 @@ Source: kubernetes notes §3 (half-open connections, 429 on fresh definitions), 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from kubernetes.config.kube_config import load_kube_config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError
 
+from k8s_bridge import kubeconfig as kubeconfigs
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import MIB
 from ledger.types import JsonObject
@@ -40,6 +42,7 @@ POOL_SIZE = 300
 """Above the watches; a connection is only made when it is needed."""
 _PATIENCE = frozenset({429, 503, 504})
 _READ_CHUNK_BYTES = 64 * 1024
+_EXPECTED = "a kubeconfig with a current context, its cluster and its user"
 
 
 class Connection:
@@ -142,24 +145,16 @@ def connect(kubeconfig: str | None, environ: Mapping[str, str]) -> Connection:
         EnvironmentFault: KUBECONFIG_INVALID.
     """
     path = kubeconfig or environ.get("KUBECONFIG") or None
+    for part in path.split(os.pathsep) if path else ():
+        if part and (part == path or os.path.exists(os.path.expanduser(part))):  # noqa: PTH110, PTH111
+            kubeconfigs.check(os.path.expanduser(part))  # noqa: PTH111
     try:
         return Connection(_configuration(path))
-    except (
-        ConfigException,
-        yaml.YAMLError,
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:
-        raise EnvironmentFault(
-            Code.KUBECONFIG_INVALID,
-            got=f"{type(error).__name__}: {error}",
-            expected="a kubeconfig with a current context, its cluster and its user",
-            todo="name one with --kubeconfig or KUBECONFIG, or run inside a pod with a service account",
-            file=path or "in-cluster",
-        ) from None
+    except ConfigException as error:
+        raise kubeconfigs.invalid(path or "in-cluster", error, _EXPECTED) from None
+    except (yaml.YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise kubeconfigs.invalid(path or "in-cluster", got, _EXPECTED) from None
 
 
 def _configuration(path: str | None) -> Configuration:

@@ -171,6 +171,12 @@ def test_a_good_kubeconfig_is_taken_from_the_option_or_the_environment(tmp_path:
         yaml.safe_dump({**GOOD, "clusters": [{"name": "c"}]}),
         yaml.safe_dump({**GOOD, "clusters": [{"name": "c", "cluster": {"server": "nowhere"}}]}),
         yaml.safe_dump({**GOOD, "contexts": 3}),
+        yaml.safe_dump({**GOOD, "kind": "Pod"}),
+        yaml.safe_dump({**GOOD, "users": ["u"]}),
+        yaml.safe_dump({**GOOD, "contexts": [{"name": 1, "context": {}}]}),
+        "[" * 5000,
+        "a: &a [1]\nb: *a\n",
+        "x: y: z",
     ],
 )
 def test_a_wrong_kubeconfig_is_refused_with_its_file(tmp_path: Path, text: str) -> None:
@@ -179,6 +185,8 @@ def test_a_wrong_kubeconfig_is_refused_with_its_file(tmp_path: Path, text: str) 
     with pytest.raises(EnvironmentFault) as caught:
         connect(str(path), {}).close()
     assert (caught.value.code, caught.value.facts["file"]) == (Code.KUBECONFIG_INVALID, str(path))
+    assert caught.value.todo
+    assert "Error" not in caught.value.got
 
 
 @pytest.mark.requires("bridge.kubeconfig")
