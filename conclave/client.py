@@ -151,7 +151,8 @@ def record_json(record: object) -> Json:
 
 def _is_encrypted(uri: str) -> bool:
     try:
-        return b"ENCRYPTED" in Path(uri.removeprefix("file:")).read_bytes()[:64]
+        with Path(uri.removeprefix("file:")).open("rb") as file:
+            return b"ENCRYPTED" in file.read(64)
     except OSError:
         return False
 
