@@ -70,7 +70,7 @@ def open_envelope(tx: bytes, constants: Constants, *, mempool: StateReader | Non
     )
     action = read_action(envelope.body, image_digest_required=constants.image_digest_required)
     if isinstance(action, Proposal) and isinstance(action.change, Release):
-        action = Proposal(dataclasses.replace(action.change, manifests=[]), action.reason)
+        action = dataclasses.replace(action, change=dataclasses.replace(action.change, manifests=[]))
     return Opened(
         envelopes.envelope_id(envelope), dataclasses.replace(envelope, body=b""), envelope.digest, action
     )

@@ -18,7 +18,7 @@ from abci_app.check import Admitted, Constants, Opened, admit, identity_of
 from ledger import records, statekeys
 from ledger.errors import Code, Refused
 from ledger.limits import RELEASES_PER_CLUSTER_MAX
-from ledger.proposal import Judgement, Proposal, Release, Report, Rollback
+from ledger.proposal import Judgement, Proposal, Release, Report
 from ledger.receipt import Receipt
 from ledger.records import (
     ChangeSummary,
@@ -91,8 +91,8 @@ def check_action(state: StateReader, admitted: Admitted, height: int) -> None:
         Refused: whatever rule the action breaks.
     """
     match admitted.opened.action:
-        case Proposal(change=change):
-            _check_change(state, change)
+        case Proposal() as proposal:
+            _check_change(state, proposal)
             _rule(state, DEFAULT_RULE)
         case Judgement() as judgement:
             record = _judged(state, judgement)
@@ -141,7 +141,7 @@ def _propose(
         height=height,
         expires=height + constants.proposal_ttl_blocks,
         rule=DEFAULT_RULE,
-        change=_summary(proposal.change),
+        change=_summary(proposal),
     )
     state.put(statekeys.PROPOSALS, records.write_count(number))
     state.put(statekeys.proposal_number(number), records.write_number(opened.id))
@@ -192,6 +192,7 @@ def _is_approved(state: StateReader, record: ProposalRecord) -> bool:
 def _finalize(state: Overlay, record: ProposalRecord, height: int) -> int:
     """Turn an approved proposal into the release's next revision; give its number."""
     current = release_record(state, record.change.release)
+    rules.check_against(current, record.change.against)
     number = (current.revision if current else 0) + 1
     if record.change.to_revision is None:
         content, digest = record.id, record.digest
@@ -257,18 +258,21 @@ def _report(state: Overlay, admitted: Admitted, report: Report, tx: bytes, heigh
     return Receipt(opened.id, height)
 
 
-def _check_change(state: StateReader, change: Release | Rollback) -> None:
+def _check_change(state: StateReader, proposal: Proposal) -> None:
+    change = proposal.change
+    current = release_record(state, change.name if isinstance(change, Release) else change.release)
     if isinstance(change, Release):
-        current = release_record(state, change.name)
         rules.check_release_clusters(change.clusters, cluster_names(state), current)
     else:
-        rules.check_revision(release_record(state, change.release), change.release, change.to_revision)
+        rules.check_revision(current, change.release, change.to_revision)
+    rules.check_against(current, proposal.against)
 
 
-def _summary(change: Release | Rollback) -> ChangeSummary:
+def _summary(proposal: Proposal) -> ChangeSummary:
+    change = proposal.change
     if isinstance(change, Release):
-        return ChangeSummary("release", change.name, None, change.clusters)
-    return ChangeSummary("rollback", change.release, change.to_revision, ())
+        return ChangeSummary("release", change.name, None, change.clusters, proposal.against)
+    return ChangeSummary("rollback", change.release, change.to_revision, (), proposal.against)
 
 
 def release_record(state: StateReader, name: str) -> ReleaseRecord | None:

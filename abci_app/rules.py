@@ -144,6 +144,22 @@ def check_release_clusters(
         )
 
 
+def check_against(current: ReleaseRecord | None, against: int | None) -> None:
+    """The release has not moved on since the change was made for it.
+
+    Raises:
+        Refused: REVISION_CONFLICT.
+    """
+    newest = current.revision if current else 0
+    if against is not None and against != newest:
+        raise Refused(
+            Code.REVISION_CONFLICT,
+            got=f"a change of revision {against}",
+            expected=f"one of revision {newest}, the newest",
+            todo="compare with the newest revision and propose again",
+        )
+
+
 def check_revision(current: ReleaseRecord | None, name: str, revision: int) -> None:
     """The release has had this revision.
 

@@ -184,17 +184,18 @@ def _proposed(get: Get, evidence: Evidence, record: ProposalRecord, key: bytes) 
         record.change.release,
         record.change.to_revision,
         record.change.clusters,
+        record.change.against,
     )
     if bound != stated or record.height > said.envelope.not_after_height:
         raise unbound(key, stated, f"what was signed: {bound}")
     return proposal
 
 
-def _change(proposal: Proposal) -> tuple[str, str, int | None, tuple[str, ...]]:
+def _change(proposal: Proposal) -> tuple[str, str, int | None, tuple[str, ...], int | None]:
     change = proposal.change
     if isinstance(change, Release):
-        return ("release", change.name, None, change.clusters)
-    return ("rollback", change.release, change.to_revision, ())
+        return ("release", change.name, None, change.clusters, proposal.against)
+    return ("rollback", change.release, change.to_revision, (), proposal.against)
 
 
 def _approver(get: Get, evidence: Evidence, record: ProposalRecord, entry: JudgementRecord) -> Identity:

@@ -46,10 +46,17 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A change somebody asks the quorum for."""
+    """A change somebody asks the quorum for.
+
+    Attributes:
+        change: what.
+        reason: why, for those who judge.
+        against: the newest revision it was made for, 0 where there was none; None if it may follow any.
+    """
 
     change: Release | Rollback
     reason: str
+    against: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +127,14 @@ def read_action(body: bytes, *, image_digest_required: bool) -> Action:
 
 
 def _read_proposal(value: Json, image_digest_required: bool) -> Proposal:
-    body = shape.fields(value, "body", required=("apiVersion", "kind", "change"), optional=("reason",))
+    body = shape.fields(
+        value, "body", required=("apiVersion", "kind", "change"), optional=("reason", "against")
+    )
     change = shape.fields(body["change"], "body.change", required=(), optional=("release", "rollback"))
     if len(change) != 1:
         raise shape.invalid("body.change", sorted(change), "exactly one of release, rollback")
     reason = _reason(body)
+    against = shape.integer(body["against"], "body.against") if "against" in body else None
     if "rollback" in change:
         rollback = shape.fields(
             change["rollback"], "body.change.rollback", required=("release", "toRevision")
@@ -135,8 +145,10 @@ def _read_proposal(value: Json, image_digest_required: bool) -> Proposal:
                 shape.integer(rollback["toRevision"], "body.change.rollback.toRevision", at_least=1),
             ),
             reason,
+            against,
         )
-    return Proposal(read_release(change["release"], image_digest_required=image_digest_required), reason)
+    release = read_release(change["release"], image_digest_required=image_digest_required)
+    return Proposal(release, reason, against)
 
 
 def read_release(value: Json, *, image_digest_required: bool, where: str = "body.change.release") -> Release:
@@ -218,16 +230,19 @@ def _reason(body: JsonObject) -> str:
     return shape.text(body.get("reason", ""), "body.reason", bytes_max=REASON_BYTES_MAX, empty=True)
 
 
-def release_body(release: JsonObject, *, reason: str = "") -> bytes:
-    """Write the body that proposes ``release`` (a ``Release`` object)."""
-    return _write(ActionKind.PROPOSAL, {"change": {"release": release}}, reason)
+def release_body(release: JsonObject, *, reason: str = "", against: int | None = None) -> bytes:
+    """Write the body that proposes ``release`` (a ``Release`` object), made for the revision ``against``."""
+    return _write(ActionKind.PROPOSAL, _against({"change": {"release": release}}, against), reason)
 
 
-def rollback_body(release: str, to_revision: int, *, reason: str = "") -> bytes:
+def rollback_body(release: str, to_revision: int, *, reason: str = "", against: int | None = None) -> bytes:
     """Write the body that proposes to roll ``release`` back to ``to_revision``."""
-    return _write(
-        ActionKind.PROPOSAL, {"change": {"rollback": {"release": release, "toRevision": to_revision}}}, reason
-    )
+    change = {"rollback": {"release": release, "toRevision": to_revision}}
+    return _write(ActionKind.PROPOSAL, _against({"change": change}, against), reason)
+
+
+def _against(content: JsonObject, against: int | None) -> JsonObject:
+    return content if against is None else {**content, "against": against}
 
 
 def judgement_body(kind: ActionKind, proposal: str, digest: str, *, reason: str = "") -> bytes:

@@ -57,6 +57,7 @@ class ChangeSummary:
     release: str
     to_revision: int | None
     clusters: tuple[str, ...]
+    against: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,7 @@ def read_proposal(content: bytes) -> ProposalRecord:
             shape.name(change["release"], "proposal.change.release"),
             _optional_integer(change["toRevision"], "proposal.change.toRevision"),
             tuple(shape.name(c, "proposal.change.clusters") for c in _clusters(change)),
+            _optional_integer(change["against"], "proposal.change.against"),
         ),
         approvals=_judgements(value["approvals"], "proposal.approvals"),
         rejections=_judgements(value["rejections"], "proposal.rejections"),

@@ -73,6 +73,7 @@ REQUIREMENTS: dict[str, str] = {
     "state.history-proofs": "the last heights are provable, before and after a restart [ledger.md 4]",
     "state.history-bounded": "heights not kept are HEIGHT_NOT_AVAILABLE and removed [ledger.md 4]",
     # -- abci_app -----------------------------------------------------------------------------------
+    "abci.against": "a change made for an older revision than the newest never becomes final [spec: ledger.md §2]",
     "abci.height-window": "an envelope is included up to its last height, not far ahead [ledger.md 1]",
     "abci.nonce-window": "each nonce is used once, within a window of 64 [ledger.md 1.3]",
     "abci.proposal-open": "only an open proposal is judged, and only in time [ledger.md 3]",

@@ -37,7 +37,7 @@ def command(session: Session, source: Path, *, reason: str, **flags: Any) -> Non
         release = render_source(client, view, source, flags)
         name = release["metadata"]["name"]
         old, revision = newest_manifests(view, name)
-        proven = client.say(speaker, release_body(release, reason=reason))
+        proven = client.say(speaker, release_body(release, reason=reason, against=revision))
     found = changes.compare(old, release["spec"]["manifests"])
     receipt = proven.receipt
     document = {

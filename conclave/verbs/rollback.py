@@ -10,6 +10,7 @@ import click
 from conclave.client import connect
 from conclave.command import Session, verb
 from conclave.verbs.judge import show_rollback
+from consensus import release_reader
 from ledger.proposal import rollback_body
 
 
@@ -27,8 +28,10 @@ def command(session: Session, release: str, to_revision: int, reason: str) -> No
     """Propose an earlier revision again, as a new forward revision."""
     with connect(session) as client:
         speaker = client.home.speaker(session.as_name)
-        found = show_rollback(session, client.view(), release, to_revision)
-        proven = client.say(speaker, rollback_body(release, to_revision, reason=reason))
+        view = client.view()
+        found = show_rollback(session, view, release, to_revision)
+        newest = release_reader.release_record(view, release).value.revision
+        proven = client.say(speaker, rollback_body(release, to_revision, reason=reason, against=newest))
     receipt = proven.receipt
     document = {
         "proposal": receipt.proposal,

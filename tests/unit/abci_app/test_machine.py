@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger import envelope, receipt, records, statekeys
+from ledger import proposal as bodies
 from ledger.errors import Code
 from ledger.types import ProposalState
 from tests.support.memory_state import MemoryState
@@ -186,3 +187,20 @@ def test_reports_are_kept_with_their_envelope_newest_only() -> None:
     record = records.read_report(state.content[statekeys.report("east", "web")])
     assert (record.sequence, record.height, record.reporter) == (2, 2, NODE.did)
     assert state.get(statekeys.report_envelope("east", "web")) == second
+
+
+@pytest.mark.requires("abci.against")
+def test_a_change_for_an_older_revision_is_refused_when_proposed_and_when_it_would_be_final() -> None:
+    pen, state = Pen(), MemoryState()
+    late, first = (
+        pen.write(ALICE, bodies.release_body(release(manifests=[configmap("settings", text)]), against=0))
+        for text in ("late", "first")
+    )
+    assert codes(state, late, first, pen.approve(BOB, late)) == [Code.OK] * 3
+    assert codes(state, pen.approve(BOB, first), pen.approve(CAROL, first)) == [Code.OK] * 2
+    assert codes(state, pen.approve(CAROL, late)) == [Code.REVISION_CONFLICT]
+    assert proposal_record(state, late).state is ProposalState.OPEN
+    stale = pen.write(ALICE, bodies.rollback_body("web", 1, against=0))
+    fresh = pen.write(ALICE, bodies.rollback_body("web", 1, against=1))
+    assert codes(state, stale, fresh) == [Code.REVISION_CONFLICT, Code.OK]
+    assert proposal_record(state, fresh).change.against == 1

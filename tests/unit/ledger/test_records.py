@@ -18,7 +18,7 @@ from tests.support.refusal import refusal_of
 
 ID = "ab" * 32
 PROPOSAL = (
-    b'{"approvals":[{"envelope":"@","height":4,"signer":"did:key:z"}],"change":{"clusters":["east"],'
+    b'{"approvals":[{"envelope":"@","height":4,"signer":"did:key:z"}],"change":{"against":2,"clusters":["east"],'
     b'"kind":"release","release":"web","toRevision":null},"digest":"@","expires":53,"finalHeight":null,'
     b'"height":3,"id":"@","number":1,"proposer":"did:key:y","rejections":[],"revision":null,'
     b'"rule":"default","state":"open"}'
