@@ -7,17 +7,16 @@ of this home running. Unlike the children of a supervisor these outlive the comm
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ledger.errors import Code, EnvironmentFault
 from runtime import process
 from runtime.logfile import tail
+from runtime.said import last_error
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 30.0
@@ -103,10 +102,10 @@ def require_running(name: str, *, run: Path, log: Path, what: str) -> None:
     """Check that a started process lives.
 
     Raises:
-        EnvironmentFault: the coded error it logged last, else PROCESS_DIED with the log's last lines.
+        ConclaveError: the coded error it logged last, else PROCESS_DIED with the log's last lines.
     """
     if not is_running(run, name):
-        raise _last_word(log) or EnvironmentFault(
+        raise last_error(_said_since_start(log)) or EnvironmentFault(
             Code.PROCESS_DIED,
             got=f"{name} ended before it was ready",
             expected=what,
@@ -166,18 +165,6 @@ def _said_since_start(log: Path) -> list[bytes]:
             return file.read(LAST_BYTES_MAX).splitlines()
     except OSError:
         return []
-
-
-def _last_word(log: Path) -> EnvironmentFault | None:
-    """Give the coded error that a process of ours logged last, so that the cause is told here."""
-    for line in reversed(_said_since_start(log)):
-        try:
-            said: Any = json.loads(line)
-            texts = {name: str(said.get(name, "")) for name in ("got", "expected", "todo")}
-            return EnvironmentFault(Code[said["name"]], **texts, **said["facts"])
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            continue
-    return None
 
 
 _CHILDREN: dict[str, subprocess.Popen[bytes]] = {}

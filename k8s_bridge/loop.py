@@ -114,6 +114,9 @@ class Loop:
         self._look_error: ConclaveError | None = None
         self._look_failures = 0
         self._look_due_s = 0.0
+        self._reach_error: EnvironmentFault | None = None
+        self._reach_failures = 0
+        self._reach_due_s = 0.0
 
     def step(self) -> None:
         """Wait for the next thing to do, and do it."""
@@ -126,6 +129,8 @@ class Loop:
             self._tracked[name].restated |= rung.restated[name]
         if now >= self._look_due_s:
             self._look(now)
+        if now >= self._reach_due_s:
+            self._reach()
         if self.hold() is None:
             for name, tracked in self._tracked.items():
                 if name in self._refused or self._bell.stopping:
@@ -157,19 +162,20 @@ class Loop:
         return {
             "height": self._height,
             "headerTimeNs": self._header_time_ns,
-            "verdict": {"code": 0, "name": "OK"} if self._look_error is None else self._look_error.to_json(),
+            "verdict": _verdict(self._look_error),
             "hold": None if hold is None else hold.to_json(),
+            "kubernetes": _verdict(self._reach_error),
             "reporting": None if reporting is None else reporting.to_json(),
             "releases": {name: _account(tracked) for name, tracked in self._tracked.items()},
             "refused": {name: error.to_json() for name, error in self._refused.items()},
         }
 
     def _pause_s(self) -> float:
-        dues = [self._look_due_s]
+        dues = [self._look_due_s, self._reach_due_s]
         dues += [tracked.due_s for name, tracked in self._tracked.items() if name not in self._refused]
         dues += [tracked.health_due_s for tracked in self._tracked.values() if tracked.restated]
         if self.hold() is not None:
-            dues = [self._look_due_s]
+            dues = [self._look_due_s, self._reach_due_s]
         return max(0.0, min(dues) - self._clocks.monotonic_s())
 
     def _look(self, now: float) -> None:
@@ -186,6 +192,25 @@ class Loop:
         self._look_error, self._look_failures, self._look_due_s = None, 0, now + self._periods.poll_s
         if wanted is not None:
             self._take(wanted, now)
+
+    def _reach(self) -> None:
+        """See whether the API server answers us, so that an idle bridge says so too."""
+        try:
+            self._reconciler.reach()
+        except EnvironmentFault as fault:
+            self._reach_failures += 1
+            if self._reach_error is None or self._reach_error.code is not fault.code:
+                event(_LOG, "cluster not reached", level=logging.WARNING, **fault.to_json())
+            self._reach_error = fault
+            self._reach_due_s = self._clocks.monotonic_s() + OUTAGE.delay_s(self._reach_failures)
+            return
+        now = self._clocks.monotonic_s()
+        if self._reach_error is not None:
+            event(_LOG, "cluster reached again")
+            for tracked in self._tracked.values():
+                tracked.due_s = now if tracked.fault is not None else tracked.due_s
+        self._reach_error, self._reach_failures = None, 0
+        self._reach_due_s = now + self._periods.reach_s
 
     def _take(self, wanted: Wanted, now: float) -> None:
         self._height, self._header_time_ns = wanted.height, wanted.time_ns
@@ -248,6 +273,10 @@ class Loop:
         if said != tracked.offered:
             tracked.offered = said
             self._reports.offer(finding)
+
+
+def _verdict(error: ConclaveError | None) -> JsonObject:
+    return {"code": 0, "name": "OK"} if error is None else error.to_json()
 
 
 def _account(tracked: Tracked) -> JsonObject:

@@ -93,6 +93,14 @@ class Reconciler:
         self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
         return Standing(self._light(changes), None, changes.changed)
 
+    def reach(self) -> None:
+        """Ask the API server for what every apply begins with.
+
+        Raises:
+            EnvironmentFault: KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED.
+        """
+        self._store.reach()
+
     def look_again(self, standing: Standing, keys: Iterable[ObjectKey]) -> Standing:
         """Judge the health of some objects anew.
 

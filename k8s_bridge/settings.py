@@ -23,6 +23,7 @@ class Periods:
         resync_s: between two full looks at a release, whatever its watches say (kubernetes notes, trap 8).
         staleness_s: a header older than this means that the ledger is not followed any more: hold.
         health_s: least time between two looks at one object's status; a rollout writes many.
+        reach_s: between two looks whether the API server answers: one small list.
         retry_s_max: ceiling of the backoff after a release that did not apply.
     """
 
@@ -30,6 +31,7 @@ class Periods:
     resync_s: float = 600.0
     staleness_s: float = 60.0
     health_s: float = 0.25
+    reach_s: float = 10.0
     retry_s_max: float = 60.0
 
 

@@ -83,6 +83,15 @@ class InventoryStore:
                 foreign.append(inventory)
         return Inventories(self._chain_id, readable, refused, tuple(foreign))
 
+    def reach(self) -> None:
+        """See that the inventories could be read now.
+
+        Raises:
+            EnvironmentFault: KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED.
+        """
+        kind = self._cluster.kind_of("v1", "ConfigMap")
+        self._cluster.list(kind, self._namespace, label=f"{MARK_LABEL}=true", metadata_only=True)
+
     def save(self, inventory: Inventory) -> None:
         """Write one inventory, making the namespace first where it is missing.
 

@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from conclave.programs import Tool, program
 from consensus.rpc import RpcClient
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.types import JsonObject
+from runtime.said import error_of
 
 BLOCKS_SECONDS = 60.0
 CLUSTER_SECONDS = 150.0
 BRIDGE_SECONDS = 60.0
+TROUBLE_SECONDS = 5.0
+"""How long a bridge that starts may hold, or not reach its cluster, before that counts as its answer."""
 STATUS_BYTES_MAX = 1024 * 1024
 FIRST_HEIGHT = 2
 """The state of block 1 is proven by block 2."""
@@ -141,7 +145,7 @@ def _await_blocks(start: _Start) -> None:
         # A chain stands still when any validator too many is gone: look at all of them, not at one.
         for name, log in logs.items():
             processes.require_running(name, run=run, log=log, what=what)
-        return _height(rpc) >= FIRST_HEIGHT
+        return _height(rpc, start.home.chain_id) >= FIRST_HEIGHT
 
     for name, log in logs.items():
         rpc = RpcClient(start.home.endpoints[int(name.removeprefix("node-"))])
@@ -175,7 +179,7 @@ def _start_bridges(start: _Start, kubeconfigs: dict[str, Path]) -> None:
         log = folder / "log" / "bridge.log"
         start.process(f"bridge-{cluster}", [*argv, "--kubeconfig", str(kubeconfigs[cluster].absolute())], log)
         processes.wait_until(
-            lambda status=status: _has_looked(status),  # type: ignore[misc]
+            _FirstLook(status),
             name=f"bridge-{cluster}",
             run=start.home.run,
             log=log,
@@ -185,16 +189,41 @@ def _start_bridges(start: _Start, kubeconfigs: dict[str, Path]) -> None:
         start.session.output.note(f"bridge of {cluster} is ready")
 
 
-def _height(rpc: RpcClient) -> int:
+def _height(rpc: RpcClient, chain_id: str) -> int:
+    """Give the node's height; 0 while it does not answer, or another ledger's node does on its port."""
     try:
-        return rpc.status().height
+        status = rpc.status()
     except ConclaveError:
         return 0
+    return status.height if status.chain_id == chain_id else 0
 
 
-def _has_looked(path: Path) -> bool:
-    status = read_status(path)
-    return status.get("height", 0) >= 1 and status.get("hold") is None
+class _FirstLook:
+    """Waits for a bridge's first look, and lets it say itself why it cannot have one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._troubled_since = path, 0.0
+
+    def __call__(self) -> bool:
+        """Tell whether the bridge has verified a header and reached its cluster.
+
+        Raises:
+            EnvironmentFault, VerificationFailed: what keeps it from that for longer than a start takes.
+        """
+        status = read_status(self._path)
+        trouble = status.get("hold") or status.get("kubernetes") or {}
+        if status.get("height", 0) >= 1 and trouble.get("code") == 0:
+            return True
+        now = time.monotonic()
+        if not trouble.get("code"):
+            self._troubled_since = 0.0
+        elif not self._troubled_since:
+            self._troubled_since = now
+        elif now - self._troubled_since > TROUBLE_SECONDS:
+            error = error_of(trouble)
+            if error is not None:
+                raise error
+        return False
 
 
 def read_status(path: Path) -> JsonObject:

@@ -7,19 +7,18 @@ does not wait for blocks: that is asked over RPC.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from consensus.node.spec import NodePaths
 from consensus.node.supervise import APPLICATION_MODULE
-from ledger.errors import Code, EnvironmentFault
+from ledger.errors import Code, ConclaveError, EnvironmentFault
 from runtime import process
 from runtime.logfile import tail
+from runtime.said import last_error
 
 MEMBERS = ("app", "cometbft")
 _POLL_S = 0.02
@@ -91,22 +90,9 @@ def _runs(paths: NodePaths, child: subprocess.Popen[bytes]) -> bool:
     return all(process.read_pid_file(paths.home / f"{name}.pid") is not None for name in MEMBERS)
 
 
-def _refusal(log: Path, status: int) -> EnvironmentFault:
+def _refusal(log: Path, status: int) -> ConclaveError:
     lines = tail(log, _LAST_BYTES_MAX)
-    for line in reversed(lines):
-        try:
-            said: Any = json.loads(line)
-            code, facts = Code[said["name"]], dict(said["facts"])
-        except (ValueError, LookupError, TypeError, RecursionError):
-            continue
-        return EnvironmentFault(
-            code,
-            got=said.get("got", ""),
-            expected=str(said.get("expected", "")),
-            todo=str(said.get("todo", "")),
-            **facts,
-        )
-    return EnvironmentFault(
+    return last_error(lines) or EnvironmentFault(
         Code.PROCESS_DIED,
         got=f"a supervisor that ended with status {status}",
         expected="a node that runs",

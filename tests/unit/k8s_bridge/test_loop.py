@@ -292,3 +292,26 @@ def test_the_account_names_what_is_wrong(bridge: Bridge, cluster: FakeCluster) -
     state = StateFile(bridge.home, lambda: 7)
     state.write(account)
     assert json.loads(state.path.read_text()) == {**account, "writtenNs": 7}
+
+
+@pytest.mark.requires("bridge.idle-outage-told")
+def test_an_idle_bridge_says_that_its_cluster_is_not_reached(
+    bridge: Bridge, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bridge.turn()["kubernetes"] == {"code": 0, "name": "OK"}
+
+    def down(*_: object, **__: object) -> object:
+        raise EnvironmentFault(Code.KUBERNETES_UNREACHABLE, todo="see")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "list", down)
+        account = bridge.turn(Periods().reach_s)
+        assert account["kubernetes"]["code"] == Code.KUBERNETES_UNREACHABLE
+        assert account["hold"] is None
+        bridge.ledger.release("hello")
+        bridge.ledger.commit()
+        assert bridge.turn()["releases"]["guestbook"]["fault"]["code"] == Code.KUBERNETES_UNREACHABLE
+    bridge.turn(1.0)
+    account = bridge.turn(0.01)
+    assert account["kubernetes"]["code"] == 0
+    assert _text(cluster) == "hello"
