@@ -16,7 +16,7 @@ from ledger.limits import (
     NOT_AFTER_HORIZON_BLOCKS_MAX,
 )
 from ledger.proposal import Judgement, Report
-from ledger.records import NonceWindow, ProposalRecord, ReleaseRecord, ReportRecord
+from ledger.records import NonceWindow, ProposalRecord, ReleaseRecord, ReportRecord, state_at
 from ledger.roles import Identity
 from ledger.types import Did, ProposalState
 
@@ -79,20 +79,18 @@ def check_open(record: ProposalRecord, height: int) -> None:
     Raises:
         Refused: PROPOSAL_NOT_OPEN or PROPOSAL_EXPIRED.
     """
-    if record.state is not ProposalState.OPEN:
-        raise Refused(
-            Code.PROPOSAL_NOT_OPEN,
-            got=record.state.value,
-            expected=ProposalState.OPEN.value,
-            number=record.number,
-        )
-    if height > record.expires:
+    state = state_at(record, height)
+    if state is ProposalState.EXPIRED:
         raise Refused(
             Code.PROPOSAL_EXPIRED,
             got=f"height {height}",
             expected=f"at most {record.expires}",
             todo="propose again",
             number=record.number,
+        )
+    if state is not ProposalState.OPEN:
+        raise Refused(
+            Code.PROPOSAL_NOT_OPEN, got=state.value, expected=ProposalState.OPEN.value, number=record.number
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from conclave.command import Session
 from conclave.home import Home, Subject, load
-from consensus.reader import VerifiedReader, View
+from consensus.reader import VerifiedReader, View, check_fresh
 from consensus.rpc import RpcClient
 from consensus.submit import Patience, ProvenReceipt, submit
 from consensus.trust_store import TrustRoot, TrustStore
@@ -52,10 +52,12 @@ class Client:
 
         Raises:
             Refused: KEY_FILE_INVALID, KEY_NOT_OF_SIGNER, or the ledger's own refusal.
-            VerificationFailed, EnvironmentFault: as ``consensus.submit``.
+            VerificationFailed: STALE, and as ``consensus.submit``.
+            EnvironmentFault: as ``consensus.submit``.
         """
         signer = open_key(self.home, subject)
         view = self.view()
+        check_fresh(view)
         window = view.read(lambda get: records.read_nonces(get(statekeys.nonce(subject.did)))).value
         envelope = seal(
             body,

@@ -260,6 +260,13 @@ def read_proposal(content: bytes) -> ProposalRecord:
     )
 
 
+def state_at(record: ProposalRecord, height: int) -> ProposalState:
+    """Give where a proposal stands at ``height``: an open one that nobody can judge any more is expired."""
+    if record.state is ProposalState.OPEN and height > record.expires:
+        return ProposalState.EXPIRED
+    return record.state
+
+
 def read_release(content: bytes) -> ReleaseRecord:
     """Read a release's record."""
     value = _exactly(ReleaseRecord, _load(content))

@@ -16,9 +16,6 @@ Json = Any
 JsonObject = dict[str, Any]
 """A JSON object."""
 
-Height = NewType("Height", int)
-"""A block height, at least 1 once a block exists; 0 means genesis."""
-
 Did = NewType("Did", str)
 """A decentralised identifier, for example ``did:key:z6Mk…``."""
 
@@ -45,7 +42,10 @@ class ActionKind(enum.StrEnum):
 
 
 class ProposalState(enum.StrEnum):
-    """Where a proposal stands. ``final`` means approved and executed by the machine."""
+    """Where a proposal stands. ``final`` means approved and executed by the machine.
+
+    The ledger writes no ``expired``: it follows from the height (``ledger.records.state_at``).
+    """
 
     OPEN = "open"
     FINAL = "final"

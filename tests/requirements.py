@@ -10,6 +10,7 @@ from __future__ import annotations
 REQUIREMENTS: dict[str, str] = {
     # id: promise [source]
     # -- ledger -------------------------------------------------------------------------------------
+    "ledger.expired-by-height": "a proposal nobody can judge any more is shown as expired [spec: ledger.md §3]",
     "ledger.canonical-form": "canonical JSON is RFC 8785's, byte for byte, and taken as it is [RFC 8785]",
     "ledger.canonical-vectors": "the published canonicalisations come out as published [shared vectors jcs]",
     "ledger.canonical-refusals": "each other form is refused with its code, never normalised [ledger.md 1.4]",

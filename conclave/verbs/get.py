@@ -16,6 +16,7 @@ from conclave.verbs.judge import which
 from consensus import release_reader
 from consensus.reader import View
 from ledger.errors import Code, Refused
+from ledger.records import ProposalRecord, state_at
 from ledger.types import JsonObject
 
 Read = Callable[[View, str | None], list[JsonObject]]
@@ -82,13 +83,18 @@ def _releases(view: View, name: str | None) -> list[JsonObject]:
 
 def _proposals(view: View, name: str | None) -> list[JsonObject]:
     if name is None:
-        return [record_json(record) for record in release_reader.proposals(view).value]
+        return [_proposal(record, view) for record in release_reader.proposals(view).value]
     record = release_reader.proposal(view, which(name)).value
     proposed = release_reader.proposed(view, record.id).value
     return [
-        record_json(record)
+        _proposal(record, view)
         | {"reason": proposed.reason, "manifests": getattr(proposed.change, "manifests", None)}
     ]
+
+
+def _proposal(record: ProposalRecord, view: View) -> JsonObject:
+    shown: JsonObject = record_json(record)
+    return shown | {"state": state_at(record, view.height + 1).value}
 
 
 def _identities(view: View, name: str | None) -> list[JsonObject]:

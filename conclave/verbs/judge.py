@@ -17,7 +17,7 @@ from consensus import release_reader
 from consensus.reader import View
 from ledger.errors import Code, Refused
 from ledger.proposal import Proposal, Release, judgement_body
-from ledger.records import ProposalRecord
+from ledger.records import ProposalRecord, state_at
 from ledger.types import ActionKind, JsonObject
 
 
@@ -74,9 +74,8 @@ def _show(session: Session, client: Client, view: View, record: ProposalRecord, 
     if not session.output.is_table:
         return
     output = session.output
-    output.line(
-        f"proposal {record.number} by {client.home.name_of(record.proposer)}, {record.state.value}", "bold"
-    )
+    proposer, state = client.home.name_of(record.proposer), state_at(record, view.height + 1)
+    output.line(f"proposal {record.number} by {proposer}, {state.value}", "bold")
     output.line(f"digest {record.digest}")
     if proposed.reason:
         output.line(f"reason: {proposed.reason}")

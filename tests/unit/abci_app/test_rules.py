@@ -67,7 +67,7 @@ def test_nonces_at_the_edges_of_the_window() -> None:
 def test_only_an_open_proposal_is_judged_and_only_in_time() -> None:
     rules.check_open(RECORD, 55)
     refusal_of(lambda: rules.check_open(RECORD, 56), Code.PROPOSAL_EXPIRED)
-    for state in set(ProposalState) - {ProposalState.OPEN}:
+    for state in (ProposalState.FINAL, ProposalState.REJECTED):
         closed = dataclasses.replace(RECORD, state=state)
         refusal_of(lambda closed=closed: rules.check_open(closed, 6), Code.PROPOSAL_NOT_OPEN)  # type: ignore[misc]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -168,3 +169,13 @@ def test_codes_of_a_newer_version_are_not_guessed() -> None:
     assert receipt.code_of(206) is Code.NONCE_REPLAYED
     assert receipt.code_of(0) is Code.OK
     assert receipt.code_of(299) is None
+
+
+@pytest.mark.requires("ledger.expired-by-height")
+def test_an_open_proposal_is_expired_after_its_last_height_and_no_other_ever_is() -> None:
+    record = records.read_proposal(PROPOSAL)
+    for state in ProposalState:
+        stands = dataclasses.replace(record, state=state)
+        assert records.state_at(stands, record.expires) is state
+        after = ProposalState.EXPIRED if state is ProposalState.OPEN else state
+        assert records.state_at(stands, record.expires + 1) is after
