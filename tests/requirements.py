@@ -10,6 +10,7 @@ from __future__ import annotations
 REQUIREMENTS: dict[str, str] = {
     # id: promise [source]
     # -- ledger -------------------------------------------------------------------------------------
+    "ledger.composite": "a composite signature is valid only if both halves sign the labelled digest [composite-sigs draft]",
     "ledger.expired-by-height": "a proposal nobody can judge any more is shown as expired [spec: ledger.md §3]",
     "ledger.canonical-form": "canonical JSON is RFC 8785's, byte for byte, and taken as it is [RFC 8785]",
     "ledger.canonical-vectors": "the published canonicalisations come out as published [shared vectors jcs]",
@@ -73,6 +74,14 @@ REQUIREMENTS: dict[str, str] = {
     "state.history-values": "values of the last heights are readable, also after a restart [ledger.md 4]",
     "state.history-proofs": "the last heights are provable, before and after a restart [ledger.md 4]",
     "state.history-bounded": "heights not kept are HEIGHT_NOT_AVAILABLE and removed [ledger.md 4]",
+    "state.snapshot-bytes": "one height's snapshot has the same bytes on every node [snapshot.md 1]",
+    "state.snapshot-frozen": "a snapshot sees one version, whatever is committed meanwhile [issue 4]",
+    "state.snapshot-bounded": "size and number of a snapshot's chunks are bounded [snapshot.md 1]",
+    "state.snapshot-checked": "a changed chunk or stream is refused by code before it is used [snapshot.md 2]",
+    "state.snapshot-rerooted": "records without the verified app hash are never believed [issue 4]",
+    "state.snapshot-restored": "a restored state goes on like the original; history begins there [snapshot.md 3]",
+    "state.snapshot-atomic": "a restore that ends in the middle leaves an empty state [snapshot.md 3]",
+    "state.rollback": "the state goes back one height whole, or is refused by code [issue 4]",
     # -- abci_app -----------------------------------------------------------------------------------
     "abci.against": "a change made for an older revision than the newest never becomes final [spec: ledger.md §2]",
     "abci.height-window": "an envelope is included up to its last height, not far ahead [ledger.md 1]",
@@ -103,6 +112,10 @@ REQUIREMENTS: dict[str, str] = {
     "abci.opened-bounded": "the memory of opened transactions is bounded by weight [DESIGN 4]",
     "abci.determinism": "replicas agree through crashes, rounds, other hash seeds [DESIGN 7]",
     "abci.any-bytes": "any bytes: one result each, no exception, no trace [DESIGN 7]",
+    # -- simulation and campaigns --------------------------------------------------------------------
+    "simulation.invariants": "2,000 blocks: quorums, nonces, revisions, reports hold on every replica [issue 4]",
+    "simulation.replays": "a seed tells one story, and a failure names it [issue 4]",
+    "simulation.notices": "bugs put into the machine are found by the simulation [issue 4]",
     # -- abci transport -----------------------------------------------------------------------------
     "transport.any-split": "any split of the bytes gives the same requests, in linear work [python-abci §1]",
     "transport.any-bytes": "broken bytes close that connection with ResponseException only [issue]",
@@ -305,6 +318,18 @@ REQUIREMENTS: dict[str, str] = {
     "redteam.wrong-types": "a field of any other type is refused or changes nothing [issue 3 Bad input]",
     "redteam.hostile-quorum": "what more than two thirds wrote is not enough without the operators [DESIGN 5]",
     "redteam.any-file": "any bytes as a file of the home or an input end in a coded refusal [issue 3 Bad input]",
+    "faults.missing-tool": "a tool that is not there: TOOL_MISSING, and nothing runs [issue 3 Bad input]",
+    "faults.port-taken": "a taken port: PORT_TAKEN with the port; a stranger on it is not taken for ours [issue 3]",
+    "faults.disk-full": "a full disk: DISK_FULL, nothing half made [issue 3 Bad input]",
+    "faults.twice": "up twice and down twice are harmless [DESIGN 7]",
+    "faults.validators-down": "all validators down: RPC_UNREACHABLE with the endpoint [issue 3 Bad input]",
+    "faults.clock": "a clock an hour off: STALE or HEADER_FROM_FUTURE, nothing signed, nothing spoiled [issue 3]",
+    "faults.application-killed": "the application killed: both restart and the next proposal passes [DESIGN 7]",
+    "faults.everything-killed": "everything killed: up goes on from the same home [DESIGN 7]",
+    "faults.no-api-server": "no API server: said so, nothing torn down, caught up afterwards [issue 3 Bad input]",
+    "faults.kubeconfig": "a wrong kubeconfig, server or token stops up with its code [issue 3 Bad input]",
+    "faults.bridge-clock": "a bridge whose clock is an hour off holds and says why [issue 3 Bad input]",
+    "faults.bridge-killed": "a bridge killed in the middle of an apply converges when it is back [DESIGN 7]",
     "tools.found-or-built": "pinned tools are found, or built once outside the checkout; failures are named [DESIGN 8]",
     # -- the house ----------------------------------------------------------------------------------
     "house.promises": "every promise has a test and every mark a promise [preamble of this file]",

@@ -72,7 +72,7 @@ def test_lines_are_answered_in_order_with_their_ids() -> None:
 
 
 @pytest.mark.requires("conformance.line-for-line")
-@pytest.mark.parametrize("name", ["composite", "nothing", "../light", "__main__"])
+@pytest.mark.parametrize("name", ["sigstore", "nothing", "../light", "__main__"])
 def test_a_suite_without_a_part_refuses_every_case(name: str) -> None:
     assert ask(name, {"id": 1}, {"id": 2}) == [
         {"id": 1, "verdict": "refused"},
