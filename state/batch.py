@@ -1,13 +1,14 @@
 """What one committed version is, and the exact records that make it durable.
 
 Owns the record layout: ``s/``key → value; ``u/``be64(height)``/``key → presence byte and previous value
-(undo); ``r/``be64(height) → root; ``m`` → be64 height ‖ app hash ‖ be64 app version. Promises that the same
-version gives the same records in the same order. Never reads or writes a disk.
+(undo); ``r/``be64(height) → root; ``m`` → be64 height ‖ app hash ‖ be64 app version; ``i`` while a snapshot
+is being restored: what lies beside it counts for nothing. Promises that the same version gives the same
+records in the same order. Never reads or writes a disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ledger.errors import Code, EnvironmentFault, Refused
@@ -17,6 +18,7 @@ STATE_PREFIX = b"s/"
 UNDO_PREFIX = b"u/"
 ROOT_PREFIX = b"r/"
 MARKER_KEY = b"m"
+RESTORING_KEY = b"i"
 
 _HEIGHT_BYTES = 8
 _HASH_BYTES = 32
@@ -86,9 +88,27 @@ def writes_of(staged: Staged, previous: Callable[[bytes], bytes | None]) -> list
             continue
         writes.append(Write(STATE_PREFIX + key, value))
         writes.append(Write(undo_key(version.height, key), _ABSENT if before is None else _PRESENT + before))
-    writes.append(Write(root_key(version.height), version.app_hash))
-    writes.append(Write(MARKER_KEY, _be64(version.height) + version.app_hash + _be64(version.app_version)))
-    return writes
+    return [*writes, *_seal_of(version)]
+
+
+def restored_writes(version: Committed) -> list[Write]:
+    """List the records that end a restore: from here on the records written before are the state."""
+    return [Write(RESTORING_KEY, None), *_seal_of(version)]
+
+
+def rollback_writes(version: Committed, newest: int, undo: Iterable[tuple[bytes, bytes]]) -> list[Write]:
+    """List the records that make ``version`` the newest again by undoing the height ``newest`` after it.
+
+    Args:
+        version: the height before ``newest``.
+        newest: the height to undo.
+        undo: the undo records of ``newest``, as stored.
+    """
+    writes: list[Write] = []
+    for record_key, record in undo:
+        key, before = undone(record_key, record)
+        writes += [Write(STATE_PREFIX + key, before), Write(record_key, None)]
+    return [*writes, Write(root_key(newest), None), *_seal_of(version)]
 
 
 def root_key(height: int) -> bytes:
@@ -152,6 +172,11 @@ def corrupt(got: str, **facts: object) -> EnvironmentFault:
         todo="check the disk; remove this node's state and CometBFT data together, then sync from peers",
         **facts,
     )
+
+
+def _seal_of(version: Committed) -> list[Write]:
+    marker = _be64(version.height) + version.app_hash + _be64(version.app_version)
+    return [Write(root_key(version.height), version.app_hash), Write(MARKER_KEY, marker)]
 
 
 def _be64(number: int) -> bytes:

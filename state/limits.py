@@ -6,7 +6,7 @@ Promises that a limit is checked before the work it bounds is done. Holds no sta
 from __future__ import annotations
 
 from ledger.errors import Code, Refused
-from ledger.limits import ENVELOPE_BYTES_MAX, KIB, RPC_ANSWER_BYTES_MAX, STATE_KEY_BYTES_MAX
+from ledger.limits import ENVELOPE_BYTES_MAX, KIB, MIB, RPC_ANSWER_BYTES_MAX, STATE_KEY_BYTES_MAX
 
 STATE_VALUE_BYTES_MAX = ENVELOPE_BYTES_MAX
 """The largest value is an envelope as included."""
@@ -31,6 +31,13 @@ REBUILD_CHANGES_MAX = 200_000
 REBUILT_TREES_MAX = 4
 PRUNE_KEYS_MAX = 50_000
 """Expired undo records removed by one commit; the rest waits for the next."""
+
+SNAPSHOT_CHUNK_BYTES = 3 * MIB
+"""Every chunk but the last; gRPC clients take answers of 4 MiB, CometBFT's peers chunks of 16 MB."""
+SNAPSHOT_CHUNKS_MAX = 4096
+"""12 GiB of state; their hashes are 128 KiB of metadata, of the 4 MB a peer may send."""
+RESTORE_BATCH_BYTES = 8 * MIB
+"""Records of a restored snapshot written at once."""
 
 assert TREE_DEPTH_MAX * 80 * 2 < 64 * KIB
 assert PROOF_BYTES_MAX * 4 // 3 < RPC_ANSWER_BYTES_MAX

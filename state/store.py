@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from ledger.limits import HISTORY_HEIGHTS
 from ledger.pb.proof_pb2 import CommitmentProof
 from state.batch import (
     MARKER_KEY,
+    RESTORING_KEY,
     STATE_PREFIX,
     Committed,
     Staged,
@@ -31,12 +32,14 @@ from state.batch import (
     corrupt,
     height_of,
     read_marker,
+    restored_writes,
+    rollback_writes,
     root_key,
     undo_key,
     writes_of,
 )
 from state.history import RecentTrees, check_height, rebuild, unavailable, value_at
-from state.limits import PRUNE_KEYS_MAX
+from state.limits import PRUNE_KEYS_MAX, RESTORE_BATCH_BYTES
 from state.tree import Tree
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -173,6 +176,74 @@ class Store:
         self._committed = version
         return version
 
+    def freeze(self) -> FrozenState:
+        """Give the newest version, held as it is now: later commits and pruning do not change it.
+
+        Close it before the store. It may be read in another thread.
+        """
+        return FrozenState(self._committed, self._db.snapshot(), self._path)
+
+    def restore(self, version: Committed, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Fill this empty state with ``pairs``, whose tree is ``version.tree``; history begins there.
+
+        Until the last, synced write an opening finds an empty state.
+
+        Raises:
+            Refused: STATE_NOT_EMPTY.
+            EnvironmentFault: DISK_FULL, STATE_CORRUPT (the pairs are not of that tree), STATE_IO_FAILED.
+            ConclaveError: what ``pairs`` raises; nothing is restored then.
+        """
+        if self._committed.height:
+            raise Refused(
+                Code.STATE_NOT_EMPTY,
+                got=f"a state of height {self._committed.height}",
+                expected="an empty state",
+                todo="move the node's app folder away, then try again",
+                path=str(self._path),
+            )
+        if self._failed is not None:
+            raise self._failed
+        try:
+            self._discard_unfinished()
+            self._fill(pairs)
+            self._check_filled(version.app_hash)
+            self._write(restored_writes(version), sync=True)
+        except EnvironmentFault as fault:
+            self._failed = fault
+            raise
+        except BaseException:
+            self._discard_unfinished()
+            raise
+        self._committed = version
+        self._recent.keep(version.height, version.tree, 0)
+
+    def roll_back(self) -> Committed:
+        """Go back one height, in one synced transaction; give the version that is the newest then.
+
+        Raises:
+            Refused: ROLLBACK_IMPOSSIBLE where the height before is not kept.
+            EnvironmentFault: DISK_FULL, STATE_CORRUPT, STATE_IO_FAILED.
+        """
+        newest = self._committed
+        height = newest.height - 1
+        if height < 1 or self._records.get(root_key(height)) is None:
+            raise Refused(
+                Code.ROLLBACK_IMPOSSIBLE,
+                got=f"a state whose history begins at height {newest.height}",
+                expected=f"height {height} kept",
+                todo="restore this node by state sync",
+                path=str(self._path),
+            )
+        older = Committed(
+            height, rebuild(self._records, newest.tree, height, newest.height), newest.app_version
+        )
+        undo = self._records.scan(undo_key(newest.height), undo_key(newest.height + 1))
+        self._write(rollback_writes(older, newest.height, undo), sync=True)
+        self._recent = RecentTrees()
+        self._recent.keep(older.height, older.tree, 0)
+        self._committed = older
+        return older
+
     def close(self) -> None:
         """Close the database; a second time is no error."""
         self._db.close()
@@ -191,14 +262,13 @@ class Store:
     def _load(self) -> Committed:
         marker = self._records.get(MARKER_KEY)
         if marker is None:
+            self._discard_unfinished()
             if next(self._records.scan(b"", b"\xff"), None) is not None:
                 raise corrupt("records without a marker", path=str(self._path))
             return Committed()
         height, app_hash, app_version = read_marker(marker)
-        prefix = len(STATE_PREFIX)
         try:
-            pairs = self._records.scan(STATE_PREFIX, _after(STATE_PREFIX))
-            tree = Tree.build((key[prefix:], value) for key, value in pairs)
+            tree = self._stored_tree()
         except Refused as refusal:
             raise corrupt("a record the state cannot hold", path=str(self._path), height=height) from refusal
         if tree.root != app_hash or self._records.get(root_key(height)) != app_hash:
@@ -220,6 +290,39 @@ class Store:
         self._write(expired, sync=False)
         self._pruned_below = reached
 
+    def _discard_unfinished(self) -> None:
+        """Remove what a restore left that did not end; the mark of it goes last."""
+        if self._records.get(RESTORING_KEY) is None:
+            return
+        while keys := [key for key, _ in islice(self._state_records(), PRUNE_KEYS_MAX)]:
+            self._write([Write(key, None) for key in keys], sync=False)
+        self._write([Write(RESTORING_KEY, None)], sync=True)
+
+    def _fill(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write the state's records in bounded batches, after the mark that they count for nothing yet."""
+        self._write([Write(RESTORING_KEY, b"1")], sync=True)
+        writes: list[Write] = []
+        weight = 0
+        for key, value in pairs:
+            writes.append(Write(STATE_PREFIX + key, value))
+            weight += len(key) + len(value)
+            if weight >= RESTORE_BATCH_BYTES:
+                self._write(writes, sync=False)
+                writes, weight = [], 0
+        self._write(writes, sync=True)
+
+    def _check_filled(self, app_hash: bytes) -> None:
+        written = self._stored_tree()
+        if written.root != app_hash:
+            raise corrupt(f"a state with root {written.root.hex()}", path=str(self._path))
+
+    def _stored_tree(self) -> Tree:
+        prefix = len(STATE_PREFIX)
+        return Tree.build((key[prefix:], value) for key, value in self._state_records())
+
+    def _state_records(self) -> Iterator[tuple[bytes, bytes]]:
+        return self._records.scan(STATE_PREFIX, _after(STATE_PREFIX))
+
     def _write(self, writes: list[Write], *, sync: bool) -> None:
         try:
             # Without transaction=True an exception inside the block would write the half batch.
@@ -231,6 +334,32 @@ class Store:
                         batch.put(write.key, write.value)
         except plyvel.Error as error:
             raise _fault(error, self._path) from error
+
+
+class FrozenState:
+    """One version of the state as it was when it was frozen. Close it; one thread at a time reads it."""
+
+    __slots__ = ("_path", "_snapshot", "committed")
+
+    def __init__(self, committed: Committed, snapshot: Any, path: Path) -> None:
+        self.committed = committed
+        self._snapshot = snapshot
+        self._path = path
+
+    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Go through every key and its value, in key order.
+
+        Raises:
+            EnvironmentFault: STATE_CORRUPT, STATE_IO_FAILED.
+        """
+        prefix = len(STATE_PREFIX)
+        records = _LevelRecords(self._snapshot, self._path)
+        for key, value in records.scan(STATE_PREFIX, _after(STATE_PREFIX)):
+            yield key[prefix:], value
+
+    def close(self) -> None:
+        """Let the database forget this version."""
+        self._snapshot.close()
 
 
 class _LevelRecords:
