@@ -46,6 +46,12 @@ fuzz: $(SETUP) ## fuzz decoders, canonicaliser, envelope, proofs and light verif
 	@$(BIN)/pip install --quiet --require-hashes -r deploy/fuzz.lock
 	@for target in frames canonical envelope body proof light; do $(BIN)/python -m tests.fuzz $$target 60 || exit 1; done
 
+campaign-simulation: SEED ?= 1
+campaign-simulation: SEEDS ?= 1
+campaign-simulation: BLOCKS ?= 2000
+campaign-simulation: $(SETUP) ## simulated replicas: SEED=first SEEDS=how many BLOCKS=each
+	@$(BIN)/python -m tests.simulation $(SEED) $(BLOCKS) $(SEEDS)
+
 bench-P1: $(SETUP) ## committed proposals/s against CometBFT's own Go kvstore
 	@$(BIN)/python -m bench.p1
 
@@ -55,4 +61,4 @@ bench-P2: $(SETUP) ## final to applied
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz bench-P1 bench-P2 bench-memory
+.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation bench-P1 bench-P2 bench-memory

@@ -1,29 +1,55 @@
-"""``python -m tests.simulation SEED``: print the results and the root of a seed's history, for comparison."""
+"""``python -m tests.simulation [SEED [BLOCKS [SEEDS]]]``: the simulation as a campaign.
+
+Prints one line a height (app hash, digest of the results) for one seed, one line a seed for more. A failure
+names its seed and height and exits non-zero.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 
-from ledger.types import sha256
-from tests.simulation.blocks import BlockSource
-from tests.support.application import Chain
+from ledger.errors import Code
+from tests.simulation.network import Network, network
 
-HEIGHTS = 20
+BLOCKS = 200
 
 
-def main(seed: int) -> str:
+def trace(seed: int, blocks: int = BLOCKS) -> str:
     """Give one line per height: app hash and the digest of the results."""
-    source, chain = BlockSource(seed), Chain()
-    lines = [chain.start().hex()]
-    for height in range(1, HEIGHTS + 1):
-        response = chain.block(source.block(height))
-        results = b"".join(
-            result.code.to_bytes(4, "big") + sha256(result.data) + result.log.encode()
-            for result in response.tx_results
-        )
-        lines.append(f"{response.app_hash.hex()} {sha256(results).hex()}")
+    with network(seed) as simulated:
+        lines = [simulated.block() for _ in range(blocks)]
+        simulated.settle()
     return "\n".join(lines)
 
 
+def summary(seed: int, simulated: Network, seconds: float) -> str:
+    """Give what one seed's history held."""
+    audit = simulated.audit
+    return (
+        f"seed {seed}: {simulated.height} blocks, {len(simulated.replicas)} replicas, "
+        f"{audit.codes.total()} transactions, {audit.codes[Code.OK]} accepted, {len(audit.codes)} codes, "
+        f"{audit.recount.finals} finals, {simulated.crashes} crashes, {simulated.lost_rounds} rounds lost, "
+        f"{seconds:.1f} s"
+    )
+
+
+def main(seed: int, blocks: int, seeds: int) -> None:
+    """Run ``seeds`` histories of ``blocks`` blocks each, from ``seed`` on."""
+    logging.disable(logging.WARNING)  # refused proposals are part of the story
+    if seeds == 1:
+        sys.stdout.write(trace(seed, blocks) + "\n")
+        return
+    for number in range(seed, seed + seeds):
+        start = time.monotonic()
+        with network(number) as simulated:
+            for _ in range(blocks):
+                simulated.block()
+            simulated.settle()
+            sys.stdout.write(summary(number, simulated, time.monotonic() - start) + "\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(main(int(sys.argv[1])) + "\n")
+    arguments = [*map(int, sys.argv[1:]), *(1, BLOCKS, 1)[len(sys.argv) - 1 :]]
+    main(*arguments)

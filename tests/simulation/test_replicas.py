@@ -1,91 +1,84 @@
-"""Four replicas, one random history: the same bytes everywhere, whatever each of them suffers on the way.
+"""Four to seven replicas, one random history a seed: the same bytes everywhere, whatever each suffers.
 
-A failure prints the seed; ``CONCLAVE_SIMULATION_SEED=N pytest tests/simulation`` tells that story again.
+A failure names its seed and height; ``make campaign-simulation SEED=N BLOCKS=M`` tells that story again.
 """
 
 from __future__ import annotations
 
-import os
+import random
 from collections import Counter
 
 import pytest
 
 from ledger.errors import Code
-from ledger.pb import abci_pb2 as pb
-from tests.simulation.blocks import BlockSource
-from tests.support.application import Chain, memory_application
-from tests.support.memory_state import MemoryStore
+from tests.simulation.network import network
+from tests.simulation.traffic import Traffic
+from tests.simulation.world import World
 
-REPLICAS = 4
-HEIGHTS = 20
-SEEDS = (
-    [int(os.environ["CONCLAVE_SIMULATION_SEED"])] if "CONCLAVE_SIMULATION_SEED" in os.environ else [6, 8, 23]
-)
+SEEDS = range(1, 11)
+BLOCKS = 200
+"""A seed; 2,000 over all."""
 
 
-class Replica:
-    """A validator's application over a store that outlives it."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.chain = Chain(memory_application(self.store))
-        self.chain.start()
-
-    def crash(self) -> None:
-        """Lose everything that is not committed, and come back as CometBFT brings it back."""
-        height = self.store.committed.height
-        self.chain = Chain(memory_application(self.store))
-        if not height:
-            self.chain.start()
-        self.chain.height = height
-
-
-def run(seed: int, replica: Replica, fate: BlockSource, txs: list[bytes]) -> pb.ResponseFinalizeBlock:
-    """Bring one decided block to one replica, with what may happen before it."""
-    chain = replica.chain
-    if fate.chance(50):
-        for tx in fate.shuffled(txs):
-            chain.check(tx)
-    if fate.chance(30):
-        prepared = chain.prepare(fate.shuffled(txs))
-        assert chain.process(prepared), f"seed {seed}: an honest proposal was rejected"
-    if fate.chance(30):
-        chain.finalize(fate.shuffled(txs)[: len(txs) // 2])
-    if fate.chance(20):
-        chain.finalize(txs)
-        replica.crash()
-        chain = replica.chain
-    response = chain.finalize(txs)
-    chain.commit()
-    if fate.chance(10):
-        replica.crash()
-    return response
-
-
-@pytest.mark.requires("abci.determinism")
+@pytest.mark.requires("abci.determinism", "simulation.invariants")
 @pytest.mark.parametrize("seed", SEEDS)
-def test_replicas_agree_through_crashes_rounds_and_garbage(seed: int) -> None:
-    source = BlockSource(seed)
-    replicas = [Replica() for _ in range(REPLICAS)]
-    fates = [BlockSource(seed * 1000 + number) for number in range(REPLICAS)]
-    seen: Counter[int] = Counter()
-    for height in range(1, HEIGHTS + 1):
-        txs = source.block(height)
-        responses = [run(seed, replica, fate, txs) for replica, fate in zip(replicas, fates, strict=True)]
-        assert len(responses[0].tx_results) == len(txs), f"seed {seed}, height {height}"
-        for response in responses[1:]:
-            assert response == responses[0], f"seed {seed}, height {height}"
-        seen.update(result.code for result in responses[0].tx_results)
-    roots = {replica.chain.info() for replica in replicas}
-    assert len(roots) == 1, f"seed {seed}"
-    assert len({tuple(sorted(replica.store.content.items())) for replica in replicas}) == 1, f"seed {seed}"
-    assert seen[Code.OK] >= 10, f"seed {seed}: too little happened: {seen}"
-    assert len(seen) >= 10, f"seed {seed}: too few kinds of refusal: {seen}"
+def test_replicas_agree_and_every_invariant_holds(seed: int) -> None:
+    with network(seed) as simulated:
+        for _ in range(BLOCKS):
+            simulated.block()
+        simulated.settle()
+        audit = simulated.audit
+    assert audit.codes[Code.OK] >= BLOCKS // 2, f"too little happened: {audit.codes}"
+    assert len(audit.codes) >= 8, f"too few kinds of refusal: {audit.codes}"
+    assert audit.recount.finals >= BLOCKS // 20
+    assert simulated.crashes >= 5
+    assert simulated.lost_rounds >= 10
 
 
-@pytest.mark.requires("abci.determinism")
-def test_a_seed_gives_the_same_blocks() -> None:
-    one, two, other = BlockSource(7), BlockSource(7), BlockSource(8)
+@pytest.mark.requires("simulation.invariants")
+def test_the_seeds_differ_in_size_and_rules() -> None:
+    worlds: Counter[tuple[str, int]] = Counter()
+    for seed in range(1, 40):
+        world = World.of(random.Random(seed))  # noqa: S311 - reproducible, not secret
+        worlds.update((("replicas", world.replicas), ("humans", world.humans)))
+    assert {size for size in range(4, 8) if worlds["replicas", size]} == {4, 5, 6, 7}
+    assert worlds["humans", 2]
+    assert worlds["humans", 3]
+
+
+@pytest.mark.requires("simulation.replays")
+def test_a_seed_tells_one_story() -> None:
+    def story(seed: int) -> list[str]:
+        with network(seed) as simulated:
+            return [simulated.block() for _ in range(30)]
+
+    one = story(77)
+    assert one == story(77)
+    assert one != story(78)
+    assert len(set(one)) > 15
+
+
+@pytest.mark.requires("simulation.replays")
+def test_a_failure_names_its_seed_and_height() -> None:
+    def live() -> None:
+        with network(5) as simulated:
+            for _ in range(6):
+                simulated.block()
+            raise AssertionError("found")
+
+    with pytest.raises(AssertionError) as caught:
+        live()
+    assert caught.value.__notes__ == ["seed 5, height 7; again: make campaign-simulation SEED=5 BLOCKS=7"]
+
+
+@pytest.mark.requires("simulation.replays")
+def test_traffic_is_a_function_of_its_seed() -> None:
+    one, two, other = Traffic.of(7), Traffic.of(7), Traffic.of(8)
     blocks = [one.block(height) for height in range(1, 20)]
     assert blocks == [two.block(height) for height in range(1, 20)]
     assert blocks != [other.block(height) for height in range(1, 20)]
+
+
+@pytest.mark.requires("simulation.replays")
+def test_enough_replicas_for_the_faults() -> None:
+    assert [World(n, 2, 2, 9).faulty for n in (4, 5, 6, 7)] == [1, 1, 1, 2]

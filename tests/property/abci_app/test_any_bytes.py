@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import Code
 from ledger.limits import BLOCK_BYTES_MAX
-from tests.simulation.blocks import BlockSource
+from tests.simulation.traffic import Traffic
 from tests.support.application import Chain
 from tests.support.memory_state import MemoryState
 from tests.support.subjects import ALICE, MEMBERS, STRANGER, seal
@@ -21,7 +21,7 @@ CODES = set(Code)
 @functools.cache
 def known() -> tuple[bytes, ...]:
     """Give transactions of a random history, some good."""
-    source = BlockSource(5)
+    source = Traffic.of(5)
     return tuple(tx for height in range(1, 6) for tx in source.block(height))
 
 
