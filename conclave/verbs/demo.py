@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tempfile
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def command(session: Session, *, keep: bool) -> int:
 def _tell_how(home: Path, kubeconfig: str) -> None:
     print(f"""
 Everything is still up. Play with it:
-  export CONCLAVE_HOME={home} KUBECONFIG={kubeconfig}
+  export CONCLAVE_HOME={home} KUBECONFIG={kubeconfig} PATH={Path(sys.executable).parent}:$PATH
   conclave status
   conclave history guestbook
   conclave verify release guestbook
