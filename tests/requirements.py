@@ -113,6 +113,7 @@ REQUIREMENTS: dict[str, str] = {
     "abci.determinism": "replicas agree through crashes, rounds, other hash seeds [DESIGN 7]",
     "abci.any-bytes": "any bytes: one result each, no exception, no trace [DESIGN 7]",
     # -- simulation and campaigns --------------------------------------------------------------------
+    "abci.reference": "approvals, expiry, rollback agree with a small independent reference [issue 4]",
     "simulation.invariants": "2,000 blocks: quorums, nonces, revisions, reports hold on every replica [issue 4]",
     "simulation.replays": "a seed tells one story, and a failure names it [issue 4]",
     "simulation.notices": "bugs put into the machine are found by the simulation [issue 4]",

@@ -1,7 +1,7 @@
 """A second reading of the chain, from the envelopes alone: what may be final, which nonces are used.
 
 Owns an independent model in plain sets and counters. It shares no rule, no record and no decoder of bodies
-with the machine: ids, digests, signatures, quorums and nonce windows are worked out here from the specification.
+with the machine: ids, digests, signatures, quorums and nonce windows are worked out here anew.
 """
 
 from __future__ import annotations

@@ -1,0 +1,164 @@
+"""Machine and independent reference agree on random histories of proposals, judgements and rollbacks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from abci_app import machine
+from ledger import proposal, statekeys
+from ledger.errors import Code
+from ledger.roles import Decision
+from ledger.types import ActionKind
+from tests.property.abci_app.reference import Outcome, Person, Reference
+from tests.support.memory_state import CONSTANTS, MemoryState
+from tests.support.subjects import (
+    AGENT,
+    ALICE,
+    BOB,
+    CAROL,
+    NODE,
+    ORGANISATION,
+    Subject,
+    configmap,
+    identifier,
+    judgement_body,
+    release,
+    seal,
+)
+
+PEOPLE = (ALICE, BOB, CAROL, AGENT, NODE, ORGANISATION)
+WHO = st.sampled_from((ALICE, BOB, CAROL, ALICE, BOB, CAROL, *PEOPLE))
+NAMES = st.sampled_from(("web", "api"))
+CLUSTERS = st.sampled_from((("east",), ("east", "west"), ("west",), ("east", "mars")))
+TTL = 6
+
+
+class Histories(RuleBasedStateMachine):
+    """Does the same to the machine and to the reference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = MemoryState()
+        self.state.constants = type(CONSTANTS)(CONSTANTS.chain_id, True, TTL)
+        self.reference = Reference(2, 2, TTL, {"east", "west"})
+        self.proposals: list[bytes] = []
+        self.nonces = itertools.count(1)
+
+    def send(self, who: Subject, body: bytes) -> tuple[bytes, Outcome]:
+        """Put one transaction into the next block."""
+        tx = seal(who, body, next(self.nonces))
+        (result,) = self.state.apply([tx])
+        if result.code is not Code.OK:
+            return tx, Outcome(result.code)
+        receipt = json.loads(result.data)
+        return tx, Outcome(Code.OK, receipt["state"], receipt["revision"])
+
+    @property
+    def next_height(self) -> int:
+        """The height of the block that the next transaction is in."""
+        return self.state.height + 1
+
+    @rule(who=WHO, name=NAMES, clusters=CLUSTERS)
+    def propose(self, who: Subject, name: str, clusters: tuple[str, ...]) -> None:
+        manifests = [configmap("settings", str(len(self.proposals)))]
+        body = proposal.release_body(release(name, clusters=clusters, manifests=manifests))
+        wanted = self.reference.propose_release(person(who), name, clusters, self.next_height)
+        self.expect_proposal(who, body, wanted)
+
+    @rule(who=WHO, name=NAMES, to_revision=st.integers(1, 4))
+    def roll_back(self, who: Subject, name: str, to_revision: int) -> None:
+        wanted = self.reference.propose_rollback(person(who), name, to_revision, self.next_height)
+        self.expect_proposal(who, proposal.rollback_body(name, to_revision), wanted)
+
+    def expect_proposal(self, who: Subject, body: bytes, wanted: Outcome) -> None:
+        tx, met = self.send(who, body)
+        assert met == wanted
+        if met.code is Code.OK:
+            self.proposals.append(tx)
+
+    @precondition(lambda self: self.proposals)
+    @rule(
+        who=WHO,
+        back=st.integers(0, 3),
+        approves=st.sampled_from((True,) * 9 + (False,)),
+        wrong=st.integers(0, 9),
+    )
+    def judge(self, who: Subject, back: int, approves: bool, wrong: int) -> None:
+        number = max(0, len(self.proposals) - 1 - back)
+        kind = ActionKind.APPROVAL if approves else ActionKind.REJECTION
+        exact = wrong != 0
+        body = judgement_body(self.proposals[number], kind)
+        if not exact:
+            body = proposal.judgement_body(kind, identifier(self.proposals[number]), "ab" * 32)
+        wanted = self.reference.judge(person(who), number, self.next_height, approves=approves, exact=exact)
+        assert self.send(who, body)[1] == wanted
+
+    @rule(blocks=st.integers(1, TTL))
+    def wait(self, blocks: int) -> None:
+        self.state.height += blocks
+
+    @invariant()
+    def releases_agree(self) -> None:
+        for name, history in self.reference.releases.items():
+            record = json.loads(self.state.content[statekeys.release(name)])
+            assert (record["revision"], tuple(record["clusters"])) == (len(history), history[-1].clusters)
+            for number, wanted in enumerate(history, 1):
+                revision = json.loads(self.state.content[statekeys.revision(name, number)])
+                assert revision["content"] == identifier(self.proposals[wanted.content])
+                assert tuple(revision["clusters"]) == wanted.clusters
+            assert statekeys.revision(name, len(history) + 1) not in self.state.content
+
+    @invariant()
+    def cases_agree(self) -> None:
+        for tx, case in zip(self.proposals, self.reference.cases, strict=True):
+            record = json.loads(self.state.content[statekeys.proposal(identifier(tx))])
+            assert record["state"] == case.state
+            assert len(record["approvals"]) == len(case.approved_by)
+            assert len(record["rejections"]) == len(case.rejected_by)
+
+
+def person(who: Subject) -> Person:
+    """Give the reference's idea of a subject."""
+    return Person(who.name, who.kind, who.organisation)
+
+
+def run(examples: int, *phases: Phase) -> None:
+    """Compare on so many random histories."""
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            phases=phases or tuple(Phase),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.requires("abci.reference")
+def test_the_machine_agrees_with_the_reference() -> None:
+    run(40)
+
+
+@pytest.mark.requires("abci.reference")
+def test_a_machine_with_another_quorum_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    def humans_only(approval: object, approvers: object) -> Decision:
+        found = len(list(approvers))  # type: ignore[call-overload]
+        return Decision(found >= 2, found, 2)
+
+    monkeypatch.setattr(machine, "decide", humans_only)
+    with pytest.raises(AssertionError):
+        run(100, Phase.generate)
