@@ -144,13 +144,21 @@ def build_driver(folder: Path) -> Path:
     Raises:
         EnvironmentFault: TOOL_MISSING (no Go), TOOL_BUILD_FAILED.
     """
+    return build_go(DRIVER_SOURCES, folder / "loaddriver")
+
+
+def build_go(sources: Path, target: Path) -> Path:
+    """Build the Go program in ``sources`` as ``target``; give it.
+
+    Raises:
+        EnvironmentFault: TOOL_MISSING (no Go), TOOL_BUILD_FAILED.
+    """
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         raise EnvironmentFault(Code.TOOL_MISSING, got="no go on PATH", expected="Go 1.26 or newer")
-    target = folder / "loaddriver"
     done = subprocess.run(
         [go, "build", "-o", str(target), "."],
-        cwd=DRIVER_SOURCES,
+        cwd=sources,
         env={**os.environ, "GOTOOLCHAIN": "local"},
         capture_output=True,
         text=True,
