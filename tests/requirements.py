@@ -221,6 +221,8 @@ REQUIREMENTS: dict[str, str] = {
     "node.exception-seen": "an application failure is named in the node's log [python-abci §1]",
     "node.gives-up": "a node that cannot start ends with PROCESS_DIED [issue: bad input]",
     "node.localnet": "four validators agree, three go on, the fourth catches up [issue step 9]",
+    "node.state-sync": "a fifth node joins by state sync over real CometBFT and follows [issue 4]",
+    "node.state-sync-config": "state sync needs two servers, a height and a hash, or is refused [state-sync.md]",
     "node.one-per-home": "one node per home, one home per key [cometbft §6]",
     "bench.p1-honest": "P1 sends committed signed proposals, and the peer's of the same size [issue: P1]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
