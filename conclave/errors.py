@@ -18,7 +18,15 @@ import traceback
 import click
 
 from conclave.output import Output, printable
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
+from ledger.errors import (
+    NO_ROOM,
+    Code,
+    ConclaveError,
+    EnvironmentFault,
+    Refused,
+    VerificationFailed,
+    unwritable,
+)
 from ledger.types import JsonObject
 
 EXIT_REFUSED = 1
@@ -61,10 +69,12 @@ def tell_usage(error: click.ClickException, output: Output) -> int:
 
 
 def tell_unexpected(error: Exception, output: Output) -> int:
-    """Print what may only be a fault of ours; give the exit code. A closed pipe is nobody's fault."""
+    """Print what may only be a fault of ours; give the exit code. A closed pipe or a full disk is none."""
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return tell(unwritable(error), output)
     _trace()
     text = f"{type(error).__name__}: {error}"
     todo = "this is a fault of conclave: run again with CONCLAVE_DEBUG=1 and report the trace"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger import canonical, shape
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, unwritable
 from ledger.limits import CHAIN_ID_BYTES_MAX, CLUSTERS_MAX, MIB
 from ledger.types import Json, JsonObject, SubjectKind
 
@@ -209,9 +209,7 @@ def save(home: Home) -> None:
             os.fsync(stream.fileno())
         staged.replace(file)
     except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID, got=error, expected="a folder that can be written", file=str(file)
-        ) from error
+        raise unwritable(error, file=str(file)) from error
 
 
 def make_folders(path: Path, folders: Iterable[str]) -> None:
@@ -234,9 +232,7 @@ def make_folders(path: Path, folders: Iterable[str]) -> None:
         for folder in folders:
             (path / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID, got=error, expected="a folder that can be written", file=str(path)
-        ) from error
+        raise unwritable(error, file=str(path)) from error
 
 
 def _subject_json(subject: Subject) -> JsonObject:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ledger.errors import Code, EnvironmentFault
+from ledger.errors import Code, EnvironmentFault, unwritable
 from runtime import process
 from runtime.logfile import tail
 from runtime.said import last_error
@@ -48,9 +48,7 @@ def start(
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         _LOG_STARTS[log] = os.fstat(output).st_size
     except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID, got=error, expected="a home that can be written", file=str(log)
-        ) from error
+        raise unwritable(error, file=str(log)) from error
     try:
         child = subprocess.Popen(
             list(argv),

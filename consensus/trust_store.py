@@ -9,7 +9,6 @@ secret, but whoever can write it chooses what is believed.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import tempfile
@@ -22,7 +21,7 @@ from consensus.light.fields import Fields
 from consensus.light.parse import parse_header, parse_validator, parse_validators
 from consensus.light.render import header_json, validators_json
 from consensus.light.types import HASH_BYTES, VALIDATORS_MAX, Trusted, ValidatorSet
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed, unwritable
 from ledger.limits import CHAIN_ID_BYTES_MAX, MIB
 from ledger.types import JsonObject, sha256
 
@@ -187,14 +186,7 @@ class TrustStore:
         )
 
     def _unusable(self, error: OSError) -> EnvironmentFault:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return EnvironmentFault(
-            Code.DISK_FULL if full else Code.HOME_INVALID,
-            got=error.strerror or type(error).__name__,
-            expected="a folder this user may read and write, with room",
-            todo="free space on the disk" if full else "check the folder and its owner",
-            file=str(self.path),
-        )
+        return unwritable(error, "a folder this user may read and write", file=str(self.path))
 
 
 def _sync_folder(folder: Path) -> None:

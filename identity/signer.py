@@ -19,7 +19,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.errors import NO_ROOM, Code, EnvironmentFault, Refused, unwritable
 from ledger.keys import did_key, key_id
 
 KEY_FILE_BYTES_MAX = 16 * 1024
@@ -101,7 +101,7 @@ def generate_key(path: str | os.PathLike[str], passphrase: bytes | None = None) 
 
     Raises:
         Refused: KEY_FILE_INVALID if the file exists already.
-        EnvironmentFault: KEY_FILE_INVALID if it cannot be written.
+        EnvironmentFault: DISK_FULL, KEY_FILE_INVALID if it cannot be written; nothing is left of it.
     """
     private = Ed25519PrivateKey.generate()
     sealed: serialization.KeySerializationEncryption = serialization.NoEncryption()
@@ -110,11 +110,7 @@ def generate_key(path: str | os.PathLike[str], passphrase: bytes | None = None) 
     content = private.private_bytes(_PEM, _PKCS8, sealed)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, KEY_FILE_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(os.open(path, flags, KEY_FILE_MODE), Path(path), content)
     except FileExistsError as error:
         raise Refused(
             Code.KEY_FILE_INVALID,
@@ -124,8 +120,22 @@ def generate_key(path: str | os.PathLike[str], passphrase: bytes | None = None) 
             file=str(path),
         ) from error
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise unwritable(error, file=str(path)) from error
         raise _unreadable(Path(path), error, "make sure the folder exists and is writable") from error
     return _signer(private)
+
+
+def _write_new(descriptor: int, path: Path, content: bytes) -> None:
+    """Write a file that was just created; half a key is no key, so it goes if that fails."""
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _open_file(rest: str, passphrase: bytes | None) -> Signer:

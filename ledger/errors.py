@@ -8,6 +8,7 @@ transaction result: they are never reused.
 from __future__ import annotations
 
 import enum
+import errno
 from typing import Any, TypeVar
 
 
@@ -213,6 +214,24 @@ E = TypeVar("E", bound=ConclaveError)
 def caused(kind: type[E], code: Code, cause: ConclaveError, **facts: Any) -> E:
     """Make an error of another code that keeps what ``cause`` got and expected, and its name as a fact."""
     return kind(code, got=cause.got, expected=cause.expected, cause=cause.code.name, **facts)
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a write fails with where there is no room: the disk, a quota, a limit of the process."""
+
+
+def unwritable(
+    error: OSError, expected: str = "a folder that can be written", **facts: Any
+) -> EnvironmentFault:
+    """Make the fault of what cannot be written: DISK_FULL where there is no room, else HOME_INVALID."""
+    full = error.errno in NO_ROOM
+    return EnvironmentFault(
+        Code.DISK_FULL if full else Code.HOME_INVALID,
+        got=error,
+        expected="room on the disk" if full else expected,
+        todo="free space, then run it again" if full else "check the path, its owner and its permissions",
+        **facts,
+    )
 
 
 def _short(value: object, limit: int = 300) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import Code, EnvironmentFault
+from ledger.errors import Code, EnvironmentFault, unwritable
 
 _PR_SET_PDEATHSIG = 1
 _PID_FILE_BYTES_MAX = 256
@@ -68,9 +68,7 @@ def start(
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID, got=error, expected="a log file that can be written", path=str(log)
-        ) from error
+        raise unwritable(error, "a log file that can be written", path=str(log)) from error
     try:
         return subprocess.Popen(
             list(argv),

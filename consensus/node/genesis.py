@@ -21,7 +21,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from consensus.node.spec import NodePaths
-from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.errors import Code, EnvironmentFault, Refused, unwritable
 from ledger.limits import ABCI_MESSAGE_BYTES_MAX, BLOCK_BYTES_MAX, CHAIN_ID_BYTES_MAX, MIB
 from ledger.types import JsonObject
 
@@ -204,9 +204,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
             todo="choose another home, or move this one away",
         ) from error
     except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID, got=error, expected="a folder that can be written", path=str(path)
-        ) from error
+        raise unwritable(error, path=str(path)) from error
 
 
 def _key_fault(path: Path, got: str) -> EnvironmentFault:
