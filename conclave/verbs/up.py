@@ -21,6 +21,7 @@ from conclave import processes
 from conclave.command import Session, verb
 from conclave.home import Home, load
 from conclave.programs import Tool, program
+from consensus.http import Limits
 from consensus.rpc import RpcClient
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.types import JsonObject
@@ -29,9 +30,11 @@ from runtime.said import error_of
 BLOCKS_SECONDS = 60.0
 CLUSTER_SECONDS = 150.0
 BRIDGE_SECONDS = 60.0
-TROUBLE_SECONDS = 5.0
+TROUBLE_SECONDS = 3.0
 """How long a bridge that starts may hold, or not reach its cluster, before that counts as its answer."""
 STATUS_BYTES_MAX = 1024 * 1024
+_QUICK = Limits(exchange_seconds=2.0)
+"""Whoever sits on a node's port and says nothing must not keep us waiting."""
 FIRST_HEIGHT = 2
 """The state of block 1 is proven by block 2."""
 
@@ -148,7 +151,7 @@ def _await_blocks(start: _Start) -> None:
         return _height(rpc, start.home.chain_id) >= FIRST_HEIGHT
 
     for name, log in logs.items():
-        rpc = RpcClient(start.home.endpoints[int(name.removeprefix("node-"))])
+        rpc = RpcClient(start.home.endpoints[int(name.removeprefix("node-"))], _QUICK)
         try:
             ready = functools.partial(makes_blocks, rpc)
             processes.wait_until(ready, name=name, run=run, log=log, seconds=BLOCKS_SECONDS, what=what)
