@@ -1,0 +1,453 @@
+"""Surroundings that fail under a running ledger: each has a code and says what to do, and nothing is lost.
+
+One ledger of one validator, one API server and one bridge serve the module; every test leaves them up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from conclave import __main__ as program
+from conclave import processes
+from conclave.client import connect
+from conclave.command import Session
+from conclave.demo.narrator import Narrator
+from conclave.demo.stage import CLUSTER, Stage
+from conclave.demo.story import clean_up
+from conclave.home import load
+from conclave.output import Output
+from consensus.node.supervise import DISK_FREE_BYTES_MIN
+from k8s_bridge.connection import connect as connect_kubernetes
+from ledger.errors import Code, ConclaveError
+from ledger.types import JsonObject
+from runtime import process
+from tests.integration.nodes import free_base
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+HOUR_NS = 3600 * 10**9
+ENVIRONMENT, VERIFICATION = 4, 3
+MANY = 150
+
+
+class Ledger:
+    """A running ledger, and the commands a person would type."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.home = stage.home
+        self.run = stage.home / "run"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The devkube's."""
+        return self.home / "clusters" / CLUSTER / "kubeconfig"
+
+    def up(self) -> list[str]:
+        """Start what does not run; give what runs."""
+        running: list[str] = self.stage.quietly("up")["running"]
+        return running
+
+    def height(self) -> int:
+        """Give the newest proven height."""
+        return int(self.stage.quietly("status")["readAt"]["height"])
+
+    def put(self, name: str, *objects: JsonObject) -> int:
+        """Propose a release of ``objects`` and approve it twice; give the revision."""
+        source = self.home / f"{name}.json"
+        source.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+        options = ("--name", name, "--namespace", "default", "--cluster", CLUSTER, "--as", "alice")
+        number = str(self.stage.quietly("propose", str(source), *options)["number"])
+        self.stage.quietly("approve", number, "--as", "bob")
+        return int(self.stage.quietly("approve", number, "--as", "carol")["revision"])
+
+    def release(self, name: str) -> JsonObject:
+        """Give the bridge's account of a release."""
+        found = self.stage.bridge_status().get("releases", {}).get(name, {})
+        return found if isinstance(found, dict) else {}
+
+    def wait_applied(self, name: str, revision: int, seconds: float = 30.0) -> None:
+        """Wait until the bridge says that a revision is applied."""
+
+        def applied() -> bool:
+            account = self.release(name)
+            return (account.get("revision"), account.get("outcome")) == (revision, "applied")
+
+        self.stage.until(f"{name} {revision} applied", applied, seconds)
+
+    def text(self, name: str) -> str | None:
+        """Give what a ConfigMap on the cluster says."""
+        live = self.stage.look("ConfigMap", name, "default")
+        return None if live is None else str(live["data"]["text"])
+
+
+def config_map(name: str, text: str) -> JsonObject:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"},
+        "data": {"text": text},
+    }
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("KUBECONFIG", raising=False)
+        home = tmp_path_factory.mktemp("faults") / "ledger"
+        stage = Stage(home, Narrator(io.StringIO()), "default", None)
+        try:
+            stage.quietly("init", "--validators", "1", "--base-port", str(free_base(2)))
+            stage.quietly("up")
+            stage.cluster = connect_kubernetes(str(home / "clusters" / CLUSTER / "kubeconfig"), {})
+            yield Ledger(stage)
+        finally:
+            clean_up(stage)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Stage:
+    """A ledger that was never started."""
+    stage = Stage(tmp_path / "ledger", Narrator(io.StringIO()), "default", None)
+    stage.quietly("init", "--validators", "1", "--base-port", str(free_base(2)))
+    return stage
+
+
+def told(answer: JsonObject, code: Code) -> JsonObject:
+    """Check that an answer is an error of this code that says what to do."""
+    error: JsonObject = answer["error"]
+    assert (error["name"], error["code"]) == (code.name, int(code)), error
+    assert error["todo"]
+    return error
+
+
+def in_process(home: Path, *arguments: str) -> tuple[int, JsonObject]:
+    """Run ``conclave`` here, so that a test can have changed the clock."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = program.run(["--home", str(home), *arguments, "-o", "json"])
+    return status, json.loads(out.getvalue())
+
+
+# -- before anything runs ---------------------------------------------------------------------------
+
+
+@pytest.mark.requires("faults.missing-tool")
+def test_a_missing_tool(fresh: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONCLAVE_COMETBFT", "/nowhere/cometbft")
+    told(fresh.quietly("up", "--no-bridges", status=ENVIRONMENT), Code.TOOL_MISSING)
+    assert processes.running(fresh.home / "run") == []
+
+
+@pytest.mark.requires("faults.port-taken")
+@pytest.mark.parametrize("offset", [0, 1], ids=["p2p", "rpc"])
+def test_a_port_that_is_taken(fresh: Stage, offset: int) -> None:
+    rpc = int(load(fresh.home).endpoints[0].rsplit(":", 1)[1])
+    with socket.create_server(("127.0.0.1", rpc - 1 + offset)):
+        error = told(fresh.quietly("up", "--no-bridges", status=ENVIRONMENT), Code.PORT_TAKEN)
+    assert error["facts"]["port"] == rpc - 1 + offset
+    assert processes.running(fresh.home / "run") == []
+
+
+@pytest.mark.requires("faults.port-taken")
+def test_another_ledger_on_the_port_is_not_taken_for_ours(ledger: Ledger, tmp_path: Path) -> None:
+    taken = int(load(ledger.home).endpoints[0].rsplit(":", 1)[1]) - 1
+    other = Stage(tmp_path / "other", Narrator(io.StringIO()), "default", None)
+    other.quietly("init", "--validators", "1", "--base-port", str(taken))
+    told(other.quietly("up", "--no-bridges", status=ENVIRONMENT), Code.PORT_TAKEN)
+    error = told(other.quietly("status", status=VERIFICATION), Code.HEADER_CHAIN_MISMATCH)
+    assert error["got"] == load(ledger.home).chain_id
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no right to mount a small file system here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.requires("faults.disk-full")
+def test_a_disk_that_is_full(small_disk: Path) -> None:
+    assert DISK_FREE_BYTES_MIN > 4 * 1024 * 1024
+    stage = Stage(small_disk / "ledger", Narrator(io.StringIO()), "default", None)
+    stage.quietly("init", "--validators", "1", "--base-port", str(free_base(2)))
+    told(stage.quietly("up", "--no-bridges", status=ENVIRONMENT), Code.DISK_FULL)
+    assert processes.running(stage.home / "run") == []
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb") as file:
+        while True:
+            file.write(bytes(65536))
+    told(
+        Stage(small_disk / "l2", stage.narrator, "default", None).quietly("init", status=ENVIRONMENT),
+        Code.DISK_FULL,
+    )
+    assert not (small_disk / "l2").exists()
+    told(stage.quietly("key", "new", "dave", "--organisation", "C", status=ENVIRONMENT), Code.DISK_FULL)
+    assert {subject.name for subject in load(stage.home).subjects} >= {"alice", "bob", "carol"}
+    assert not (stage.home / "keys" / "dave.pem").exists()
+
+
+# -- the ledger -------------------------------------------------------------------------------------
+
+
+@pytest.mark.requires("faults.twice")
+def test_up_and_down_twice_are_harmless(ledger: Ledger, fresh: Stage) -> None:
+    before = {name: process.read_pid_file(ledger.run / f"{name}.json") for name in ledger.up()}
+    assert set(before) == {f"bridge-{CLUSTER}", f"cluster-{CLUSTER}", "node-0"}
+    assert {name: process.read_pid_file(ledger.run / f"{name}.json") for name in ledger.up()} == before
+    for _ in range(2):
+        assert fresh.quietly("down")["stopped"] == []
+
+
+@pytest.mark.requires("faults.validators-down")
+def test_all_validators_down(ledger: Ledger) -> None:
+    before = ledger.height()
+    assert processes.stop(ledger.run, "node-0")
+    try:
+        for arguments in (("status",), ("approve", "1", "--as", "bob")):
+            error = told(ledger.stage.quietly(*arguments, status=ENVIRONMENT), Code.RPC_UNREACHABLE)
+            assert error["facts"]["endpoint"] == load(ledger.home).endpoints[0]
+    finally:
+        ledger.up()
+    assert ledger.height() >= before
+
+
+@pytest.mark.requires("faults.clock")
+def test_a_clock_an_hour_ahead(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    trust = ledger.home / "trust" / "client.json"
+    revision = ledger.put("clock-ahead", config_map("clock-ahead", "1"))
+    with monkeypatch.context() as patch:
+        patch.setattr("conclave.client.time", SimpleNamespace(time_ns=lambda: time.time_ns() + HOUR_NS))
+        status, answer = in_process(ledger.home, "rollback", "clock-ahead", "--to", "1", "--as", "alice")
+        assert (status, told(answer, Code.STALE)["name"]) == (VERIFICATION, "STALE")
+        status, answer = in_process(ledger.home, "verify", "release", "clock-ahead")
+        assert (status, answer["error"]["name"]) == (VERIFICATION, "STALE")
+        status, answer = in_process(ledger.home, "status")
+        assert (status, answer["readAt"]["isStale"]) == (0, True)
+    assert trust.exists()
+    assert in_process(ledger.home, "verify", "release", "clock-ahead")[0] == 0
+    assert ledger.stage.quietly("history", "clock-ahead")["items"][0]["revision"] == revision
+
+
+@pytest.mark.requires("faults.clock")
+def test_a_clock_an_hour_behind(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("conclave.client.time", SimpleNamespace(time_ns=lambda: time.time_ns() - HOUR_NS))
+        for arguments in (("status",), ("reject", "1", "--as", "alice"), ("get", "proposals")):
+            status, answer = in_process(ledger.home, *arguments)
+            told(answer, Code.HEADER_FROM_FUTURE)
+            assert status == VERIFICATION
+    assert in_process(ledger.home, "status")[0] == 0
+
+
+@pytest.mark.requires("faults.application-killed")
+def test_an_application_that_is_killed(ledger: Ledger) -> None:
+    node = ledger.home / "nodes" / "node0"
+    before = {name: process.read_pid_file(node / f"{name}.pid") for name in ("app", "cometbft")}
+    assert before["app"] is not None
+    os.kill(before["app"].pid, signal.SIGKILL)
+
+    def restarted() -> bool:
+        now = {name: process.read_pid_file(node / f"{name}.pid") for name in before}
+        return None not in now.values() and all(now[name] != before[name] for name in before)
+
+    ledger.stage.until("both processes restarted", restarted)
+    ledger.stage.until("blocks again", lambda: _answers(ledger))
+    ledger.put("after-kill", config_map("after-kill", "1"))
+
+
+def _answers(ledger: Ledger) -> bool:
+    try:
+        with connect(Session(ledger.home, None, Output())) as client:
+            return client.view().height > 0
+    except ConclaveError:
+        return False
+
+
+@pytest.mark.requires("faults.everything-killed")
+def test_everything_killed_at_once(ledger: Ledger) -> None:
+    revision = ledger.put("survivor", config_map("survivor", "alive"))
+    ledger.wait_applied("survivor", revision)
+    before = ledger.height()
+    named = [process.read_pid_file(file) for file in ledger.run.glob("*.json")]
+    victims = [found.pid for found in named if found is not None]
+    victims += [child for pid in victims for child in _children(pid)]
+    assert len(victims) >= 5
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert "node-0" in ledger.up()
+    assert ledger.height() >= before
+    assert ledger.text("survivor") == "alive"
+    revision = ledger.put("survivor", config_map("survivor", "and well"))
+    ledger.wait_applied("survivor", revision)
+    assert ledger.text("survivor") == "and well"
+
+
+def _children(pid: int) -> list[int]:
+    found = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    return found + [grandchild for child in found for grandchild in _children(child)]
+
+
+# -- the bridge -------------------------------------------------------------------------------------
+
+
+@pytest.mark.requires("faults.no-api-server")
+def test_an_api_server_that_goes_and_comes_back(ledger: Ledger) -> None:
+    revision = ledger.put("outage", config_map("outage", "one"))
+    ledger.wait_applied("outage", revision)
+    bridge = process.read_pid_file(ledger.run / f"bridge-{CLUSTER}.json")
+    assert processes.stop(ledger.run, f"cluster-{CLUSTER}")
+    try:
+        revision = ledger.put("outage", config_map("outage", "two"))
+
+        def says_so() -> bool:
+            fault = ledger.release("outage").get("fault") or {}
+            return bool(fault.get("name") == "KUBERNETES_UNREACHABLE" and fault["todo"])
+
+        ledger.stage.until("KUBERNETES_UNREACHABLE", says_so)
+        account = ledger.stage.bridge_status()
+        assert account["hold"] is None
+        assert account["releases"]["outage"]["revision"] == revision - 1
+        ledger.stage.until(
+            "said of the cluster too", lambda: _cluster_code(ledger) == Code.KUBERNETES_UNREACHABLE
+        )
+    finally:
+        ledger.up()
+    assert process.read_pid_file(ledger.run / f"bridge-{CLUSTER}.json") == bridge
+    ledger.wait_applied("outage", revision)
+    assert ledger.text("outage") == "two"
+    ledger.stage.until("reached again", lambda: _cluster_code(ledger) == Code.OK)
+
+
+def _cluster_code(ledger: Ledger) -> int:
+    return int(ledger.stage.bridge_status()["kubernetes"]["code"])
+
+
+_KUBECONFIGS: dict[str, tuple[Callable[[str], str], Code]] = {
+    "plain text": (lambda _: "hello\n", Code.KUBECONFIG_INVALID),
+    "a dead address": (
+        lambda text: _line(text, "server:", "https://127.0.0.1:1"),
+        Code.KUBERNETES_UNREACHABLE,
+    ),
+    "a wrong token": (lambda text: _line(text, "token:", "wrong"), Code.KUBERNETES_REFUSED),
+}
+
+
+def _line(text: str, key: str, value: str) -> str:
+    lines = text.splitlines()
+    assert any(key in line for line in lines)
+    return "\n".join(line[: line.index(key)] + f"{key} {value}" if key in line else line for line in lines)
+
+
+@pytest.mark.requires("faults.kubeconfig")
+@pytest.mark.parametrize("name", _KUBECONFIGS)
+def test_a_wrong_kubeconfig(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    change, code = _KUBECONFIGS[name]
+    wrong = tmp_path / "kubeconfig"
+    wrong.write_text(change(ledger.kubeconfig.read_text()))
+    processes.stop(ledger.run, f"bridge-{CLUSTER}")
+    try:
+        told(ledger.stage.quietly("up", "--kubeconfig", str(wrong), status=ENVIRONMENT), code)
+        assert not processes.is_running(ledger.run, f"bridge-{CLUSTER}")
+        assert processes.is_running(ledger.run, "node-0")
+    finally:
+        ledger.up()
+
+
+_WRONG_CLOCK = """
+import time
+true_ns = time.time_ns
+time.time_ns = lambda: true_ns() + OFFSET
+from conclave.__main__ import main
+main()
+"""
+
+
+@pytest.mark.requires("faults.bridge-clock")
+@pytest.mark.parametrize(("hours", "code"), [(1, Code.STALE), (-1, Code.HEADER_FROM_FUTURE)])
+def test_a_bridge_whose_clock_is_wrong_holds(ledger: Ledger, hours: int, code: Code) -> None:
+    revision = ledger.put(f"held{hours}", config_map(f"held{hours}", "true"))
+    ledger.wait_applied(f"held{hours}", revision)
+    processes.stop(ledger.run, f"bridge-{CLUSTER}")
+    revision = ledger.put(f"held{hours}", config_map(f"held{hours}", "too early"))
+    arguments = ["--home", str(ledger.home), "bridge", CLUSTER, "--kubeconfig", str(ledger.kubeconfig)]
+    script = _WRONG_CLOCK.replace("OFFSET", str(hours * HOUR_NS))
+    status = ledger.home / "bridges" / CLUSTER / "bridge-status.json"
+    status.unlink()
+    bridge = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        ledger.stage.until(
+            "a hold", lambda: (ledger.stage.bridge_status().get("hold") or {}).get("code") == code
+        )
+        assert ledger.stage.bridge_status()["hold"]["todo"]
+        assert ledger.text(f"held{hours}") == "true"
+    finally:
+        bridge.terminate()
+        bridge.wait(30)
+        ledger.up()
+    ledger.wait_applied(f"held{hours}", revision)
+    assert ledger.text(f"held{hours}") == "too early"
+
+
+@pytest.mark.requires("faults.bridge-killed")
+def test_a_bridge_killed_in_the_middle_of_an_apply(ledger: Ledger) -> None:
+    bridge = process.read_pid_file(ledger.run / f"bridge-{CLUSTER}.json")
+    assert bridge is not None
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def kill_at_the_first_object() -> None:
+        while not stop.is_set():
+            count = _count(ledger)
+            if count:
+                os.kill(bridge.pid, signal.SIGKILL)
+                seen.append(_count(ledger))
+                return
+
+    killer = threading.Thread(target=kill_at_the_first_object)
+    killer.start()
+    try:
+        revision = ledger.put("many", *(config_map(f"many-{i:03}", "x") for i in range(MANY)))
+        killer.join(30)
+    finally:
+        stop.set()
+        killer.join()
+    assert 0 < seen[0] < MANY, f"killed with {seen[0]} of {MANY} objects in place: not in the middle"
+    ledger.up()
+    ledger.wait_applied("many", revision)
+    assert _count(ledger) == MANY
+    ledger.wait_applied("many", ledger.put("many", config_map("many-000", "x")))
+    assert _count(ledger) == 1
+
+
+def _count(ledger: Ledger) -> int:
+    assert ledger.stage.cluster is not None
+    found: Any = ledger.stage.cluster.ask("get", "/api/v1/namespaces/default/configmaps")[1]["items"]
+    return sum(item["metadata"]["name"].startswith("many-") for item in found)
