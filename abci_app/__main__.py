@@ -19,6 +19,7 @@ from google.protobuf.internal import api_implementation
 
 from abci_app.abci import Application
 from abci_app.listen import parse_listen
+from abci_app.settings import load
 from ledger.errors import Code, ConclaveError, EnvironmentFault
 from runtime import log
 from runtime.status import EXIT_AGAIN, EXIT_PERMANENT
@@ -29,10 +30,15 @@ _LOG = logging.getLogger("abci_app")
 
 
 def open_application(home: Path) -> Application:
-    """Open the replicated machine over the store in ``home/app``."""
+    """Open the replicated machine over the store in ``home/app``, with the settings of ``home``.
+
+    Raises:
+        EnvironmentFault: the settings or the store cannot be read.
+    """
     from abci_app.application import ConclaveApplication
 
-    return ConclaveApplication.open(home / "app")
+    settings = load(home)
+    return ConclaveApplication.open(home / "app", home / "app-snapshots", settings.snapshot_every)
 
 
 def require_determinism() -> None:

@@ -14,9 +14,12 @@ from pathlib import Path
 from abci_app import genesis, machine, query
 from abci_app.check import Admitted, Constants, Opened, admit, open_envelope
 from abci_app.memory import OpenedMemory
+from abci_app.snapshot_folder import SnapshotFolder
+from abci_app.snapshots import Snapshots
 from ledger import records, statekeys
 from ledger.errors import Code, Refused
 from ledger.pb import abci_pb2 as pb
+from ledger.pb import comet_pb2
 from ledger.types import sha256
 from state.batch import Staged, stage
 from state.reader import Overlay
@@ -30,25 +33,32 @@ _log = logging.getLogger(__name__)
 class ConclaveApplication:
     """The replicated ledger behind the ABCI interface (``abci_app.abci.Application``)."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folder: SnapshotFolder | None = None, every: int = 0) -> None:
         self._store = store
-        self._constants = _constants_of(store)
+        self._snapshots = Snapshots(store, folder, every, APP_VERSION)
+        self._constants: Constants | None = None
         self._genesis: dict[bytes, bytes] = {}
         self._staged: Staged | None = None
         self._check = Overlay(store)
         self._opened = OpenedMemory()
 
     @classmethod
-    def open(cls, path: Path) -> ConclaveApplication:
+    def open(cls, path: Path, snapshots: Path | None = None, every: int = 0) -> ConclaveApplication:
         """Open or create the application's state under ``path``.
+
+        Args:
+            path: the state's folder.
+            snapshots: the folder of snapshots; None for none.
+            every: a snapshot is taken at each height this divides; 0 for on demand only.
 
         Raises:
             EnvironmentFault: STATE_CORRUPT, STATE_LOCKED or DISK_FULL.
         """
-        return cls(Store.open(path))
+        return cls(Store.open(path), SnapshotFolder(snapshots) if snapshots else None, every)
 
     def close(self) -> None:
         """Release the store."""
+        self._snapshots.close()
         self._store.close()
 
     # -- connection: query --------------------------------------------------------------------------
@@ -99,7 +109,9 @@ class ConclaveApplication:
         self._constants = _make_constants(request.chain_id, parameters)
         self._check = self._base()
         self._opened.clear()
-        return pb.ResponseInitChain(app_hash=tree.root)
+        # CometBFT's rollback takes the version of headers from these parameters, not from Info.
+        version = comet_pb2.ConsensusParams(version=comet_pb2.VersionParams(app=APP_VERSION))
+        return pb.ResponseInitChain(app_hash=tree.root, consensus_params=version)
 
     def prepare_proposal(self, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
         """Keep, in order, the transactions whose signers may speak at this height, within the size."""
@@ -142,6 +154,7 @@ class ConclaveApplication:
         self._store.commit(self._staged)
         self._staged, self._genesis = None, {}
         self._check = Overlay(self._store)
+        self._snapshots.committed()
         return pb.ResponseCommit()
 
     def extend_vote(self, request: pb.RequestExtendVote) -> pb.ResponseExtendVote:
@@ -156,20 +169,20 @@ class ConclaveApplication:
     # -- connection: snapshot -----------------------------------------------------------------------
 
     def list_snapshots(self, request: pb.RequestListSnapshots) -> pb.ResponseListSnapshots:
-        """Offer none: snapshots are not made yet."""
-        return pb.ResponseListSnapshots()
+        """List the newest snapshots."""
+        return self._snapshots.list()
 
     def offer_snapshot(self, request: pb.RequestOfferSnapshot) -> pb.ResponseOfferSnapshot:
-        """Refuse every format: snapshots are not restored yet."""
-        return pb.ResponseOfferSnapshot(result=pb.ResponseOfferSnapshot.REJECT_FORMAT)
+        """Accept a snapshot of our format where there is no state yet."""
+        return self._snapshots.offer(request)
 
     def load_snapshot_chunk(self, request: pb.RequestLoadSnapshotChunk) -> pb.ResponseLoadSnapshotChunk:
-        """Give no chunk: there are no snapshots."""
-        return pb.ResponseLoadSnapshotChunk()
+        """Give a chunk of a listed snapshot."""
+        return self._snapshots.load(request)
 
     def apply_snapshot_chunk(self, request: pb.RequestApplySnapshotChunk) -> pb.ResponseApplySnapshotChunk:
-        """Abort: no snapshot was accepted."""
-        return pb.ResponseApplySnapshotChunk(result=pb.ResponseApplySnapshotChunk.ABORT)
+        """Take a chunk; the last one makes the state, if it has the trusted app hash."""
+        return self._snapshots.apply(request)
 
     # -- within -------------------------------------------------------------------------------------
 
@@ -207,6 +220,8 @@ class ConclaveApplication:
         return opened
 
     def _known_constants(self) -> Constants:
+        if self._constants is None:
+            self._constants = _constants_of(self._store)
         if self._constants is None:
             raise Refused(Code.GENESIS_INVALID, got="no genesis yet", expected="InitChain first")
         return self._constants

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -346,7 +346,7 @@ class FrozenState:
         self._snapshot = snapshot
         self._path = path
 
-    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+    def pairs(self) -> Generator[tuple[bytes, bytes], None, None]:
         """Go through every key and its value, in key order.
 
         Raises:

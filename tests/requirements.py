@@ -120,6 +120,10 @@ REQUIREMENTS: dict[str, str] = {
     # -- abci transport -----------------------------------------------------------------------------
     "transport.any-split": "any split of the bytes gives the same requests, in linear work [python-abci §1]",
     "transport.any-bytes": "broken bytes close that connection with ResponseException only [issue]",
+    "abci.snapshot-taken": "snapshots are taken beside consensus, the last two kept, alike everywhere [issue 4]",
+    "abci.snapshot-restored": "a restored application has height, app hash and version and goes on [cometbft §2]",
+    "abci.snapshot-liar": "a peer's wrong chunk, snapshot or offer is refused, the peer named [issue 4]",
+    "abci.app-settings": "app.toml is read strictly; without it the usual settings hold [state-sync.md]",
     "transport.size-cap": "a message over ABCI_MESSAGE_BYTES_MAX is refused before it is buffered [limits]",
     "transport.order": "answers leave in request order per connection [CometBFT socket_client.go]",
     "transport.method-table": "every ABCI call gets the response of its own kind [types.proto]",

@@ -1,4 +1,4 @@
-"""CometBFT's ``config.toml``, written whole.
+"""CometBFT's ``config.toml`` and the application's ``app.toml``, written whole.
 
 Owns the node configuration: sizes that let a 4 MiB release pass, a closed set of peers, RPC on loopback only,
 a heartbeat block when idle. Promises one text for CometBFT 0.38 and 0.39 and that every size comes from
@@ -10,11 +10,14 @@ Source: CometBFT config/toml.go v0.38.25 and v0.39.4; notes on each deviation be
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
-from consensus.node.spec import NodeSpec
-from ledger.errors import Code, EnvironmentFault
+from consensus.light.types import HASH_BYTES
+from consensus.node.spec import NodeSpec, StateSync
+from ledger.errors import Code, Refused, unwritable
 from ledger.limits import BLOCK_BYTES_MAX, ENVELOPE_BYTES_MAX, MIB, RPC_REQUEST_BYTES_MAX
+from state.limits import SNAPSHOT_CHUNKS_MAX
 
 MEMPOOL_TXS_MAX = 50_000
 MEMPOOL_BYTES_MAX = 256 * MIB
@@ -25,6 +28,9 @@ P2P_BYTES_PER_S = 64 * MIB
 """A block of 8 MiB reaches a peer in an eighth of a second; the default 5 MB/s would need two seconds."""
 RPC_BATCH_MAX = 200
 UNIX_SOCKET_NAME = "app.sock"
+STATE_SYNC_SERVERS_MIN = 2
+"""CometBFT's own minimum (statesync/stateprovider.go)."""
+_SERVER = re.compile(r"https?://[A-Za-z0-9._\[\]:-]{1,255}:[0-9]{1,5}/?")
 
 assert ENVELOPE_BYTES_MAX < MEMPOOL_BYTES_MAX
 assert BLOCK_BYTES_MAX < P2P_BYTES_PER_S
@@ -98,7 +104,7 @@ keep-invalid-txs-in-cache = false
 max_tx_bytes = {envelope_bytes_max}
 
 [statesync]
-enable = false
+{state_sync}
 
 # adaptive_sync, known to 0.39 only, would let a syncing validator vote: off.
 [blocksync]
@@ -131,6 +137,22 @@ indexer = "kv"
 
 [instrumentation]
 prometheus = false
+"""
+
+
+_STATE_SYNC = """\
+enable = true
+rpc_servers = {servers}
+trust_height = {height}
+trust_hash = "{hash}"
+trust_period = "{period}s"
+discovery_time = "{discovery}s"
+chunk_request_timeout = "10s"
+chunk_fetchers = "4"
+max_snapshot_chunks = {chunks_max}"""
+
+_APPLICATION_TEMPLATE = """\
+# Written by conclave; edits are lost when the node's configuration is written again.
 """
 
 
@@ -174,25 +196,65 @@ def config_toml(spec: NodeSpec) -> str:
         heartbeat=timing.heartbeat,
         gossip_sleep=timing.gossip_sleep,
         flush_throttle=timing.flush_throttle,
+        state_sync=_state_sync(spec.state_sync),
     )
 
 
+def application_toml(spec: NodeSpec) -> str:
+    """Give the whole ``app.toml`` of a node."""
+    if spec.snapshot_every is None:
+        return _APPLICATION_TEMPLATE
+    return f"{_APPLICATION_TEMPLATE}snapshot_every = {spec.snapshot_every}\n"
+
+
 def write_config(spec: NodeSpec) -> Path:
-    """Write ``config.toml`` into the node's home, replacing an older one; give its path.
+    """Write ``config.toml`` and ``app.toml`` into the node's home; give the path of the former.
 
     Raises:
+        Refused: FIELD_INVALID for a state sync that cannot work.
         EnvironmentFault: HOME_INVALID.
     """
-    path = spec.paths.config
+    _replace(spec.paths.application_config, application_toml(spec))
+    return _replace(spec.paths.config, config_toml(spec))
+
+
+def _state_sync(wish: StateSync | None) -> str:
+    if wish is None:
+        return "enable = false"
+    servers = [server for server in wish.rpc_servers if _SERVER.fullmatch(server)]
+    if len(servers) < STATE_SYNC_SERVERS_MIN or len(servers) != len(wish.rpc_servers):
+        raise Refused(
+            Code.FIELD_INVALID,
+            got=", ".join(wish.rpc_servers),
+            expected=f"at least {STATE_SYNC_SERVERS_MIN} RPC servers, each http://host:port",
+            todo="name two nodes of this ledger; what one says is compared with the other",
+            field="rpc_servers",
+        )
+    if wish.trust_height < 1 or len(wish.trust_hash) != HASH_BYTES:
+        raise Refused(
+            Code.FIELD_INVALID,
+            got=f"height {wish.trust_height}, hash of {len(wish.trust_hash)} bytes",
+            expected="a height from 1 and a header hash of 32 bytes",
+            field="trust",
+        )
+    return _STATE_SYNC.format(
+        servers=_quoted(",".join(servers)),
+        height=wish.trust_height,
+        hash=wish.trust_hash.hex().upper(),
+        period=wish.trust_period_s,
+        discovery=wish.discovery_s,
+        chunks_max=SNAPSHOT_CHUNKS_MAX,
+    )
+
+
+def _replace(path: Path, text: str) -> Path:
     staged = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        staged.write_text(config_toml(spec), encoding="utf-8")
+        staged.write_text(text, encoding="utf-8")
         staged.replace(path)
     except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID, got=error, expected="a folder that can be written", path=str(path)
-        ) from error
+        raise unwritable(error, path=str(path)) from error
     return path
 
 

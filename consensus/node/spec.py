@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 Transport = Literal["socket", "grpc"]
+TRUST_PERIOD_S = 14 * 24 * 3600
+"""As a reader's trusting period (docs/adr/0010-times.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,25 @@ DEFAULT_TIMING = Timing()
 
 
 @dataclass(frozen=True, slots=True)
+class StateSync:
+    """How a new node joins by a snapshot of its peers instead of by every block.
+
+    Attributes:
+        trust_height: a height whose header somebody trusted named; its peers must still have it.
+        trust_hash: the 32-byte hash of that header.
+        rpc_servers: at least two nodes whose headers are compared, as ``http://host:port``.
+        trust_period_s: how old that header may be, in seconds.
+        discovery_s: how long snapshots are looked for; CometBFT's least is 5.
+    """
+
+    trust_height: int
+    trust_hash: bytes
+    rpc_servers: tuple[str, ...]
+    trust_period_s: int = TRUST_PERIOD_S
+    discovery_s: int = 15
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSpec:
     """One node: a CometBFT and an application, sharing ``home``.
 
@@ -59,6 +80,8 @@ class NodeSpec:
         transport: how CometBFT talks to the application.
         timing: consensus timing.
         log_level: CometBFT's.
+        state_sync: how it joins where it has no state yet; None: by every block.
+        snapshot_every: the application's snapshots, in heights; None for its default.
     """
 
     moniker: str
@@ -70,6 +93,8 @@ class NodeSpec:
     transport: Transport = "socket"
     timing: Timing = DEFAULT_TIMING
     log_level: str = "info"
+    state_sync: StateSync | None = None
+    snapshot_every: int | None = None
 
     @property
     def rpc_url(self) -> str:
@@ -92,6 +117,16 @@ class NodePaths:
     def config(self) -> Path:
         """CometBFT's configuration."""
         return self.home / "config" / "config.toml"
+
+    @property
+    def application_config(self) -> Path:
+        """The application's settings."""
+        return self.home / "config" / "app.toml"
+
+    @property
+    def snapshots(self) -> Path:
+        """The application's snapshots."""
+        return self.home / "app-snapshots"
 
     @property
     def genesis(self) -> Path:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from abci_app import settings
 from consensus.node.config import config_toml, write_config
 from consensus.node.genesis import NodeKey
 from consensus.node.localnet import Localnet, plan_localnet
-from consensus.node.spec import NodeSpec
-from ledger.errors import Code, EnvironmentFault
+from consensus.node.spec import NodeSpec, StateSync
+from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.limits import ENVELOPE_BYTES_MAX, RPC_REQUEST_BYTES_MAX
 
 
@@ -78,3 +80,35 @@ def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault) as fault:
         write_config(NodeSpec("n", tmp_path / "file", 1, 2))
     assert fault.value.code == Code.HOME_INVALID
+
+
+@pytest.mark.requires("node.state-sync-config")
+def test_state_sync_is_off_unless_asked_for_and_refused_if_it_cannot_work(tmp_path: Path) -> None:
+    usual = NodeSpec("n", tmp_path, 26656, 26657)
+    assert tomllib.loads(config_toml(usual))["statesync"] == {"enable": False}
+    servers = ("http://127.0.0.1:26657", "http://10.0.0.2:26657")
+    spec = dataclasses.replace(usual, state_sync=StateSync(7, bytes(range(32)), servers))
+    config = tomllib.loads(config_toml(spec))["statesync"]
+    assert (config["enable"], config["trust_height"]) == (True, 7)
+    assert config["trust_hash"] == bytes(range(32)).hex().upper()
+    assert config["rpc_servers"] == ",".join(servers)
+    assert config["trust_period"] == "1209600s"
+    for wrong in (
+        StateSync(7, bytes(32), servers[:1]),
+        StateSync(7, bytes(32), (servers[0], "http://x:1,http://y:1")),
+        StateSync(7, bytes(32), (*servers, 'http://x:1"\nunsafe = true')),
+        StateSync(0, bytes(32), servers),
+        StateSync(7, bytes(31), servers),
+    ):
+        with pytest.raises(Refused) as refusal:
+            config_toml(dataclasses.replace(usual, state_sync=wrong))
+        assert refusal.value.code is Code.FIELD_INVALID
+
+
+@pytest.mark.requires("node.state-sync-config")
+def test_the_application_reads_the_settings_that_are_written(tmp_path: Path) -> None:
+    spec = NodeSpec("n", tmp_path, 26656, 26657, snapshot_every=7)
+    write_config(spec)
+    assert settings.load(tmp_path).snapshot_every == 7
+    write_config(dataclasses.replace(spec, snapshot_every=None))
+    assert settings.load(tmp_path) == settings.Settings()
