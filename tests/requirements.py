@@ -113,17 +113,20 @@ REQUIREMENTS: dict[str, str] = {
     "abci.determinism": "replicas agree through crashes, rounds, other hash seeds [DESIGN 7]",
     "abci.any-bytes": "any bytes: one result each, no exception, no trace [DESIGN 7]",
     # -- simulation and campaigns --------------------------------------------------------------------
+    "abci.order-judged": "a record of calls is judged by the ABCI 2.0 grammar, life after life [CometBFT spec/abci]",
+    "abci.order-live": "a live CometBFT's calls keep the grammar, also in replay after kill -9 [issue 4]",
+    "abci.byzantine-proposer": "a Byzantine proposer costs rounds, never safety or a crash [issue 4]",
     "abci.reference": "approvals, expiry, rollback agree with a small independent reference [issue 4]",
     "simulation.invariants": "2,000 blocks: quorums, nonces, revisions, reports hold on every replica [issue 4]",
     "simulation.replays": "a seed tells one story, and a failure names it [issue 4]",
     "simulation.notices": "bugs put into the machine are found by the simulation [issue 4]",
-    # -- abci transport -----------------------------------------------------------------------------
-    "transport.any-split": "any split of the bytes gives the same requests, in linear work [python-abci §1]",
-    "transport.any-bytes": "broken bytes close that connection with ResponseException only [issue]",
     "abci.snapshot-taken": "snapshots are taken beside consensus, the last two kept, alike everywhere [issue 4]",
     "abci.snapshot-restored": "a restored application has height, app hash and version and goes on [cometbft §2]",
     "abci.snapshot-liar": "a peer's wrong chunk, snapshot or offer is refused, the peer named [issue 4]",
     "abci.app-settings": "app.toml is read strictly; without it the usual settings hold [state-sync.md]",
+    # -- abci transport -----------------------------------------------------------------------------
+    "transport.any-split": "any split of the bytes gives the same requests, in linear work [python-abci §1]",
+    "transport.any-bytes": "broken bytes close that connection with ResponseException only [issue]",
     "transport.size-cap": "a message over ABCI_MESSAGE_BYTES_MAX is refused before it is buffered [limits]",
     "transport.order": "answers leave in request order per connection [CometBFT socket_client.go]",
     "transport.method-table": "every ABCI call gets the response of its own kind [types.proto]",

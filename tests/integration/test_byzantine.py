@@ -1,0 +1,98 @@
+"""One of four real validators proposes garbage, forgeries, duplicates, too much: rounds are lost, no more."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from consensus.node.launch import Launch, launch
+from consensus.node.localnet import Localnet, write_localnet
+from consensus.node.supervise import stop_node
+from ledger.errors import Code
+from ledger.proposal import release_body
+from tests.integration.nodes import FAST, Node, cometbft, free_base, until
+from tests.support import byzantine
+from tests.support.subjects import BOB, genesis_document, release, seal
+
+pytestmark = pytest.mark.integration
+
+SIZE = 4
+CHEAT = SIZE - 1
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """Four validators, the last one Byzantine."""
+    root = tmp_path_factory.mktemp("byz")
+    localnet = Localnet(root, byzantine.CHAIN_ID, SIZE, free_base(2 * SIZE), timing=FAST)
+    nodes: list[Node] = []
+    try:
+        for number, planned in enumerate(write_localnet(localnet, time.time_ns(), genesis_document())):
+            module = "tests.support.byzantine" if number == CHEAT else "abci_app"
+            nodes.append(Node(planned.spec, launch(Launch(planned.spec.home, cometbft(), module))))
+        yield nodes
+    finally:
+        for node in nodes:
+            stop_node(node.spec.home)
+            node.supervisor.wait(30)
+
+
+def tricks(nodes: list[Node]) -> list[tuple[str, int]]:
+    """Give the tricks played so far, with their heights."""
+    log = nodes[CHEAT].spec.home / byzantine.LOG
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [(name, int(height)) for name, _, height in (line.partition(",") for line in lines)]
+
+
+def block(node: Node, height: int) -> Any:
+    """Give a block."""
+    return node.rpc(f"block?height={height}")["block"]
+
+
+def codes(node: Node, height: int) -> list[int]:
+    """Give the codes of a block's results."""
+    return [result["code"] for result in node.rpc(f"block_results?height={height}")["txs_results"] or []]
+
+
+@pytest.mark.requires("abci.byzantine-proposer")
+def test_a_byzantine_proposer_costs_rounds_only(net: list[Node]) -> None:
+    until("the first blocks", lambda: all(node.height() >= 2 for node in net), net[0])
+    members = {(i, name): node.member(name) for i, node in enumerate(net) for name in ("app", "cometbft")}
+    sent = 0
+
+    def all_played() -> bool:
+        nonlocal sent
+        sent += 1
+        tx = seal(BOB, release_body(release()), sent, not_after=10_000, chain_id=byzantine.CHAIN_ID)
+        net[0].post("broadcast_tx_sync", tx=base64.b64encode(tx).decode())
+        return {name for name, _ in tricks(net)} == set(byzantine.TRICKS) and len(tricks(net)) >= 10
+
+    until("every trick played", all_played, net[0], 50.0)
+    last = max(height for _, height in tricks(net))
+    until("the heights after", lambda: all(node.height() > last + 2 for node in net), net[0])
+
+    hashes = {node.rpc(f"block?height={last + 2}")["block"]["header"]["app_hash"] for node in net}
+    assert len(hashes) == 1
+    now = {(i, name): node.member(name) for i, node in enumerate(net) for name in ("app", "cometbft")}
+    assert now == members, "a process died"
+    cheat_address = json.loads(net[CHEAT].spec.paths.validator_key.read_text())["address"]
+    for name, height in tricks(net):
+        if height > last:
+            continue
+        proposer = block(net[0], height)["header"]["proposer_address"]
+        if name in byzantine.REJECTED:
+            assert proposer != cheat_address, f"{name} at {height} was decided"
+            assert block(net[0], height + 1)["last_commit"]["round"] >= 1, f"{name} at {height} cost no round"
+            assert set(codes(net[0], height)) <= {0}
+    refused = {name: codes(net[0], height) for name, height in tricks(net) if name in byzantine.TOLERATED}
+    assert refused["duplicates"] == [Code.RELEASE_UNKNOWN, Code.NONCE_REPLAYED, Code.NONCE_REPLAYED]
+    assert refused["expired"] == [Code.ENVELOPE_EXPIRED]
+    assert refused["strangers"] == [Code.SIGNER_UNKNOWN]
+    assert refused["old"]
+    assert 0 not in refused["old"]
+    assert all("proposed block refused" in node.log("app") for node in net[:CHEAT])
