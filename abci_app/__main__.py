@@ -23,6 +23,7 @@ from abci_app.settings import load
 from ledger.errors import Code, ConclaveError, EnvironmentFault
 from runtime import log
 from runtime.status import EXIT_AGAIN, EXIT_PERMANENT
+from state.collector import long_lived
 
 _AGAIN = frozenset({Code.PORT_TAKEN, Code.STATE_LOCKED, Code.DISK_FULL})
 """The socket or the state may still be held by a predecessor; a disk may be cleared."""
@@ -38,7 +39,8 @@ def open_application(home: Path) -> Application:
     from abci_app.application import ConclaveApplication
 
     settings = load(home)
-    return ConclaveApplication.open(home / "app", home / "app-snapshots", settings.snapshot_every)
+    with long_lived():
+        return ConclaveApplication.open(home / "app", home / "app-snapshots", settings.snapshot_every)
 
 
 def require_determinism() -> None:

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 from state.limits import check_key, check_value
 
-# Plain tuples, since the garbage collector stops tracking tuples of bytes: a large tree costs it nothing.
+# Plain tuples: the smallest nodes Python has. The garbage collector forgets leaves, and what it still walks
+# is kept from it where a large state is opened (``state.collector``).
 # A leaf is (hash, path) with path = sha256(key) ‖ key; its order is the order of hashed keys.
 Leaf: TypeAlias = tuple[bytes, bytes]
 Inner: TypeAlias = "tuple[bytes, Node, Node]"

@@ -73,6 +73,7 @@ REQUIREMENTS: dict[str, str] = {
     "state.disk-full-named": "no room on the disk is DISK_FULL and leaves the last version [issue 3]",
     "state.history-values": "values of the last heights are readable, also after a restart [ledger.md 4]",
     "state.history-proofs": "the last heights are provable, before and after a restart [ledger.md 4]",
+    "state.open-uncollected": "opening a large state is not slowed by the garbage collector [issue 4]",
     "state.history-bounded": "heights not kept are HEIGHT_NOT_AVAILABLE and removed [ledger.md 4]",
     "state.snapshot-bytes": "one height's snapshot has the same bytes on every node [snapshot.md 1]",
     "state.snapshot-frozen": "a snapshot sees one version, whatever is committed meanwhile [issue 4]",
@@ -230,6 +231,7 @@ REQUIREMENTS: dict[str, str] = {
     "node.localnet": "four validators agree, three go on, the fourth catches up [issue step 9]",
     "node.state-sync": "a fifth node joins by state sync over real CometBFT and follows [issue 4]",
     "node.state-sync-config": "state sync needs two servers, a height and a hash, or is refused [state-sync.md]",
+    "node.rollback": "a stopped node goes back with CometBFT and on again, or is refused by code [issue 4]",
     "node.one-per-home": "one node per home, one home per key [cometbft §6]",
     "bench.p1-honest": "P1 sends committed signed proposals, and the peer's of the same size [issue: P1]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
@@ -275,6 +277,7 @@ REQUIREMENTS: dict[str, str] = {
     "identity.passphrase": "an encrypted key file opens with its passphrase only [issue 3]",
     "identity.key-refused": "any other key file or URI is a refusal with the cure [issue 3 Bad input]",
     # -- conclave (rendering, command line) ---------------------------------------------------------
+    "cli.trust-named": "a person can name a recent header as the root of trust; a wrong hash changes nothing [ADR 10]",
     "render.yaml-meaning": "YAML means what kubectl would send [notes/kubernetes, sigs.k8s.io/yaml]",
     "render.yaml-refused": "bad YAML or JSON is refused with file, line and column [issue 3 Bad input]",
     "render.yaml-bounded": "depth, size and alias expansion of a file are bounded [issue 3 Bad input]",
