@@ -14,7 +14,15 @@ from collections.abc import Sequence
 import click
 
 from conclave.command import CONTEXT, Session, Verb, asked_format, shared
-from conclave.errors import EXIT_INTERRUPTED, tell, tell_unexpected, tell_usage
+from conclave.errors import (
+    EXIT_INTERRUPTED,
+    ensure_streams,
+    flush,
+    tell,
+    tell_unexpected,
+    tell_usage,
+    write_error,
+)
 from ledger.errors import ConclaveError
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -33,6 +41,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "get": ("conclave.verbs.get", "Read objects of the ledger, with proof."),
     "history": ("conclave.verbs.history", "List the revisions of a release."),
     "verify": ("conclave.verbs.verify", "Check a release or proposal again, step by step."),
+    "trust": ("conclave.verbs.trust", "Show or name the root of trust."),
     "demo": ("conclave.verbs.demo", "Tell the whole story on this machine."),
     "tools": ("conclave.verbs.tools", "Find or build the external programs."),
     "completion": ("conclave.verbs.completion", "Print the shell's completion script."),
@@ -54,6 +63,18 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; a word that is none is answered with those that look like it."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, n=3)
+            meant = f", did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"no verb is called {args[0]!r}{meant}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, importing none."""
@@ -90,6 +111,7 @@ def cli() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; give the exit code."""
     given = list(arguments)
+    ensure_streams()
     session = Session.from_environment()
     session.output = asked_format(given)
     try:
@@ -99,8 +121,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return tell_usage(error, session.output)
     except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("interrupted\n")
+        write_error("interrupted\n")
         return EXIT_INTERRUPTED
+    except SystemExit:  # click's answer to a closed pipe, which is nobody's fault
+        return 0
     except Exception as error:  # noqa: BLE001 - the last line of defence between a fault of ours and the user
         return tell_unexpected(error, session.output)
     return result if isinstance(result, int) else 0
@@ -108,7 +132,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run ``conclave`` with the process's arguments and exit."""
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    sys.exit(flush(status))
 
 
 if __name__ == "__main__":

@@ -91,11 +91,13 @@ def connect(session: Session) -> Iterator[Client]:
 
 
 def trust_root(home: Home) -> TrustRoot:
-    """Give the root of trust: the genesis validators.
+    """Give the root of trust: the header a person named, else the genesis validators.
 
     Raises:
         EnvironmentFault: HOME_INVALID where the genesis is missing, unreadable or of another chain.
     """
+    if home.root is not None:
+        return TrustRoot.at(home.chain_id, home.root.height, bytes.fromhex(home.root.hash))
     try:
         content = _read(home.genesis)
         root = TrustRoot.from_genesis(canonical.parse(content))

@@ -51,8 +51,16 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedRoot:
+    """A header that a person named as the root of trust: its height and its hash, 64 hex digits."""
+
+    height: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Home:
-    """A ledger as this machine knows it."""
+    """A ledger as this machine knows it. ``root`` is None where the genesis is the root of trust."""
 
     path: Path
     name: str
@@ -60,6 +68,7 @@ class Home:
     endpoints: tuple[str, ...]
     clusters: tuple[str, ...]
     subjects: tuple[Subject, ...]
+    root: NamedRoot | None = None
 
     @property
     def genesis(self) -> Path:
@@ -75,6 +84,13 @@ class Home:
     def client_trust(self) -> Path:
         """What clients on this machine have verified."""
         return self.path / "trust" / "client.json"
+
+    def trust_files(self) -> list[Path]:
+        """List the files in which this machine keeps what it has verified."""
+        found = [self.client_trust]
+        for cluster in self.clusters:
+            found += [self.bridge(cluster) / name for name in ("trust.json", "report-trust.json")]
+        return [path for path in found if path.exists()]
 
     def node(self, number: int) -> Path:
         """Give the home of validator ``number``."""
@@ -111,7 +127,6 @@ class Home:
                 got=name,
                 expected="one of " + ", ".join(subject.name for subject in self.subjects),
                 todo="see: conclave key list",
-                field="--as",
             )
         return found
 
@@ -191,13 +206,15 @@ def save(home: Home) -> None:
     Raises:
         EnvironmentFault: HOME_INVALID.
     """
-    document = {
+    document: JsonObject = {
         "name": home.name,
         "chainId": home.chain_id,
         "endpoints": list(home.endpoints),
         "clusters": list(home.clusters),
         "subjects": {subject.name: _subject_json(subject) for subject in home.subjects},
     }
+    if home.root is not None:
+        document["trustRoot"] = {"height": home.root.height, "hash": home.root.hash}
     file = home.path / LEDGER_FILE
     staged = file.with_name(f"{file.name}.new")
     try:
@@ -246,9 +263,8 @@ def _subject_json(subject: Subject) -> JsonObject:
 
 
 def _read(path: Path, value: Json) -> Home:
-    top = shape.fields(
-        value, "ledger.json", required=("name", "chainId", "endpoints", "clusters", "subjects")
-    )
+    required = ("name", "chainId", "endpoints", "clusters", "subjects")
+    top = shape.fields(value, "ledger.json", required=required, optional=("trustRoot",))
     endpoints = shape.array(top["endpoints"], "endpoints", items_max=ENDPOINTS_MAX)
     clusters = shape.array(top["clusters"], "clusters", items_max=CLUSTERS_MAX)
     subjects = top["subjects"]
@@ -263,6 +279,15 @@ def _read(path: Path, value: Json) -> Home:
         ),
         clusters=tuple(shape.name(item, f"clusters[{i}]") for i, item in enumerate(clusters)),
         subjects=tuple(_read_subject(name, item) for name, item in subjects.items()),
+        root=_read_root(top["trustRoot"]) if "trustRoot" in top else None,
+    )
+
+
+def _read_root(value: Json) -> NamedRoot:
+    fields = shape.fields(value, "trustRoot", required=("height", "hash"))
+    return NamedRoot(
+        shape.integer(fields["height"], "trustRoot.height", at_least=1),
+        shape.digest(fields["hash"], "trustRoot.hash"),
     )
 
 

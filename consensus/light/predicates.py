@@ -32,7 +32,7 @@ def is_within_trusting_period(header: Header, trusting_period_ns: int, now_ns: i
             Code.TRUST_EXPIRED,
             got=format_time(header.time_ns),
             expected="a trusted header younger than the trusting period",
-            todo="check this machine's clock; if it is right, name a recent height and hash you trust",
+            todo="check this machine's clock; if it is right, name a newer header: conclave trust --help",
             height=header.height,
             now_ns=now_ns,
             trusting_period_ns=trusting_period_ns,

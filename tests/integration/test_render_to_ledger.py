@@ -12,6 +12,7 @@ import pytest
 
 from conclave import __main__ as program
 from conclave import processes
+from conclave.home import NamedRoot, load
 from tests.unit.conclave.paths import EXAMPLES, shared_input
 
 pytestmark = pytest.mark.integration
@@ -48,6 +49,18 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
     finally:
         program.run(["--home", str(made.home), "down"])
         assert processes.running(made.home / "run") == []
+
+
+@pytest.mark.requires("cli.trust-named")
+def test_a_person_names_the_root_of_trust(cli: Cli) -> None:
+    cli("get", "clusters")
+    shown = cli("trust")
+    assert cli.refusal("trust", str(shown["height"]), "ab" * 32, status=3) == "TRUST_ROOT_MISMATCH"
+    assert cli("trust")["height"] >= shown["height"]
+    cli("trust", str(shown["height"]), shown["hash"])
+    assert load(cli.home).root == NamedRoot(shown["height"], shown["hash"])
+    (cli.home / "genesis.json").write_text("{}")
+    assert cli("get", "clusters")["items"][0]["name"] == "east"
 
 
 @pytest.mark.requires("cli.story")
