@@ -25,6 +25,7 @@ from state.snapshot import (
     HASH_BYTES,
     Snapshot,
     check_chunk,
+    check_format,
     chunks_of,
     describe,
     pairs_of,
@@ -115,9 +116,10 @@ class Snapshots:
         """
         self._drop()
         offered, committed = request.snapshot, self._store.committed
-        if self._folder is None or offered.format != FORMAT:
+        if self._folder is None:
             return _Offer(result=_Offer.REJECT_FORMAT)
         try:
+            check_format(offered.format)
             snapshot = describe(offered.height, offered.metadata)
         except VerificationFailed as failure:
             return _rejected(failure)
@@ -215,6 +217,7 @@ def _to_wire(snapshot: Snapshot) -> pb.Snapshot:
 
 
 def _rejected(failure: VerificationFailed) -> pb.ResponseOfferSnapshot:
-    """Refuse whoever offers what no honest node makes."""
+    """Refuse a format we do not know, and whoever offers what no honest node makes."""
     event(_LOG, "offer refused", level=logging.WARNING, **failure.to_json())
-    return _Offer(result=_Offer.REJECT_SENDER)
+    unknown = failure.code is Code.SNAPSHOT_FORMAT_UNKNOWN
+    return _Offer(result=_Offer.REJECT_FORMAT if unknown else _Offer.REJECT_SENDER)

@@ -79,6 +79,21 @@ def chunks_of(height: int, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[byt
         yield bytes(pending)
 
 
+def check_format(number: int) -> None:
+    """Check that a snapshot is of the format known here.
+
+    Raises:
+        VerificationFailed: SNAPSHOT_FORMAT_UNKNOWN.
+    """
+    if number != FORMAT:
+        raise VerificationFailed(
+            Code.SNAPSHOT_FORMAT_UNKNOWN,
+            got=f"format {number}",
+            expected=f"format {FORMAT}",
+            todo="take the snapshot from a node of this version",
+        )
+
+
 def describe(height: int, metadata: bytes) -> Snapshot:
     """Give the description of a snapshot from its metadata.
 

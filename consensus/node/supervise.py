@@ -62,7 +62,7 @@ def run_node(unit: NodeUnit) -> None:
     """
     home = unit.home.absolute()
     paths = NodePaths(home)
-    _refuse_second(paths)
+    refuse_running(paths)
     check = functools.partial(preflight, home, unit.cometbft)
     check()
     paths.logs.mkdir(mode=0o700, exist_ok=True)
@@ -168,7 +168,12 @@ def _listens(home: Path) -> bool:
     return True
 
 
-def _refuse_second(paths: NodePaths) -> None:
+def refuse_running(paths: NodePaths) -> None:
+    """Refuse a home whose node runs.
+
+    Raises:
+        EnvironmentFault: STATE_LOCKED.
+    """
     running = process.read_pid_file(paths.pid_file)
     if running is not None:
         raise EnvironmentFault(

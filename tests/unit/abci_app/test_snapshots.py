@@ -20,7 +20,7 @@ from ledger.errors import Code, EnvironmentFault
 from ledger.pb import abci_pb2 as pb
 from state.snapshot import FORMAT
 from tests.support.application import Chain
-from tests.support.subjects import ALICE, BOB, CAROL, Pen
+from tests.support.subjects import ALICE, BOB, CAROL, CHAIN_ID, Pen, genesis_bytes
 
 EVERY = 3
 Offer = pb.ResponseOfferSnapshot
@@ -298,3 +298,12 @@ def test_settings_are_read_strictly(tmp_path: Path) -> None:
     file.write_bytes(b"\xff")
     with pytest.raises(EnvironmentFault):
         load(tmp_path)
+
+
+@pytest.mark.requires("abci.lifecycle")
+def test_the_parameters_carry_the_version_that_info_gives(source: Chain) -> None:
+    """CometBFT's rollback takes the version of the next header from them."""
+    request = pb.RequestInitChain(chain_id=CHAIN_ID, app_state_bytes=genesis_bytes(), initial_height=1)
+    parameters = source.application.init_chain(request).consensus_params
+    assert parameters.version.app == source.application.info(pb.RequestInfo()).app_version == APP_VERSION
+    assert not parameters.HasField("block")
