@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from conclave.output import FORMATS, Output
+from ledger.errors import ConclaveError
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_HOME = ".conclave"
@@ -72,7 +73,13 @@ def shared(function: F) -> F:
             "-o", "--output", type=click.Choice(FORMATS), callback=_output, expose_value=False, help="Format."
         ),
         click.option(
-            "--as", "as_", metavar="NAME", callback=_as, expose_value=False, help="Who signs [CONCLAVE_AS]."
+            "--as",
+            "as_",
+            metavar="NAME",
+            callback=_as,
+            expose_value=False,
+            shell_complete=subject_names,
+            help="Who signs [CONCLAVE_AS].",
         ),
         click.option(
             "--home",
@@ -97,6 +104,17 @@ def asked_format(arguments: list[str]) -> Output:
             if argument in {"-o", "--output"} and following == name:
                 return Output(name)
     return Output(is_terminal=sys.stdout.isatty())
+
+
+def subject_names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a subject; nothing where the home cannot be read."""
+    from conclave.home import load
+
+    try:
+        home = load(ctx.find_root().obj.home)
+    except ConclaveError:
+        return []
+    return [subject.name for subject in home.subjects if subject.name.startswith(incomplete)]
 
 
 def _output(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:

@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 refused by a rule, 2 wrong usage, 3 verification failed, 4
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -53,25 +54,26 @@ def exit_code(error: ConclaveError) -> int:
 def tell(error: ConclaveError, output: Output) -> int:
     """Print the error; give the exit code."""
     _trace()
-    if output.is_table:
-        sys.stderr.write("\n".join(_lines(error)) + "\n")
-    else:
-        output.document({"error": to_json(error)})
+    if output.is_table or not _documented(output, {"error": to_json(error)}):
+        write_error("\n".join(_lines(error)) + "\n")
     return exit_code(error)
 
 
 def tell_usage(error: click.ClickException, output: Output) -> int:
     """Print an error of usage; give the exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        sys.stderr.write(error.format_message() + "\n")
+        write_error(error.format_message() + "\n")
         return EXIT_USAGE
-    return tell(Refused(Code.USAGE, got=error.format_message(), todo="see --help"), output)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = "conclave" if context is None else context.command_path
+    message = " ".join(error.format_message().split())
+    return tell(Refused(Code.USAGE, got=message, todo=f"see: {path} --help"), output)
 
 
 def tell_unexpected(error: Exception, output: Output) -> int:
     """Print what may only be a fault of ours; give the exit code. A closed pipe or a full disk is none."""
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return tell(unwritable(error), output)
@@ -79,10 +81,53 @@ def tell_unexpected(error: Exception, output: Output) -> int:
     text = f"{type(error).__name__}: {error}"
     todo = "this is a fault of conclave: run again with CONCLAVE_DEBUG=1 and report the trace"
     if output.is_table:
-        sys.stderr.write(printable(f"error: INTERNAL\n  got:      {text}\n  to do:    {todo}\n"))
+        write_error(printable(f"error: INTERNAL\n  got:      {text}\n  to do:    {todo}\n"))
     else:
         output.document({"error": {"code": EXIT_OURS, "name": "INTERNAL", "got": text, "todo": todo}})
     return EXIT_OURS
+
+
+def ensure_streams() -> None:
+    """Give the process streams to write to where it was started with closed ones."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  open as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  open as long as the process lives
+
+
+def write_error(text: str) -> None:
+    """Write to standard error, if anyone can be told at all."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def flush(status: int) -> int:
+    """Write out what is still held back; give the exit code, which a disk without room changes."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+    except OSError as error:
+        _drop_output()
+        return tell(unwritable(error), Output("table"))
+    return status
+
+
+def _drop_output() -> None:
+    """Let the interpreter's own last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _documented(output: Output, document: JsonObject) -> bool:
+    """Print a document; tell whether it could be."""
+    try:
+        output.document(document)
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+        return False
+    return True
 
 
 def to_json(error: ConclaveError) -> JsonObject:

@@ -150,14 +150,24 @@ def _names(get: Get, key: bytes, field: str = "names") -> tuple[str, ...]:
 
 def _releases(get: Get, cluster: str) -> tuple[str, ...]:
     if cluster not in _names(get, statekeys.INDEX_CLUSTERS):
-        raise Refused(Code.CLUSTER_UNKNOWN, got=cluster, expected="a cluster of the ledger")
+        raise Refused(
+            Code.CLUSTER_UNKNOWN,
+            got=cluster,
+            expected="a cluster of the ledger",
+            todo="see: conclave get clusters",
+        )
     return _names(get, statekeys.cluster_releases(cluster))
 
 
 def _release_record(get: Get, name: str) -> ReleaseRecord:
     key = statekeys.release(name)
     if get(key) is None:
-        raise Refused(Code.RELEASE_UNKNOWN, got=name, expected="a release of the ledger")
+        raise Refused(
+            Code.RELEASE_UNKNOWN,
+            got=name,
+            expected="a release of the ledger",
+            todo="see: conclave get releases",
+        )
     record = required(get, key, records.read_release)
     if record.name != name:
         raise unbound(key, record.name, name)
@@ -248,7 +258,12 @@ def _proposal(get: Get, which: str | int) -> ProposalRecord:
 
 
 def _unknown(which: str | int) -> Refused:
-    return Refused(Code.PROPOSAL_UNKNOWN, got=which, expected="the number or id of a proposal of the ledger")
+    return Refused(
+        Code.PROPOSAL_UNKNOWN,
+        got=which,
+        expected="the number or id of a proposal of the ledger",
+        todo="see: conclave get proposals",
+    )
 
 
 def _proposals(get: Get, newest: int) -> tuple[ProposalRecord, ...]:

@@ -297,6 +297,8 @@ REQUIREMENTS: dict[str, str] = {
     "cli.help": "every verb's help comes at once and ends with examples that parse [issue 3]",
     "cli.exit-codes": "0 done, 1 refused, 2 usage, 3 verification failed, 4 environment [DESIGN §1]",
     "cli.errors": "an error says code, got, expected, to do; never a traceback [issue 3 Bad input]",
+    "cli.streams": "closed pipes, full disks and closed streams end without a trace, exit codes kept [issue 3 Bad input]",
+    "cli.completion": "bash completes verbs, kinds, options and names [issue 3]",
     "cli.init": "init makes a whole ledger in an empty home, or nothing [issue 3 story 1]",
     "cli.home": "a damaged home, genesis or key is named with the cure [issue 3 Bad input]",
     "cli.output": "machine formats carry the document only; ledger text cannot move the cursor [DESIGN §1]",

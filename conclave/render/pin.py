@@ -64,7 +64,8 @@ def _read(path: Path) -> list[tuple[str, str, int]]:
         with path.open("rb") as file:
             content = file.read(PIN_FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        raise _invalid(path, 0, str(error)) from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise _invalid(path, 0, str(reason)) from error
     if len(content) > PIN_FILE_BYTES_MAX:
         raise _invalid(path, 0, f"more than {PIN_FILE_BYTES_MAX} bytes")
     lines = _read_lines(content)
@@ -98,7 +99,7 @@ def _invalid(path: Path, line: int, problem: str) -> Refused:
         Code.PIN_FILE_INVALID,
         got=f"{path}:{line}: {problem}" if line else f"{path}: {problem}",
         expected="a map image:tag: sha256:<64 hex>, or lines image:tag sha256:<64 hex>",
-        todo="write the digest your registry shows for that tag",
+        todo="write the digest your registry shows for that tag" if line else "check the path of --pin",
         file=str(path),
-        line=line,
+        **({"line": line} if line else {}),
     )

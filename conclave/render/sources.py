@@ -87,9 +87,10 @@ def copy_to(files: tuple[SourceFile, ...], target: Path) -> None:
 
 def missing(path: Path, entry: str = "") -> Refused:
     """Give the refusal for a path that is not there; ``entry`` says which line asked for it."""
+    what = "neither a file nor a folder" if os.path.lexists(path) else "not there"
     return Refused(
         Code.SOURCE_MISSING,
-        got=f"{path}: no such file or folder" + (f" (named by {entry})" if entry else ""),
+        got=f"{path}: {what}" + (f" (named by {entry})" if entry else ""),
         expected="a YAML file, or a folder of YAML files, a kustomization or a Helm chart",
         todo="check the path",
         file=str(path),

@@ -36,7 +36,7 @@ class _Kind:
     "conclave get release guestbook -o json",
     "conclave get identities",
 )
-@click.argument("kind", metavar="KIND")
+@click.argument("kind", metavar="KIND", shell_complete=lambda _ctx, _parameter, word: _starting(word))
 @click.argument("name", required=False)
 def command(session: Session, kind: str, name: str | None) -> None:
     """Read objects of the ledger, with proof.
@@ -50,6 +50,10 @@ def command(session: Session, kind: str, name: str | None) -> None:
         items = table.read(view, name)
         if not session.output.document({"items": items, "readAt": freshness(view)}):
             session.output.table(table.columns, [table.cells(client, item) for item in items])
+
+
+def _starting(word: str) -> list[str]:
+    return [kind for kind in _KINDS if kind.startswith(word)]
 
 
 def _kind(word: str) -> _Kind:

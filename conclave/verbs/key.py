@@ -11,7 +11,7 @@ import click
 
 from conclave import home as homes
 from conclave.client import open_key
-from conclave.command import CONTEXT, Session, Verb, verb
+from conclave.command import CONTEXT, Session, Verb, subject_names, verb
 from conclave.home import Subject, load
 from identity.signer import generate_key
 from ledger import shape
@@ -78,7 +78,7 @@ def new(session: Session, name: str, organisation: str, kind: str, *, encrypt: b
 
 
 @verb("show", "conclave key show alice", "conclave key show alice -o json")
-@click.argument("name")
+@click.argument("name", shell_complete=subject_names)
 def show(session: Session, name: str) -> None:
     """Open a subject's key and show its public facts."""
     home = load(session.home)

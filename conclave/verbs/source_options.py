@@ -46,12 +46,22 @@ def render_source(client: Client, view: View, source: Path, flags: dict[str, Any
     """Render ``source`` with the flags, the home's only cluster and the ledger's parameters.
 
     Raises:
-        ConclaveError: as ``conclave.render.release.render``.
+        ConclaveError: as ``conclave.render.release.render``; CLUSTER_UNKNOWN.
     """
     default = client.home.clusters if len(client.home.clusters) == 1 else ()
     required = release_reader.parameters(view).value.imageDigestRequired
     options = RenderOptions(default_clusters=default, image_digest_required=required, **flags)
-    return render(source, options)
+    release = render(source, options)
+    known = release_reader.clusters(view).value
+    unknown = [cluster for cluster in release["spec"]["clusters"] if cluster not in known]
+    if unknown:
+        raise Refused(
+            Code.CLUSTER_UNKNOWN,
+            got=", ".join(unknown),
+            expected=", ".join(known),
+            todo="see: conclave get clusters",
+        )
+    return release
 
 
 def newest_manifests(view: View, name: str) -> tuple[list[JsonObject], int]:

@@ -35,6 +35,8 @@ TROUBLE_SECONDS = 3.0
 STATUS_BYTES_MAX = 1024 * 1024
 _QUICK = Limits(exchange_seconds=2.0)
 """Whoever sits on a node's port and says nothing must not keep us waiting."""
+YOUNG_SECONDS = 30
+"""Half of what a reader takes for stale: what is read right after the start must not be."""
 FIRST_HEIGHT = 2
 """The state of block 1 is proven by block 2."""
 
@@ -148,7 +150,7 @@ def _await_blocks(start: _Start) -> None:
         # A chain stands still when any validator too many is gone: look at all of them, not at one.
         for name, log in logs.items():
             processes.require_running(name, run=run, log=log, what=what)
-        return _height(rpc, start.home.chain_id) >= FIRST_HEIGHT
+        return _makes_blocks(rpc, start.home.chain_id)
 
     for name, log in logs.items():
         rpc = RpcClient(start.home.endpoints[int(name.removeprefix("node-"))], _QUICK)
@@ -192,13 +194,14 @@ def _start_bridges(start: _Start, kubeconfigs: dict[str, Path]) -> None:
         start.session.output.note(f"bridge of {cluster} is ready")
 
 
-def _height(rpc: RpcClient, chain_id: str) -> int:
-    """Give the node's height; 0 while it does not answer, or another ledger's node does on its port."""
+def _makes_blocks(rpc: RpcClient, chain_id: str) -> bool:
+    """Tell whether a node of this ledger, not of another on its port, has a young block that proves."""
     try:
         status = rpc.status()
     except ConclaveError:
-        return 0
-    return status.height if status.chain_id == chain_id else 0
+        return False
+    is_young = time.time_ns() - status.time_ns < YOUNG_SECONDS * 10**9
+    return status.chain_id == chain_id and status.height >= FIRST_HEIGHT and is_young
 
 
 class _FirstLook:

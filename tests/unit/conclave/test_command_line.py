@@ -174,3 +174,22 @@ def test_a_long_listing_of_offenders_is_shown_to_its_bound(capsys: pytest.Captur
 def test_completion_scripts_name_the_program(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("completion", shell) == 0
     assert "_CONCLAVE_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.requires("cli.errors")
+@pytest.mark.parametrize(
+    ("arguments", "got", "todo"),
+    [
+        (["stauts"], "status", "conclave --help"),
+        (["verify"], "release, proposal", "conclave verify --help"),
+        (["key", "new"], "NAME", "conclave key new --help"),
+    ],
+)
+def test_wrong_usage_names_what_was_meant_and_where_to_look(
+    arguments: list[str], got: str, todo: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments, "-o", "json") == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert got in error["got"]
+    assert "\n" not in error["got"]
+    assert error["todo"].endswith(todo)
