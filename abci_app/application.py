@@ -22,7 +22,7 @@ from ledger.pb import abci_pb2 as pb
 from ledger.pb import comet_pb2
 from ledger.types import sha256
 from state.batch import Staged, stage
-from state.reader import Overlay
+from state.reader import Overlay, Remembered
 from state.store import Store
 from state.tree import Tree
 
@@ -39,7 +39,8 @@ class ConclaveApplication:
         self._constants: Constants | None = None
         self._genesis: dict[bytes, bytes] = {}
         self._staged: Staged | None = None
-        self._check = Overlay(store)
+        self._committed = Remembered(store)
+        self._check = Overlay(self._committed)
         self._opened = OpenedMemory()
 
     @classmethod
@@ -153,7 +154,7 @@ class ConclaveApplication:
         assert self._staged is not None, "Commit without FinalizeBlock"
         self._store.commit(self._staged)
         self._staged, self._genesis = None, {}
-        self._check = Overlay(self._store)
+        self._check = Overlay(self._committed)
         self._snapshots.committed()
         return pb.ResponseCommit()
 
@@ -188,7 +189,7 @@ class ConclaveApplication:
 
     def _base(self) -> Overlay:
         """Give a fresh overlay over the committed state, or over genesis before height 1."""
-        base = Overlay(self._store)
+        base = Overlay(self._committed)
         for key, value in self._genesis.items():
             base.put(key, value)
         return base

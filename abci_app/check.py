@@ -65,14 +65,23 @@ def open_envelope(tx: bytes, constants: Constants, *, mempool: StateReader | Non
     if mempool is not None:
         identity_of(mempool, envelope.signer)
     keys = frozenset({envelope.signer.removeprefix(DID_KEY_PREFIX)})
-    envelopes.verify_signatures(
+    identifier = envelopes.verify_signatures(
         envelope, chain_id=constants.chain_id, signer_keys=keys, exact=mempool is None
     )
     action = read_action(envelope.body, image_digest_required=constants.image_digest_required)
     if isinstance(action, Proposal) and isinstance(action.change, Release):
         action = dataclasses.replace(action, change=dataclasses.replace(action.change, manifests=[]))
-    return Opened(
-        envelopes.envelope_id(envelope), dataclasses.replace(envelope, body=b""), envelope.digest, action
+    return Opened(identifier, _without_body(envelope), envelope.digest, action)
+
+
+def _without_body(envelope: Envelope) -> Envelope:
+    return Envelope(
+        b"",
+        envelope.chain_id,
+        envelope.signer,
+        envelope.nonce,
+        envelope.not_after_height,
+        envelope.signatures,
     )
 
 

@@ -169,15 +169,13 @@ def decode(content: bytes) -> Envelope:
 
 
 def _check_fields(message: envelope_pb2.Envelope) -> None:
-    for field, bytes_max in (
-        ("chain_id", CHAIN_ID_BYTES_MAX),
-        ("signer", DID_BYTES_MAX),
-        ("body", ENVELOPE_BYTES_MAX),
+    for field, size, bytes_max in (
+        ("chain_id", len(message.chain_id.encode()), CHAIN_ID_BYTES_MAX),
+        ("signer", len(message.signer.encode()), DID_BYTES_MAX),
+        ("body", len(message.body), ENVELOPE_BYTES_MAX),
     ):
-        value = getattr(message, field)
-        if not value:
+        if not size:
             raise Refused(Code.FIELD_MISSING, got="nothing", expected=f"{field} in the envelope", field=field)
-        size = len(value if isinstance(value, bytes) else value.encode())
         if size > bytes_max:
             raise Refused(
                 Code.LIMIT_EXCEEDED, got=f"{size} bytes", expected=f"at most {bytes_max}", field=field
@@ -211,8 +209,8 @@ def _check_fields(message: envelope_pb2.Envelope) -> None:
 
 def verify_signatures(
     envelope: Envelope, *, chain_id: str, signer_keys: frozenset[str], exact: bool = True
-) -> None:
-    """Verify every signature of ``envelope``.
+) -> str:
+    """Verify every signature of ``envelope``; give its id.
 
     Args:
         envelope: as decoded.
@@ -248,6 +246,7 @@ def verify_signatures(
                 todo="sign again; a changed body, nonce or height needs a new signature",
                 signer=envelope.signer,
             )
+    return sha256(message).hex()
 
 
 @functools.lru_cache(maxsize=4096)

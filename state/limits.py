@@ -29,6 +29,9 @@ RECENT_TREE_CHANGES_MAX = 20_000
 REBUILD_CHANGES_MAX = 200_000
 """Undo records read to rebuild one older tree, at about 15 µs each."""
 REBUILT_TREES_MAX = 4
+REMEMBERED_VALUES_MAX = 4096
+REMEMBERED_VALUE_BYTES_MAX = KIB
+"""Together 4 MiB of what the transactions of one block read."""
 PRUNE_KEYS_MAX = 50_000
 """Expired undo records removed by one commit; the rest waits for the next."""
 

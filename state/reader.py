@@ -1,15 +1,15 @@
 """How the state is read, and the pending changes of a block or a transaction over it.
 
-Owns the read interface and ``Overlay``, which nests: one for the block, one a transaction inside it, kept or
-dropped as a whole. Promises that reading shows the pending changes and that nothing below is touched until
-``commit_into_parent``. Never touches disk, never hashes.
+Owns the read interface, the memory of what was read, and ``Overlay``, which nests: one for the block, one a
+transaction inside it, kept or dropped as a whole. Promises that reading shows the pending changes and that
+nothing below is touched until ``commit_into_parent``. Never touches disk, never hashes.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from state.limits import check_key, check_value
+from state.limits import REMEMBERED_VALUE_BYTES_MAX, REMEMBERED_VALUES_MAX, check_key, check_value
 
 
 class StateReader(Protocol):
@@ -18,6 +18,42 @@ class StateReader(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """Give the value of ``key``, or None where it is absent."""
         ...
+
+
+class VersionedReader(StateReader, Protocol):
+    """A committed state: it stays the same until ``committed`` is another object."""
+
+    @property
+    def committed(self) -> object:
+        """The newest version."""
+        ...
+
+
+class Remembered:
+    """A committed state whose small values, once read, are not read from disk again. For one thread."""
+
+    __slots__ = ("_source", "_values", "_version")
+
+    def __init__(self, source: VersionedReader) -> None:
+        self._source = source
+        self._version = source.committed
+        self._values: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Give the committed value of ``key``, or None."""
+        version = self._source.committed
+        if version is not self._version:
+            self._values.clear()
+            self._version = version
+        try:
+            return self._values[key]
+        except KeyError:
+            value = self._source.get(key)
+        if value is None or len(value) <= REMEMBERED_VALUE_BYTES_MAX:
+            if len(self._values) == REMEMBERED_VALUES_MAX:
+                self._values.clear()
+            self._values[key] = value
+        return value
 
 
 class Overlay:

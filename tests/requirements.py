@@ -42,6 +42,7 @@ REQUIREMENTS: dict[str, str] = {
     "ledger.quorum": "each human and each organisation counts once, nobody else [DESIGN 4]",
     "ledger.error-text": "refusals are bounded and carry no control characters [DESIGN 7]",
     "ledger.codes-table": "codes.md and the code agree; numbers are unique [codes.md]",
+    "ledger.nonce-window-bytes": "a nonce window is written and read in its one form [ledger.md 3]",
     # -- state --------------------------------------------------------------------------------------
     "state.root-of-content": "the root is ICS-23 SmtSpec over the content alone [ledger.md 3]",
     "state.tree-immutable": "an update leaves every older tree as it was [DESIGN 4]",
@@ -73,6 +74,7 @@ REQUIREMENTS: dict[str, str] = {
     "state.disk-full-named": "no room on the disk is DISK_FULL and leaves the last version [issue 3]",
     "state.history-values": "values of the last heights are readable, also after a restart [ledger.md 4]",
     "state.history-proofs": "the last heights are provable, before and after a restart [ledger.md 4]",
+    "state.reads-remembered": "what was read is not read again until the version changes [issue 4]",
     "state.open-uncollected": "opening a large state is not slowed by the garbage collector [issue 4]",
     "state.history-bounded": "heights not kept are HEIGHT_NOT_AVAILABLE and removed [ledger.md 4]",
     "state.snapshot-bytes": "one height's snapshot has the same bytes on every node [snapshot.md 1]",

@@ -10,7 +10,7 @@ import pytest
 
 from ledger import canonical, receipt, records
 from ledger.errors import Code, Refused, VerificationFailed, caused
-from ledger.limits import PROPOSAL_TTL_BLOCKS_MAX
+from ledger.limits import JSON_INTEGER_MAX, PROPOSAL_TTL_BLOCKS_MAX
 from ledger.receipt import Receipt
 from ledger.records import NonceWindow, Parameters
 from ledger.roles import ApprovalRule, Identity
@@ -179,3 +179,30 @@ def test_an_open_proposal_is_expired_after_its_last_height_and_no_other_ever_is(
         assert records.state_at(stands, record.expires) is state
         after = ProposalState.EXPIRED if state is ProposalState.OPEN else state
         assert records.state_at(stands, record.expires + 1) is after
+
+
+@pytest.mark.requires("ledger.nonce-window-bytes")
+@pytest.mark.parametrize("highest", [0, 1, 70, 10**15 - 1, 10**15, JSON_INTEGER_MAX])
+def test_a_nonce_window_is_canonical_and_read_alike_by_either_way(highest: int) -> None:
+    for seen in (0, 1, 2**64 - 1):
+        content = records.write(NonceWindow(highest, seen))
+        assert content == canonical.dump({"highest": highest, "seen": f"{seen:016x}"})
+        spaced = content.replace(b":", b" :")
+        assert records.read_nonces(content) == records.read_nonces(spaced) == NonceWindow(highest, seen)
+
+
+@pytest.mark.requires("ledger.nonce-window-bytes")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"highest":01,"seen":"0000000000000001"}',
+        b'{"highest":-1,"seen":"0000000000000001"}',
+        b'{"highest":9007199254740992,"seen":"0000000000000001"}',
+        b'{"highest":1,"seen":"000000000000000A"}',
+        b'{"highest":1,"seen":"1"}',
+        b'{"highest":1,"seen":"0000000000000001","more":1}',
+    ],
+)
+def test_a_broken_nonce_window_is_refused(content: bytes) -> None:
+    with pytest.raises(Refused):
+        records.read_nonces(content)

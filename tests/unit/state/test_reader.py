@@ -1,4 +1,4 @@
-"""Overlays: nested, read through, kept or dropped whole."""
+"""Overlays: nested, read through, kept or dropped whole. What was read: remembered for its version only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 
 from ledger.errors import Code, Refused
 from ledger.limits import STATE_KEY_BYTES_MAX
-from state.reader import Overlay
+from state.limits import REMEMBERED_VALUE_BYTES_MAX, REMEMBERED_VALUES_MAX
+from state.reader import Overlay, Remembered
 
 
 class Fixed:
@@ -69,3 +70,41 @@ def test_what_the_state_cannot_hold_is_refused_at_once() -> None:
     with pytest.raises(Refused):
         block.delete(b"")
     assert block.changes() == {}
+
+
+class Counted:
+    """A committed state that counts its reads."""
+
+    def __init__(self, content: dict[bytes, bytes]) -> None:
+        self.content = content
+        self.committed: object = object()
+        self.reads: list[bytes] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        self.reads.append(key)
+        return self.content.get(key)
+
+
+@pytest.mark.requires("state.reads-remembered")
+def test_what_was_read_is_not_read_again_until_the_version_changes() -> None:
+    state = Counted({b"a": b"1"})
+    reader = Remembered(state)
+    assert [reader.get(key) for key in (b"a", b"b", b"a", b"b")] == [b"1", None, b"1", None]
+    assert state.reads == [b"a", b"b"]
+    state.content, state.committed = {b"b": b"2"}, object()
+    assert (reader.get(b"a"), reader.get(b"b")) == (None, b"2")
+
+
+@pytest.mark.requires("state.reads-remembered")
+def test_what_is_remembered_is_bounded() -> None:
+    large = bytes(REMEMBERED_VALUE_BYTES_MAX + 1)
+    state = Counted({b"a": b"1", b"large": large})
+    reader = Remembered(state)
+    assert [reader.get(b"large"), reader.get(b"large")] == [large, large]
+    assert state.reads == [b"large"] * 2
+    reader.get(b"a")
+    for number in range(REMEMBERED_VALUES_MAX):
+        reader.get(b"%d" % number)
+    state.reads.clear()
+    assert reader.get(b"a") == b"1"
+    assert state.reads == [b"a"]
