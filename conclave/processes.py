@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ledger.errors import Code, EnvironmentFault, unwritable
@@ -24,9 +24,7 @@ LAST_BYTES_MAX = 64 * 1024
 """Room for a supervisor's last line, which may carry the last lines of a member."""
 
 
-def start(
-    name: str, argv: Sequence[str], *, run: Path, log: Path, env: Mapping[str, str] | None = None
-) -> bool:
+def start(name: str, argv: Sequence[str], *, run: Path, log: Path) -> bool:
     """Start a background process unless it runs already; tell whether it was started now.
 
     Args:
@@ -34,10 +32,9 @@ def start(
         argv: program and arguments.
         run: the folder of pid files.
         log: where its output goes, appended.
-        env: added to the environment.
 
     Raises:
-        EnvironmentFault: TOOL_MISSING, HOME_INVALID.
+        EnvironmentFault: TOOL_MISSING, HOME_INVALID, DISK_FULL.
     """
     file = run / f"{name}.json"
     if process.read_pid_file(file) is not None:
@@ -45,29 +42,19 @@ def start(
     try:
         run.mkdir(parents=True, exist_ok=True, mode=0o700)
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        _LOG_STARTS[log] = os.fstat(output).st_size
+        _LOG_STARTS[log] = log.stat().st_size if log.exists() else 0
     except OSError as error:
         raise unwritable(error, file=str(log)) from error
-    try:
-        child = subprocess.Popen(
-            list(argv),
-            cwd=run.parent,
-            env=os.environ | dict(env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise EnvironmentFault(
-            Code.TOOL_MISSING, got=f"{argv[0]}: {error.strerror}", todo="run: conclave tools"
-        ) from error
-    finally:
-        os.close(output)
+    child = process.start(argv, cwd=run.parent, log=log, outlive=True)
     named = process.identify(child.pid)
-    if named is not None:
-        process.write_pid_file(file, named)
+    try:
+        if named is not None:
+            process.write_pid_file(file, named)
+    except OSError as error:
+        # What no pid file names, no `down` would ever find.
+        child.kill()
+        child.wait()
+        raise unwritable(error, file=str(file)) from error
     _CHILDREN[name] = child
     return True
 

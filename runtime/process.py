@@ -82,7 +82,11 @@ def start(
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise EnvironmentFault(
-            Code.TOOL_MISSING, got=error, expected="a program that can be started", program=argv[0]
+            Code.TOOL_MISSING,
+            got=error,
+            expected="a program that can be started",
+            todo="run: conclave tools",
+            program=argv[0],
         ) from error
     finally:
         os.close(output)

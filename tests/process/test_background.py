@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from conclave import processes
 from ledger.errors import Code, EnvironmentFault
+from runtime import process
 
 FOR_EVER = [sys.executable, "-c", "import signal; print('ready', flush=True); signal.pause()"]
 
@@ -86,3 +88,20 @@ def test_a_missing_program_is_told(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFault) as fault:
         processes.start("node-0", ["/nonexistent/cometbft"], run=tmp_path / "run", log=tmp_path / "a.log")
     assert fault.value.code is Code.TOOL_MISSING
+
+
+@pytest.mark.requires("cli.processes")
+def test_a_process_that_cannot_be_remembered_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[process.ProcessId] = []
+
+    def full(path: Path, named: process.ProcessId) -> None:
+        started.append(named)
+        raise OSError(errno.ENOSPC, "no room", str(path))
+
+    monkeypatch.setattr(process, "write_pid_file", full)
+    with pytest.raises(EnvironmentFault) as fault:
+        processes.start("node-0", FOR_EVER, run=tmp_path / "run", log=tmp_path / "a.log")
+    assert fault.value.code is Code.DISK_FULL
+    assert not process.is_alive(started[0])
