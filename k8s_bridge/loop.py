@@ -32,7 +32,7 @@ NS_PER_S = 10**9
 REPAIRS = Backoff(base_s=0.05, ceiling_s=2.0)
 """Pauses between repairs of one release that follow each other: two writers that disagree must not spin."""
 REPAIRS_FORGOTTEN_S = 1.0
-OUTAGE = Backoff(base_s=0.5, ceiling_s=10.0)
+OUTAGE = Backoff(base_s=0.5, ceiling_s=5.0)
 """Pauses while the API server does not answer."""
 _LOG = logging.getLogger("bridge")
 
