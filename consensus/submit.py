@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from consensus.answers import TxAnswer, TxResult
 from consensus.light.types import Trusted
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 NOT_TAKEN_SECONDS = 5.0
 """How long to look for a transaction the node would not take: it may have it already."""
+USED_SECONDS = 1.0
+"""How long to look for one that CheckTx calls used up: it may be this very envelope, sent before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,8 @@ def submit(rpc: Rpc, reader: VerifiedReader, tx: bytes, *, patience: Patience | 
     return ProvenReceipt(receipt, found.height, found.proof.index, sha256(tx), proving.header.time_ns)
 
 
-def _broadcast(rpc: Rpc, tx: bytes) -> EnvironmentFault | None:
-    """Send; give the refusal of a node that would not even check it."""
+def _broadcast(rpc: Rpc, tx: bytes) -> EnvironmentFault | Refused | None:
+    """Send; give the refusal of a node that would not even check it, or that says it is used up."""
     try:
         answer = rpc.broadcast_tx_sync(tx)
     except EnvironmentFault as fault:
@@ -106,9 +108,13 @@ def _broadcast(rpc: Rpc, tx: bytes) -> EnvironmentFault | None:
         if fault.code is not Code.RPC_REFUSED:
             raise
         return fault
-    if answer.code != 0:
-        _refuse(answer.code, answer.log, "CheckTx of one node")
-    return None
+    if answer.code == 0:
+        return None
+    refusal = _refusal(answer.code, answer.log, "CheckTx of one node")
+    # A restarted node has forgotten what it took before and judges an included envelope anew.
+    if refusal.code not in _USED:
+        raise refusal
+    return refusal
 
 
 def _find(rpc: Rpc, tx: bytes) -> TxAnswer:
@@ -120,12 +126,17 @@ def _find(rpc: Rpc, tx: bytes) -> TxAnswer:
     return found
 
 
-def _find_soon(rpc: Rpc, tx: bytes, patience: Patience, end: float, not_taken: EnvironmentFault) -> TxAnswer:
-    soon = min(end, patience.monotonic() + NOT_TAKEN_SECONDS)
+def _find_soon(
+    rpc: Rpc, tx: bytes, patience: Patience, end: float, not_taken: EnvironmentFault | Refused
+) -> TxAnswer:
+    seconds = USED_SECONDS if isinstance(not_taken, Refused) else NOT_TAKEN_SECONDS
+    soon = min(end, patience.monotonic() + seconds)
     try:
         return _poll(lambda: _find(rpc, tx), patience, soon, "not taken by the node", tx)
     except EnvironmentFault as fault:
-        raise (not_taken if fault.code is Code.TIMEOUT else fault) from None
+        # A node that went away meanwhile has not said that the ledger lacks it.
+        away = fault.facts.get("last") == Code.RPC_UNREACHABLE.name
+        raise (not_taken if fault.code is Code.TIMEOUT and not away else fault) from None
 
 
 def _header(reader: VerifiedReader, height: int) -> Trusted | None:
@@ -157,11 +168,13 @@ def _poll(ask: Callable[[], T | None], patience: Patience, end: float, known: st
 
 
 _TRANSIENT = frozenset({Code.RPC_REFUSED, Code.RPC_UNREACHABLE, Code.STALE})
+_USED = frozenset({Code.NONCE_REPLAYED, Code.NONCE_TOO_OLD, Code.ENVELOPE_EXPIRED})
+"""What CheckTx says of an envelope that is on the ledger already."""
 
 
 def _receipt(result: TxResult, tx: bytes, height: int) -> Receipt:
     if result.code != 0:
-        _refuse(result.code, result.log, f"block {height}")
+        raise _refusal(result.code, result.log, f"block {height}")
     try:
         receipt = from_bytes(result.data)
         identifier = envelopes.envelope_id(envelopes.decode(tx))
@@ -178,9 +191,9 @@ def _receipt(result: TxResult, tx: bytes, height: int) -> Receipt:
     return receipt
 
 
-def _refuse(number: int, log: str, by: str) -> NoReturn:
+def _refusal(number: int, log: str, by: str) -> Refused:
     code = code_of(number)
-    raise Refused(
+    return Refused(
         code or Code.TX_REFUSED,
         got=log[:300] or f"code {number}",
         expected="an envelope the ledger accepts",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from consensus.answers import InclusionProof, TxResult
+from consensus.answers import BroadcastAnswer, InclusionProof, TxResult
 from consensus.results import result_at, result_bytes, verify_transaction
 from consensus.submit import Patience, submit
 from ledger import canonical
@@ -105,6 +106,45 @@ def test_sending_again_gives_the_same_receipt(node: Node, tmp_path: Path) -> Non
         submit(_Refusing(node.ledger), reader, other, patience=time.patience())
     assert code_of(fault) is Code.RPC_REFUSED
     assert time.now <= 6
+
+
+@pytest.mark.requires("submit.idempotent")
+def test_sending_again_to_a_restarted_node_gives_the_same_receipt(node: Node, tmp_path: Path) -> None:
+    """It has forgotten what it took before, so its CheckTx calls the included envelope used up."""
+    reader, tx = reader_of(node, tmp_path), _tx()
+    first = submit(node, reader, tx, patience=Time().patience())
+    for code in (Code.NONCE_REPLAYED, Code.NONCE_TOO_OLD, Code.ENVELOPE_EXPIRED):
+        node.lies["broadcast_tx_sync"] = functools.partial(dataclasses.replace, code=int(code))
+        assert submit(node, reader, tx, patience=Time().patience()) == first
+
+
+@pytest.mark.requires("submit.refusal-coded")
+def test_another_envelope_with_a_used_nonce_is_refused_soon(node: Node, tmp_path: Path) -> None:
+    def used(_: object) -> BroadcastAnswer:
+        return BroadcastAnswer(int(Code.NONCE_REPLAYED), "", b"")
+
+    time, reader = Time(), reader_of(node, tmp_path)
+
+    def lost(_: object) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_REFUSED, got="not found")
+
+    node.lies.update(broadcast_tx_sync=used, tx=lost)
+    with pytest.raises(Refused) as refused:
+        submit(node, reader, _tx("two"), patience=time.patience())
+    assert code_of(refused) is Code.NONCE_REPLAYED
+    assert time.now <= 2
+
+
+@pytest.mark.requires("submit.timeout-told")
+def test_a_node_that_goes_away_says_nothing_of_the_ledger(node: Node, tmp_path: Path) -> None:
+    def gone(_: object) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_UNREACHABLE)
+
+    node.lies["broadcast_tx_sync"] = lambda _: BroadcastAnswer(int(Code.NONCE_REPLAYED), "", b"")
+    node.lies["tx"] = gone
+    with pytest.raises(EnvironmentFault) as fault:
+        submit(node, reader_of(node, tmp_path), _tx("two"), patience=Time().patience())
+    assert code_of(fault) is Code.TIMEOUT
 
 
 class _Refusing(Node):
