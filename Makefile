@@ -52,6 +52,16 @@ campaign-simulation: BLOCKS ?= 2000
 campaign-simulation: $(SETUP) ## simulated replicas: SEED=first SEEDS=how many BLOCKS=each
 	@$(BIN)/python -m tests.simulation $(SEED) $(BLOCKS) $(SEEDS)
 
+campaign-crash: N ?= 60
+campaign-crash: SEED ?= 1
+campaign-crash: $(SETUP) tools ## kill -9 N times under load on a real validator, with SEED
+	@$(BIN)/python -m tests.campaign.crash $(N) $(SEED)
+
+campaign-fuzz: N ?= 100000
+campaign-fuzz: SEED ?= 1
+campaign-fuzz: $(SETUP) ## N random and mutated transactions into the application, with SEED
+	@$(BIN)/python -m tests.campaign.fuzz $(N) $(SEED)
+
 bench-P1: $(SETUP) ## committed proposals/s against CometBFT's own Go kvstore
 	@$(BIN)/python -m bench.p1
 
@@ -64,4 +74,4 @@ bench-P5: $(SETUP) ## the state from 1 k to 1 M keys against cosmos iavl
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation bench-P1 bench-P2 bench-P5 bench-memory
+.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz bench-P1 bench-P2 bench-P5 bench-memory

@@ -85,7 +85,8 @@ class Traffic:
     def _one_in(self, count: int) -> bool:
         return self._chance.randrange(count) == 0
 
-    def _sign(self, who: Subject, body: bytes, height: int) -> bytes:
+    def sign(self, who: Subject, body: bytes, height: int) -> bytes:
+        """Sign as ``who``, mostly with a fresh nonce and time enough."""
         used = self._nonces[who.did]
         nonce = max(1, used + self._chance.choice((*[1] * 16, 2, 3, 70, 0, -1, -70)))
         self._nonces[who.did] = max(used, nonce)
@@ -103,7 +104,7 @@ class Traffic:
             manifests = [configmap("settings", str(self._chance.randrange(100)))]
             body = proposal.release_body(release(name, clusters=clusters, manifests=manifests))
         who = self._chance.choice((*HUMANS, *HUMANS, AGENT, AGENT, NODES[0], STRANGER, ORGANISATION))
-        tx = self._sign(who, body, height)
+        tx = self.sign(who, body, height)
         if clusters != ("mars",) and (who in HUMANS or who == AGENT):
             self._proposals.append(tx)
         return tx
@@ -120,7 +121,7 @@ class Traffic:
         elif self._one_in(20):
             body = proposal.judgement_body(kind, "ab" * 32, "cd" * 32)
         who = self._chance.choice((*HUMANS, *HUMANS, *HUMANS, AGENT, ORGANISATION, NODES[0]))
-        return self._sign(who, body, height)
+        return self.sign(who, body, height)
 
     def _report(self, height: int) -> bytes:
         self._sequence += self._chance.choice((1, 1, 1, 0, -1))
@@ -130,12 +131,12 @@ class Traffic:
         report = proposal.Report(cluster, name, revision, sequence, "applied", "current", (item,))
         own = next(node for node in NODES if node.cluster == cluster)
         who = own if not self._one_in(5) else self._chance.choice((*NODES, HUMANS[0]))
-        return self._sign(who, proposal.report_body(report), height)
+        return self.sign(who, proposal.report_body(report), height)
 
     def _forge(self, height: int) -> bytes:
         """Give one member's words under another's name: signer, key or signature exchanged."""
         one, other = self._chance.sample(HUMANS, 2)
-        forged = Envelope.FromString(self._sign(one, judgement_body(self._make_proposal(height)), height))
+        forged = Envelope.FromString(self.sign(one, judgement_body(self._make_proposal(height)), height))
         match self._chance.randrange(3):
             case 0:
                 forged.signer = other.did
