@@ -20,7 +20,7 @@ from state.limits import SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNKS_MAX
 from state.snapshot import HASH_BYTES, Snapshot, check_chunk, describe
 
 KEPT = 2
-"""Peers that fetch the one before go on while the newest is listed."""
+"""The newest, and the one before for peers that fetch it already."""
 _METADATA = "metadata"
 _WRITING = ".writing"
 _INCOMING = "incoming"
@@ -143,13 +143,14 @@ class SnapshotFolder:
         except OSError as error:
             raise self._fault(error) from error
 
-    def take_wish(self) -> bool:
-        """Tell whether a snapshot was asked for; the wish is gone then."""
-        try:
-            (self.path / _WANTED).unlink()
-        except OSError:
-            return False
-        return True
+    def is_wanted(self) -> bool:
+        """Tell whether a snapshot was asked for."""
+        return (self.path / _WANTED).exists()
+
+    def grant(self) -> None:
+        """Take the wish away: the snapshot is being written."""
+        with contextlib.suppress(OSError):
+            (self.path / _WANTED).unlink(missing_ok=True)
 
     def _heights(self) -> list[int]:
         try:

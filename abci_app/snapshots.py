@@ -1,8 +1,9 @@
 """State sync, both sides: snapshots taken and served, one offered by peers restored.
 
 Owns when a snapshot is taken and what CometBFT is answered. Promises that taking one never holds up a block
-(a frozen version is written in a thread of its own), that a failure to take one never ends the node, and that
-nothing a peer sent is written to the state before its records have the app hash light verification gave.
+(a frozen version is written in a thread of its own), that a failure to take one never ends the node, that a
+snapshot a peer was told of is not taken away under it, and that nothing a peer sent is written to the state
+before its records have the app hash light verification gave.
 
 Source: CometBFT v0.38 spec/abci (methods ListSnapshots … ApplySnapshotChunk) and statesync/syncer.go.
 """
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from abci_app.snapshot_folder import SnapshotFolder
+from abci_app.snapshot_folder import KEPT, SnapshotFolder
 from ledger.errors import Code, ConclaveError, VerificationFailed
 from ledger.pb import abci_pb2 as pb
 from runtime.log import event
@@ -35,6 +37,10 @@ from state.store import FrozenState, Store
 
 CHUNK_PAUSE_S = 0.02
 """Between chunks: the thread shares the interpreter with consensus."""
+HOLD_S = 60.0
+"""Since a peer last asked: it may still be looking around (15 s), or fetching what it was told of."""
+HOLD_MAX_S = 900.0
+"""Nobody can keep this node from taking a new one for longer than this."""
 _Offer = pb.ResponseOfferSnapshot
 _Apply = pb.ResponseApplySnapshotChunk
 _LOG = logging.getLogger(__name__)
@@ -68,6 +74,8 @@ class Snapshots:
     ) -> None:
         self._store, self._folder = store, folder
         self._every, self._app_version = every, app_version
+        self._clock = time.monotonic
+        self._asked_at = self._taken_at = float("-inf")
         self._restore: _Restore | None = None
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
@@ -85,23 +93,27 @@ class Snapshots:
             self._thread.join()
 
     def committed(self) -> None:
-        """Take a snapshot of the newest version if one is due; returns at once."""
+        """Take a snapshot of the newest version if one is due and nobody uses the others; returns at once."""
         folder, height = self._folder, self._store.committed.height
         if folder is None or (self._thread is not None and self._thread.is_alive()):
             return
         is_due = self._every > 0 and height % self._every == 0
-        if folder.take_wish() or is_due:
+        if (is_due or folder.is_wanted()) and not self._is_held(folder):
+            folder.grant()
+            self._taken_at = self._clock()
             arguments = (folder, self._store.freeze())
             self._thread = threading.Thread(target=self._take, args=arguments, name="snapshot")
             self._thread.start()
 
     def list(self) -> pb.ResponseListSnapshots:
-        """Describe the snapshots that peers may fetch."""
+        """Describe the snapshots that peers may fetch; they stay for a while then."""
+        self._asked_at = self._clock()
         kept = self._folder.kept() if self._folder is not None else []
         return pb.ResponseListSnapshots(snapshots=[_to_wire(snapshot) for snapshot in kept])
 
     def load(self, request: pb.RequestLoadSnapshotChunk) -> pb.ResponseLoadSnapshotChunk:
         """Give a chunk; empty where there is no such, which CometBFT tells the peer."""
+        self._asked_at = self._clock()
         if self._folder is None or request.format != FORMAT:
             return pb.ResponseLoadSnapshotChunk()
         found = next((s for s in self._folder.kept() if s.height == request.height), None)
@@ -169,6 +181,12 @@ class Snapshots:
             self._drop()
         event(_LOG, "snapshot restored", height=restore.snapshot.height)
         return _Apply(result=_Apply.ACCEPT)
+
+    def _is_held(self, folder: SnapshotFolder) -> bool:
+        """Tell whether a new one would take away what a peer was told of."""
+        now = self._clock()
+        held = now - self._asked_at < HOLD_S and now - self._taken_at < HOLD_MAX_S
+        return held and len(folder.kept()) >= KEPT
 
     def _finish(self, restore: _Restore, folder: SnapshotFolder) -> None:
         snapshot = restore.snapshot

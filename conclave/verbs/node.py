@@ -1,6 +1,7 @@
-"""``conclave node``: one validator, CometBFT and application as a unit; and care for one that is stopped.
+"""``conclave node``: one validator, CometBFT and application as a unit; and care for it.
 
-``conclave node N`` runs a validator in the foreground; ``conclave node rollback N`` takes a stopped one back.
+``conclave node N`` runs a validator in the foreground, ``conclave node join N`` makes a new one that catches
+up by state sync, ``conclave node rollback N`` takes a stopped one back.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import click
 from conclave.command import CONTEXT, Session, Verb, shared, verb
 from conclave.home import load
 from conclave.programs import Tool, program
+from conclave.verbs.join import join
 from ledger.errors import Code, Refused
 
 _NUMBER = click.IntRange(min=0)
@@ -41,6 +43,7 @@ _RUN = "NUMBER"
 _EXAMPLES = (
     "conclave node 0",
     "conclave node 2 --home /var/lib/conclave",
+    "conclave node join 4",
     "conclave node rollback 0",
 )
 
@@ -48,7 +51,7 @@ _EXAMPLES = (
 @click.group("node", cls=_NodeGroup, context_settings=CONTEXT)
 @shared
 def command() -> None:
-    """Run validator NUMBER in the foreground until SIGTERM or Ctrl-C, or care for one that is stopped."""
+    """Run validator NUMBER in the foreground until SIGTERM or Ctrl-C, or care for one."""
 
 
 @verb(_RUN, "conclave node 0", "conclave node 2 --home /var/lib/conclave")
@@ -93,4 +96,5 @@ def _folder(session: Session, number: int) -> Path:
     return folder
 
 
-command.add_command(rollback)
+for _verb in (join, rollback):
+    command.add_command(_verb)

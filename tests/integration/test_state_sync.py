@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from bench import payloads
+from conclave import __main__ as program
+from conclave.home import Home, save
 from consensus.node.config import write_config
-from consensus.node.genesis import NodeKey, write_node_files
 from consensus.node.launch import Launch, launch
-from consensus.node.localnet import LOOPBACK, Localnet, PlannedNode, write_localnet
-from consensus.node.spec import NodeSpec, Peer, StateSync, Timing
+from consensus.node.localnet import Localnet, PlannedNode, write_localnet
+from consensus.node.spec import NodeSpec, Timing
 from consensus.node.supervise import stop_node
 from ledger import statekeys
 from tests.integration.nodes import Node, cometbft, free_base, until
@@ -27,22 +29,12 @@ SNAPSHOT_EVERY = 40
 QUICK = Timing(propose=500, vote=200, commit=20, heartbeat=50)
 
 
-def _joining(root: Path, planned: tuple[PlannedNode, ...], port: int, trusted: tuple[int, bytes]) -> NodeSpec:
-    """Write the home of a node that is no validator and joins by state sync."""
-    specs = [node.spec for node in planned]
-    spec = NodeSpec(
-        moniker="joining",
-        home=root / "joining",
-        p2p_port=port,
-        rpc_port=port + 1,
-        peers=tuple(Peer(node.node.node_id, LOOPBACK, node.spec.p2p_port) for node in planned),
-        timing=QUICK,
-        state_sync=StateSync(*trusted, (specs[0].rpc_url, specs[1].rpc_url), discovery_s=5),
-    )
-    genesis = specs[0].paths.genesis.read_bytes()
-    write_node_files(spec.paths, genesis, NodeKey.generate(), NodeKey.generate())
-    write_config(spec)
-    return spec
+def _home(root: Path, planned: tuple[PlannedNode, ...]) -> Path:
+    """Make the folder of the ledger's operator, whose root of trust is the genesis."""
+    shutil.copyfile(planned[0].spec.paths.genesis, root / "genesis.json")
+    endpoints = tuple(node.spec.rpc_url for node in planned)
+    save(Home(root, "test", payloads.CHAIN_ID, endpoints, (), ()))
+    return root
 
 
 def _release(node: Node) -> int:
@@ -65,7 +57,7 @@ def _state(node: Node, key: bytes) -> bytes:
 @pytest.mark.requires("node.state-sync")
 def test_a_fifth_node_joins_by_state_sync_and_follows(tmp_path: Path) -> None:
     base = free_base(2 * SIZE + 2)
-    localnet = Localnet(tmp_path, payloads.CHAIN_ID, SIZE, base, timing=QUICK)
+    localnet = Localnet(tmp_path / "nodes", payloads.CHAIN_ID, SIZE, base, timing=QUICK)
     planned = write_localnet(localnet, time.time_ns(), payloads.app_state())
     nodes: list[Node] = []
     try:
@@ -77,11 +69,8 @@ def test_a_fifth_node_joins_by_state_sync_and_follows(tmp_path: Path) -> None:
         until("the first block", lambda: first.height() >= 2, first)
         final = _release(first)
         until("a chain of some length", lambda: first.height() > BLOCKS, first, 60)
-        trusted = (
-            final,
-            bytes.fromhex(first.rpc(f"commit?height={final}")["signed_header"]["commit"]["block_id"]["hash"]),
-        )
-        spec = _joining(tmp_path, planned, base + 2 * SIZE, trusted)
+        assert program.run(["node", "join", str(SIZE), "--home", str(_home(tmp_path, planned))]) == 0
+        spec = NodeSpec("joined", tmp_path / "nodes" / f"node{SIZE}", base + 2 * SIZE, base + 2 * SIZE + 1)
         joined = Node(spec, launch(Launch(spec.home, cometbft())))
         nodes.append(joined)
         until("the fifth node's blocks", lambda: joined.height() > BLOCKS, joined, 60)

@@ -16,6 +16,7 @@ import state.snapshot
 from abci_app.application import APP_VERSION, ConclaveApplication
 from abci_app.settings import SNAPSHOT_EVERY_HEIGHTS, Settings, load
 from abci_app.snapshot_folder import SnapshotFolder
+from abci_app.snapshots import HOLD_MAX_S, HOLD_S
 from ledger.errors import Code, EnvironmentFault
 from ledger.pb import abci_pb2 as pb
 from state.snapshot import FORMAT
@@ -103,8 +104,31 @@ def test_the_last_two_snapshots_are_kept_and_listed(source: Chain) -> None:
         assert _chunk(source, snapshot, snapshot.chunks) == b""
     assert _chunk(source, pb.Snapshot(height=6, format=FORMAT + 1), 0) == b""
     assert _chunk(source, pb.Snapshot(height=5, format=FORMAT), 0) == b""
+    source.application._snapshots._asked_at -= HOLD_S
     _grow(source, 9)
     assert [s.height for s in _listed(source)] == [9, 6]
+
+
+@pytest.mark.requires("abci.snapshot-held")
+def test_what_a_peer_was_told_of_stays_for_a_while(source: Chain) -> None:
+    snapshots, now = source.application._snapshots, [1000.0]
+    folder = snapshots._folder
+    assert folder is not None
+    snapshots._clock = lambda: now[0]
+    snapshots._taken_at = now[0]
+    for asked in (lambda: _listed(source), lambda: _chunk(source, pb.Snapshot(height=6, format=FORMAT), 0)):
+        asked()
+        now[0] += HOLD_S - 1
+        _grow(source, source.height + EVERY)
+        assert [s.height for s in folder.kept()] == [6, 3]
+    now[0] += 2
+    _grow(source, 15)
+    assert [s.height for s in _listed(source)] == [15, 6]
+    while now[0] < snapshots._taken_at + HOLD_MAX_S:
+        _listed(source)
+        now[0] += HOLD_S / 2
+    _grow(source, 18)
+    assert [s.height for s in _listed(source)] == [18, 15]
 
 
 @pytest.mark.requires("abci.snapshot-taken")
