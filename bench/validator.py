@@ -1,4 +1,4 @@
-"""One validator with one application on a unix socket, and the load driver against it.
+"""Validators, each with one application on a unix socket, and the load driver against the first.
 
 Owns the processes of a measurement. Promises the same CometBFT binary, configuration, genesis parameters and
 driver for every application: only the command that serves the socket differs. It interprets no figure.
@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 from abci_app.listen import answers
 from consensus.node.config import UNIX_SOCKET_NAME, write_config
 from consensus.node.genesis import GenesisValidator, NodeKey, genesis, write_node_files
-from consensus.node.spec import NodeSpec
+from consensus.node.spec import NodeSpec, Peer
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 from runtime import process
@@ -90,29 +90,23 @@ class Validator:
 
 
 @contextmanager
-def validator(side: Side, home: Path, cometbft: Path) -> Iterator[Validator]:
-    """Run one validator in ``home`` until the block ends; both processes are ended then.
+def validators(side: Side, home: Path, cometbft: Path, count: int = 1) -> Iterator[Validator]:
+    """Run ``count`` validators of one chain in ``home`` until the block ends; gives the first of them.
 
     Raises:
-        EnvironmentFault: TIMEOUT, with the last log lines, if it makes no block.
+        EnvironmentFault: TIMEOUT if they make no block.
     """
-    home.mkdir(parents=True)
-    p2p_port, rpc_port = _free_ports()
-    spec = NodeSpec(side.name, home, p2p_port, rpc_port, log_level="error")
-    key = NodeKey.generate()
-    document = genesis(
-        side.chain_id, time.time_ns(), (GenesisValidator(side.name, key.public),), side.app_state
-    )
-    write_node_files(spec.paths, document, key, NodeKey.generate())
-    write_config(spec)
-    children = []
+    specs = _prepare(side, home, count)
+    children: list[subprocess.Popen[bytes]] = []
     try:
-        children.append(process.start(side.argv, cwd=home, log=spec.paths.logs / "app.log"))
-        _await(lambda: answers(_relative(home)), "the application to listen", spec)
-        argv = (str(cometbft), "start", "--home", str(home))
-        children.append(process.start(argv, cwd=home, log=spec.paths.logs / "cometbft.log"))
-        running = Validator(spec.rpc_url, children[0].pid)
-        _await(lambda: running.height() >= 1, "the first block", spec)
+        for spec in specs:
+            children.append(process.start(side.argv, cwd=spec.home, log=spec.paths.logs / "app.log"))
+            _await(lambda at=spec.home: answers(_relative(at)), "the application to listen", spec)
+        running = Validator(specs[0].rpc_url, children[0].pid)
+        for spec in specs:
+            argv = (str(cometbft), "start", "--home", str(spec.home))
+            children.append(process.start(argv, cwd=spec.home, log=spec.paths.logs / "cometbft.log"))
+        _await(lambda: running.height() >= 1, "the first block", specs[0])
         yield running
     finally:
         for child in reversed(children):
@@ -120,6 +114,28 @@ def validator(side: Side, home: Path, cometbft: Path) -> Iterator[Validator]:
             if named is not None:
                 process.stop(named, grace_s=10)
             child.wait()
+
+
+def _prepare(side: Side, home: Path, count: int) -> list[NodeSpec]:
+    """Write the files of ``count`` nodes that all dial each other."""
+    keys = [NodeKey.generate() for _ in range(count)]
+    nodes = [NodeKey.generate() for _ in range(count)]
+    ports = _free_ports(2 * count)
+    everyone = tuple(GenesisValidator(f"{side.name}{i}", key.public) for i, key in enumerate(keys))
+    document = genesis(side.chain_id, time.time_ns(), everyone, side.app_state)
+    peers = [Peer(node.node_id, "127.0.0.1", ports[2 * i]) for i, node in enumerate(nodes)]
+    specs = []
+    for i in range(count):
+        folder = home / f"n{i}"
+        folder.mkdir(parents=True)
+        others = tuple(peer for peer in peers if peer is not peers[i])
+        spec = NodeSpec(
+            f"{side.name}{i}", folder, ports[2 * i], ports[2 * i + 1], peers=others, log_level="error"
+        )
+        write_node_files(spec.paths, document, keys[i], nodes[i])
+        write_config(spec)
+        specs.append(spec)
+    return specs
 
 
 def drive(driver: Path, running: Validator, txs: Path, load: Load) -> dict[str, Any]:
@@ -182,11 +198,14 @@ def _relative(home: Path) -> str:
     return os.path.relpath(home / UNIX_SOCKET_NAME)
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        for probe in (first, second):
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as probes:
+        found = []
+        for _ in range(count):
+            probe = probes.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+            found.append(int(probe.getsockname()[1]))
+        return found
 
 
 def _base64(content: bytes) -> str:
