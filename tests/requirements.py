@@ -240,6 +240,7 @@ REQUIREMENTS: dict[str, str] = {
     "node.rollback": "a stopped node goes back with CometBFT and on again, or is refused by code [issue 4]",
     "node.one-per-home": "one node per home, one home per key [cometbft §6]",
     "bench.p1-honest": "P1 sends committed signed proposals, and the peer's of the same size [issue: P1]",
+    "bench.p5-honest": "P5 measures durable versions, proofs and restarts of a state that holds them [issue 4]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
     "bridge.only-verified": "only a Verified release revision can be planned [DESIGN §3]",
     "bridge.signed-is-applied": "what is signed is exactly what is applied [DESIGN §4]",
