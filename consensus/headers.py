@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from consensus.light.bisection import bisect, drive
 from consensus.light.predicates import is_not_from_future, is_within_trusting_period
-from consensus.light.types import LightBlock, Options, Trusted
+from consensus.light.types import LightBlock, Options, SignedHeader, Trusted
 from consensus.light.verifier import linked_back, trust_root
 from consensus.light.witness import cross_check
-from consensus.rpc import Rpc
 from consensus.trust_store import TrustRoot, TrustStore
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from ledger.limits import HISTORY_HEIGHTS
@@ -39,6 +39,18 @@ class ReaderSettings:
     staleness_ns: int = 60 * 10**9
 
 
+class BlockSource(Protocol):
+    """Where unverified blocks come from: a node (``consensus.rpc.Rpc``), or a copy of what one said."""
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give header and commit of ``height``."""
+        ...
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give header, commit, validator set and next validator set of ``height``."""
+        ...
+
+
 class VerifiedHeaders:
     """The believed headers of one chain.
 
@@ -55,12 +67,12 @@ class VerifiedHeaders:
 
     def __init__(
         self,
-        rpc: Rpc,
+        rpc: BlockSource,
         store: TrustStore,
         *,
         clock: Callable[[], int],
         options: Options,
-        witnesses: Sequence[Rpc] = (),
+        witnesses: Sequence[BlockSource] = (),
     ) -> None:
         state = store.load()
         if state is None:

@@ -311,6 +311,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.output": "machine formats carry the document only; ledger text cannot move the cursor [DESIGN §1]",
     "cli.diff": "changes are told object by object, field by field [issue 3 story 3]",
     "cli.processes": "what up starts is recognised, waited for and stopped for certain [issue 3 story 2]",
+    "cli.node-copy": "a copy is verified before it is written and before it is used [snapshot.md 6]",
     "cli.node-join": "node join writes a home that state sync can start from, or nothing [state-sync.md]",
     # -- demo and red team --------------------------------------------------------------------------
     "inputs.guestbook": "the upstream guestbook goes the whole way, object for object [issue: real input]",

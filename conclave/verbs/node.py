@@ -1,7 +1,7 @@
 """``conclave node``: one validator, CometBFT and application as a unit; and care for it.
 
-``conclave node N`` runs a validator in the foreground, ``conclave node join N`` makes a new one that catches
-up by state sync, ``conclave node rollback N`` takes a stopped one back.
+``conclave node N`` runs a validator in the foreground; ``node join N`` makes one that catches up by state
+sync, ``node rollback N`` takes a stopped one back, ``node export|import N`` copy its state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import click
 from conclave.command import CONTEXT, Session, Verb, shared, verb
 from conclave.home import load
 from conclave.programs import Tool, program
-from conclave.verbs.join import join
 from ledger.errors import Code, Refused
 
 _NUMBER = click.IntRange(min=0)
@@ -45,6 +44,7 @@ _EXAMPLES = (
     "conclave node 2 --home /var/lib/conclave",
     "conclave node join 4",
     "conclave node rollback 0",
+    "conclave node export 0 ./copy",
 )
 
 
@@ -83,6 +83,72 @@ def rollback(session: Session, number: int) -> None:
         session.output.line(f"node {number} is at height {done.height}; next: conclave node {number}")
 
 
+@verb(
+    "join",
+    "conclave node join 4",
+    "conclave node join 0 --trust 1200:$HASH --peer $ID@10.0.0.1:26656 "
+    "--server http://127.0.0.1:26657 --server http://127.0.0.1:26659",
+)
+@click.argument("number", type=_NUMBER)
+@click.option("--trust", metavar="HEIGHT:HASH", help="A header somebody named [what this home verifies].")
+@click.option(
+    "--server", "servers", multiple=True, metavar="URL", help="RPC of a node [this home's endpoints]."
+)
+@click.option(
+    "--peer", "peers", multiple=True, metavar="ID@HOST:PORT", help="A node to dial [the nodes of this home]."
+)
+@click.option("--base-port", type=click.IntRange(1024, 65000), metavar="N", help="First of two ports.")
+def join(
+    session: Session,
+    number: int,
+    trust: str | None,
+    servers: tuple[str, ...],
+    peers: tuple[str, ...],
+    base_port: int | None,
+) -> None:
+    """Make node NUMBER, which joins the running ledger by a snapshot of its peers.
+
+    It follows and serves, and votes once the ledger makes it a validator.
+    """
+    from conclave import node_join
+
+    node_join.join(session, number, trust, servers, peers, base_port)
+
+
+@verb("export", "conclave node export 0 ./copy")
+@click.argument("number", type=_NUMBER)
+@click.argument("folder", type=click.Path(path_type=Path))
+def export_(session: Session, number: int, folder: Path) -> None:
+    """Copy the state of the running node NUMBER into FOLDER, with the blocks that prove it.
+
+    What is printed as proof is the header that proves the copy: whoever knows it needs nothing else.
+    """
+    from conclave import node_copies
+
+    _folder(session, number)
+    node_copies.export_state(session, number, folder)
+
+
+@verb(
+    "import",
+    "conclave node import 0 ./copy",
+    "conclave node import 0 ./copy --trust 1201:$HASH",
+)
+@click.argument("number", type=_NUMBER)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--trust", metavar="HEIGHT:HASH", help="A header somebody named [this home's root of trust].")
+def import_(session: Session, number: int, folder: Path, trust: str | None) -> None:
+    """Verify the copy in FOLDER and make it the state of the stopped node NUMBER, whose own was lost.
+
+    The node executes the blocks it has after that height when it starts. Without blocks of its own, use
+    conclave node join.
+    """
+    from conclave import node_copies
+
+    _folder(session, number)
+    node_copies.import_state(session, number, folder, trust)
+
+
 def _folder(session: Session, number: int) -> Path:
     home = load(session.home)
     folder = home.node(number)
@@ -96,5 +162,5 @@ def _folder(session: Session, number: int) -> Path:
     return folder
 
 
-for _verb in (join, rollback):
+for _verb in (join, rollback, export_, import_):
     command.add_command(_verb)

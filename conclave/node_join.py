@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import re
 
-import click
-
 from conclave.client import connect
-from conclave.command import Session, verb
+from conclave.command import Session
 from conclave.home import Home, load
 from consensus.node.genesis import GENESIS_BYTES_MAX
 from consensus.node.join import peer_of, read_peer, write_joining
@@ -20,24 +18,8 @@ from consensus.reader import check_fresh
 from ledger.errors import Code, Refused, unwritable
 
 _TRUST = re.compile(r"([1-9][0-9]{0,18}):([0-9A-Fa-f]{64})")
-_PORT_LAST = 65_000
 
 
-@verb(
-    "join",
-    "conclave node join 4",
-    "conclave node join 0 --trust 1200:$HASH --peer $ID@10.0.0.1:26656 "
-    "--server http://127.0.0.1:26657 --server http://127.0.0.1:26659",
-)
-@click.argument("number", type=click.IntRange(min=0))
-@click.option("--trust", metavar="HEIGHT:HASH", help="A header somebody named [what this home verifies].")
-@click.option(
-    "--server", "servers", multiple=True, metavar="URL", help="RPC of a node [this home's endpoints]."
-)
-@click.option(
-    "--peer", "peers", multiple=True, metavar="ID@HOST:PORT", help="A node to dial [the nodes of this home]."
-)
-@click.option("--base-port", type=click.IntRange(1024, _PORT_LAST), metavar="N", help="First of two ports.")
 def join(
     session: Session,
     number: int,
@@ -46,9 +28,12 @@ def join(
     peers: tuple[str, ...],
     base_port: int | None,
 ) -> None:
-    """Make node NUMBER, which joins the running ledger by a snapshot of its peers.
+    """Make the home of node ``number`` and say so; what is None or empty is taken from this home.
 
-    It follows and serves, and votes once the ledger makes it a validator.
+    Raises:
+        Refused: USAGE, FIELD_INVALID.
+        VerificationFailed: this home cannot verify a fresh header.
+        EnvironmentFault: HOME_EXISTS, HOME_INVALID, DISK_FULL, or no node answers.
     """
     home = load(session.home)
     own = [peer_of(folder) for folder in home.nodes() if folder != home.node(number)]
@@ -57,7 +42,7 @@ def join(
         raise Refused(
             Code.USAGE, got="no peer", expected="--peer ID@HOST:PORT", todo="name a node of the ledger"
         )
-    height, header_hash = _named(trust) if trust is not None else _verified(session)
+    height, header_hash = named_header(trust) if trust is not None else _verified(session)
     port = base_port or _port_after(own)
     spec = NodeSpec(
         moniker=f"node{number}",
@@ -73,7 +58,12 @@ def join(
         session.output.line(f"node {number} starts from header {height}; next: conclave node {number}")
 
 
-def _named(text: str) -> tuple[int, bytes]:
+def named_header(text: str) -> tuple[int, bytes]:
+    """Read ``HEIGHT:HASH``.
+
+    Raises:
+        Refused: USAGE.
+    """
     match = _TRUST.fullmatch(text)
     if match is None:
         raise Refused(
