@@ -2,7 +2,7 @@
 
 Owns the life of a block between FinalizeBlock (computes, touches no disk) and Commit (one atomic write), the
 check state of the mempool, and the memory of opened transactions. Never reads a clock and never talks to
-anything but its store. Source: CometBFT v0.38 spec/abci.
+anything but its store and its snapshots. Source: CometBFT v0.38 spec/abci.
 """
 
 from __future__ import annotations
