@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from consensus.answers import QueryAnswer
 from consensus.headers import ReaderSettings, VerifiedHeaders
+from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
 from consensus.rpc import Rpc
 from consensus.trust_store import TrustStore
@@ -169,7 +170,10 @@ class VerifiedReader:
                 expected="height 2 or later: the state of a height is proven by the next",
                 todo="wait for the chain's second block",
             )
-        return View(self._rpc, self._headers.at(proving), self._clock(), self.settings.staleness_ns)
+        header, now_ns = self._headers.at(proving), self._clock()
+        # A header that was verified before is not judged again, but the clock may have been set back since.
+        is_not_from_future(header.header, self.settings.options.clock_drift_ns, now_ns)
+        return View(self._rpc, header, now_ns, self.settings.staleness_ns)
 
 
 def check_fresh(view: View) -> None:

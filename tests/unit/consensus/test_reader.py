@@ -182,6 +182,19 @@ def test_a_wrong_clock_is_explained(node: Node, tmp_path: Path, hours: int, code
     assert "clock" in refused.value.todo
 
 
+@pytest.mark.requires("reader.clock-explained")
+def test_a_clock_that_is_set_back_is_noticed_on_a_header_verified_before(node: Node, tmp_path: Path) -> None:
+    now = [node.ledger.chain.now_ns]
+    store = TrustStore(tmp_path / "trust.json")
+    store.ensure(root_of(node.ledger))
+    reader = VerifiedReader(node, store, clock=lambda: now[0])
+    reader.at()
+    now[0] -= 3600 * 10**9
+    with pytest.raises(VerificationFailed) as refused:
+        reader.at()
+    assert code_of(refused) is Code.HEADER_FROM_FUTURE
+
+
 @pytest.mark.requires("reader.trust-kept")
 def test_what_was_verified_is_kept_and_built_upon(node: Node, tmp_path: Path) -> None:
     reader_of(node, tmp_path).at()
