@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from abci_app import genesis, machine, query
-from abci_app.check import Admitted, Constants, Opened, admit, open_envelope
+from abci_app.check import Constants, Opened, admit, open_envelope
 from abci_app.memory import OpenedMemory
 from abci_app.snapshot_folder import SnapshotFolder
 from abci_app.snapshots import Snapshots
@@ -196,14 +196,13 @@ class ConclaveApplication:
 
     def _admit(self, state: Overlay, tx: bytes, height: int) -> None:
         """Judge whether the signer may speak, and use the nonce on ``state``."""
-        admitted = admit(self._open(tx), state, height)
-        _use_nonce(state, admitted)
+        machine.use_nonce(state, admit(self._open(tx), state, height))
 
     def _enter(self, state: Overlay, tx: bytes, height: int) -> None:
         """Judge a new transaction by every rule; if it keeps them, use its nonce on ``state``."""
         admitted = admit(self._open(tx, mempool=state), state, height)
         machine.check_action(state, admitted, height)
-        _use_nonce(state, admitted)
+        machine.use_nonce(state, admitted)
 
     def _would_admit(self, tx: bytes) -> Code:
         try:
@@ -230,10 +229,6 @@ class ConclaveApplication:
 
 _TX_OVERHEAD_BYTES = 8
 """Room for a transaction's tag and length in the block's protobuf."""
-
-
-def _use_nonce(state: Overlay, admitted: Admitted) -> None:
-    state.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
 
 
 def _constants_of(store: Store) -> Constants | None:

@@ -69,7 +69,7 @@ def _apply(state: Overlay, tx: bytes, height: int, constants: Constants, open_tx
     except Refused as refusal:
         return TxResult(refusal.code, b"", refusal)
     # From here on the envelope is used up, so that a refused one can never take effect later.
-    state.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
+    use_nonce(state, admitted)
     attempt = Overlay(state)
     try:
         receipt = execute(attempt, admitted, tx, height, constants)
@@ -77,6 +77,11 @@ def _apply(state: Overlay, tx: bytes, height: int, constants: Constants, open_tx
         return TxResult(refusal.code, b"", refusal)
     attempt.commit_into_parent()
     return TxResult(Code.OK, receipt.to_bytes(), None)
+
+
+def use_nonce(state: Overlay, admitted: Admitted) -> None:
+    """Record on ``state`` that the signer's nonce is used."""
+    state.put(statekeys.nonce(admitted.opened.envelope.signer), records.write(admitted.nonces))
 
 
 def check_action(state: StateReader, admitted: Admitted, height: int) -> None:
