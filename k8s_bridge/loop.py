@@ -25,10 +25,10 @@ from k8s_bridge.source import Wanted
 from ledger.errors import Code, ConclaveError, EnvironmentFault, VerificationFailed
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
+from runtime.clock import NS_PER_S
 from runtime.log import event
 from runtime.retry import Backoff
 
-NS_PER_S = 10**9
 REPAIRS = Backoff(base_s=0.05, ceiling_s=2.0)
 """Pauses between repairs of one release that follow each other: two writers that disagree must not spin."""
 REPAIRS_FORGOTTEN_S = 1.0

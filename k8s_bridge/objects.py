@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.errors import Code, Refused
+from ledger.manifest import CLUSTER_SCOPE
 from ledger.types import JsonObject
 
-CLUSTER_SCOPE = "-"
-"""Stands for the namespace of a cluster-scoped object in an object id."""
 OBJECT_ID_BYTES_MAX = 1024
 """apiVersion (253 + 63), kind 63, namespace 63, name 253, and separators, with room."""
 

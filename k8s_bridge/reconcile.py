@@ -25,8 +25,7 @@ from k8s_bridge.store import InventoryStore
 from ledger.errors import Refused
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
-
-NS_PER_S = 10**9
+from runtime.clock import NS_PER_S
 
 
 class Observers(Protocol):

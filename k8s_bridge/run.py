@@ -20,7 +20,7 @@ from identity.signer import open_signer
 from k8s_bridge.bell import Bell
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.connection import connect
-from k8s_bridge.loop import NS_PER_S, Clocks, Loop
+from k8s_bridge.loop import Clocks, Loop
 from k8s_bridge.reconcile import Reconciler
 from k8s_bridge.reporter import Channel, Reporter
 from k8s_bridge.settings import BridgeSettings
@@ -29,7 +29,7 @@ from k8s_bridge.state_file import StateFile
 from k8s_bridge.store import InventoryStore
 from k8s_bridge.watch import Watches
 from ledger.errors import Code, EnvironmentFault
-from runtime.clock import system_clock_ns
+from runtime.clock import NS_PER_S, system_clock_ns
 from runtime.log import event
 
 _LOG = logging.getLogger("bridge")
