@@ -33,7 +33,7 @@ def a_validator_dies(stage: Stage) -> None:
     revision = answer["revision"]
     stage.measure(f"guestbook revision {revision}, 3 of 4 validators", revision, answer["height"])
     stage.narrator.check(True, f"and revision {revision} is applied")
-    stage.conclave("up", *(["--kubeconfig", str(stage.kubeconfig)] if stage.kubeconfig else []))
+    stage.conclave("up", *stage.cluster_options())
     one, other = RpcClient(endpoints[0]), RpcClient(endpoints[VICTIM])
     try:
         seconds = stage.until(

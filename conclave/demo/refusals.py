@@ -13,12 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conclave import processes
-from conclave.client import NOT_AFTER_BLOCKS, Client, connect, open_key
-from conclave.command import Session
+from conclave.client import NOT_AFTER_BLOCKS, Client, open_key
 from conclave.demo.lying_node import LIES, LyingNode
 from conclave.demo.narrator import DemoFailed
 from conclave.demo.stage import CLUSTER, Stage
-from conclave.output import Output
 from consensus import release_reader
 from consensus.submit import submit
 from ledger import envelope as envelopes
@@ -77,7 +75,7 @@ class _Forger:
 def refusals(stage: Stage) -> None:
     """Forged envelopes, an agent's approval, and a node that lies."""
     number = _open_proposal(stage)
-    with connect(Session(stage.home, None, Output())) as client:
+    with stage.client() as client:
         _forged(stage, client, number)
     answer = stage.conclave("approve", str(number), "--as", "scout", status=1)
     stage.narrator.check(
@@ -164,13 +162,13 @@ def _lying_node(stage: Stage, number: int) -> None:
         "nothing was applied: the cluster still runs revision 2",
     )
     stage.narrator.say("the bridge is started again on honest nodes")
-    stage.quietly("up", *(["--kubeconfig", str(stage.kubeconfig)] if stage.kubeconfig else []))
+    stage.quietly("up", *stage.cluster_options())
     stage.wait_applied(3)
     stage.narrator.check(True, "and applies revision 3")
 
 
 def _endpoint(stage: Stage) -> str:
-    with connect(Session(stage.home, None, Output())) as client:
+    with stage.client() as client:
         return client.home.endpoints[0]
 
 

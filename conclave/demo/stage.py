@@ -11,12 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from conclave.client import Client, connect
+from conclave.command import Session
 from conclave.demo.narrator import DemoFailed, Narrator
+from conclave.output import Output
 from k8s_bridge.connection import Connection
 from ledger.errors import EnvironmentFault
 from ledger.types import JsonObject
@@ -84,6 +88,14 @@ class Stage:
         """Give the arguments that name an example in this telling's namespace."""
         return [str(EXAMPLES / name), "--name", "guestbook", "--namespace", self.namespace]
 
+    def cluster_options(self) -> list[str]:
+        """Give the options that make ``up`` use the cluster that is there already."""
+        return ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else []
+
+    def client(self) -> AbstractContextManager[Client]:
+        """Open the ledger through this home, in this process."""
+        return connect(Session(self.home, None, Output()))
+
     def look(self, kind: str, name: str, namespace: str | None = None) -> JsonObject | None:
         """Give an object of the cluster; None where it is not there."""
         assert self.cluster is not None
@@ -134,14 +146,14 @@ class Stage:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def wait_applied(self, revision: int, seconds: float = 60.0) -> None:
-        """Wait until the bridge has applied ``revision`` of the guestbook."""
+    def wait_applied(self, revision: int, seconds: float = 60.0, name: str = "guestbook") -> None:
+        """Wait until the bridge has applied ``revision`` of release ``name``."""
 
         def applied() -> bool:
-            release = self.bridge_status().get("releases", {}).get("guestbook", {})
+            release = self.bridge_status().get("releases", {}).get(name, {})
             return (release.get("revision"), release.get("outcome")) == (revision, "applied")
 
-        self.until(f"revision {revision} applied", applied, seconds)
+        self.until(f"{name} revision {revision} applied", applied, seconds)
 
     def measure(self, name: str, revision: int, final_height: int) -> float:
         """Put a revision that was applied into the summary; give the seconds from final to applied."""
@@ -160,9 +172,5 @@ class Stage:
 
     def final_at(self, height: int) -> float:
         """Give when the block of ``height`` was final: the time the next header carries."""
-        from conclave.client import connect
-        from conclave.command import Session
-        from conclave.output import Output
-
-        with connect(Session(self.home, None, Output())) as client:
+        with self.client() as client:
             return client.reader.header(height + 1).header.time_ns / 1e9

@@ -71,12 +71,11 @@ def a_ledger_is_made(stage: Stage) -> None:
 
 def everything_starts(stage: Stage) -> None:
     """2. Four validators (CometBFT and application), a Kubernetes API server, a bridge."""
-    arguments = ["--kubeconfig", str(stage.kubeconfig)] if stage.kubeconfig else []
     if stage.kubeconfig:
         stage.cluster = connect(str(stage.kubeconfig), {})
         stage.made = [n for n in (stage.namespace, BRIDGE_NAMESPACE) if stage.look("Namespace", n) is None]
         stage.cluster.close()
-    up = stage.conclave("up", *arguments)
+    up = stage.conclave("up", *stage.cluster_options())
     running = up["running"]
     expected = {f"node-{i}" for i in range(4)} | {f"bridge-{CLUSTER}"}
     stage.narrator.check(expected <= set(running), f"running: {', '.join(running)}")

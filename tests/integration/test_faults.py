@@ -24,13 +24,10 @@ import pytest
 
 from conclave import __main__ as program
 from conclave import processes
-from conclave.client import connect
-from conclave.command import Session
 from conclave.demo.narrator import Narrator
 from conclave.demo.stage import CLUSTER, Stage
 from conclave.demo.story import clean_up
 from conclave.home import load
-from conclave.output import Output
 from consensus.node.supervise import DISK_FREE_BYTES_MIN
 from k8s_bridge.connection import connect as connect_kubernetes
 from ledger.errors import Code, ConclaveError
@@ -278,7 +275,7 @@ def test_an_application_that_is_killed(ledger: Ledger) -> None:
 
 def _answers(ledger: Ledger) -> bool:
     try:
-        with connect(Session(ledger.home, None, Output())) as client:
+        with ledger.stage.client() as client:
             return client.view().height > 0
     except ConclaveError:
         return False

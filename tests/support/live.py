@@ -13,6 +13,7 @@ from typing import Any
 from conclave.demo.narrator import Narrator
 from conclave.demo.stage import Stage
 from conclave.demo.story import clean_up, tell
+from consensus import release_reader
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.objects import ObjectKey
 from ledger.types import JsonObject
@@ -42,24 +43,14 @@ def release(stage: Stage, name: str, *source: str, seconds: float = 120.0) -> Js
     proposed = stage.quietly("propose", *source, "--name", name, "--as", "alice")
     stage.quietly("approve", str(proposed["number"]), "--as", "bob")
     revision = stage.quietly("approve", str(proposed["number"]), "--as", "carol")["revision"]
-
-    def applied() -> bool:
-        standing = stage.bridge_status().get("releases", {}).get(name, {})
-        return bool(standing.get("revision") == revision and standing.get("outcome") == "applied")
-
-    stage.until(f"{name} applied", applied, seconds)
+    stage.wait_applied(revision, seconds, name)
     return proposed
 
 
 def signed_manifests(stage: Stage, name: str) -> list[JsonObject]:
     """Give the manifests of the newest revision, verified from genesis."""
-    from conclave.client import connect
-    from conclave.command import Session
-    from conclave.output import Output
-    from consensus.release_reader import release as read_release
-
-    with connect(Session(stage.home, None, Output())) as client:
-        return list(read_release(client.view(), "east", name).value.manifests)
+    with stage.client() as client:
+        return list(release_reader.release(client.view(), "east", name).value.manifests)
 
 
 def differences(stage: Stage, manifest: JsonObject) -> list[str]:
