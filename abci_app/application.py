@@ -8,40 +8,55 @@ anything but its store and its snapshots. Source: CometBFT v0.38 spec/abci.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from abci_app import genesis, machine, query
+from abci_app import genesis, query, wire
 from abci_app.check import Constants, Opened, admit, open_envelope
+from abci_app.dry_run import dry_run
+from abci_app.genesis import GenesisValidator
+from abci_app.machine import membership
+from abci_app.machine.block import Block, check_action, use_account
+from abci_app.machine.context import Context
 from abci_app.memory import OpenedMemory
+from abci_app.mempool import Mempool, Waiting
+from abci_app.protocols import PROTOCOLS, ApplyBlock, rules_of
 from abci_app.snapshot_folder import SnapshotFolder
 from abci_app.snapshots import Snapshots
 from ledger import records, statekeys
 from ledger.errors import Code, Refused
 from ledger.pb import abci_pb2 as pb
-from ledger.pb import comet_pb2
 from ledger.types import sha256
 from state.batch import Staged, stage
 from state.reader import Overlay, Remembered
 from state.store import Store
 from state.tree import Tree
 
-APP_VERSION = 1
 _log = logging.getLogger(__name__)
 
 
 class ConclaveApplication:
     """The replicated ledger behind the ABCI interface (``abci_app.abci.Application``)."""
 
-    def __init__(self, store: Store, folder: SnapshotFolder | None = None, every: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folder: SnapshotFolder | None = None,
+        every: int = 0,
+        protocols: Mapping[int, ApplyBlock] = PROTOCOLS,
+    ) -> None:
         self._store = store
-        self._snapshots = Snapshots(store, folder, every, APP_VERSION)
+        self._snapshots = Snapshots(store, folder, every)
+        self._protocols = protocols
         self._constants: Constants | None = None
         self._genesis: dict[bytes, bytes] = {}
         self._staged: Staged | None = None
         self._committed = Remembered(store)
         self._check = Overlay(self._committed)
+        self._time = 0
         self._opened = OpenedMemory()
+        self._mempool = Mempool()
 
     @classmethod
     def open(cls, path: Path, snapshots: Path | None = None, every: int = 0) -> ConclaveApplication:
@@ -65,12 +80,12 @@ class ConclaveApplication:
     # -- connection: query --------------------------------------------------------------------------
 
     def info(self, request: pb.RequestInfo) -> pb.ResponseInfo:
-        """Give the last committed height and app hash."""
+        """Give the last committed height and app hash, and the version of the rules that comes next."""
         committed = self._store.committed
         return pb.ResponseInfo(
             data="conclave",
             version="0.1.0",
-            app_version=APP_VERSION,
+            app_version=self._version(committed.height + 1),
             last_block_height=committed.height,
             last_block_app_hash=committed.app_hash if committed.height else b"",
         )
@@ -78,7 +93,7 @@ class ConclaveApplication:
     def query(self, request: pb.RequestQuery) -> pb.ResponseQuery:
         """Answer from committed state; a refusal becomes the answer's code."""
         try:
-            return query.answer(request, self._store, self._would_admit)
+            return query.answer(request, self._store, self._would_admit, self._dry_run)
         except Refused as refusal:
             return pb.ResponseQuery(code=refusal.code, log=str(refusal), codespace="conclave")
 
@@ -93,42 +108,44 @@ class ConclaveApplication:
         height = self._store.committed.height + 1
         try:
             if request.type == pb.RECHECK:
-                self._admit(self._check, request.tx, height)
+                opened = self._admit(self._check, request.tx, height)
             else:
-                self._enter(self._check, request.tx, height)
+                opened = self._enter(self._check, request.tx, height)
         except Refused as refusal:
+            self._mempool.forget(request.tx)
             return pb.ResponseCheckTx(code=refusal.code, log=str(refusal), codespace="conclave")
+        self._mempool.take(_waiting(request.tx, opened))
         return pb.ResponseCheckTx()
 
     # -- connection: consensus ----------------------------------------------------------------------
 
     def init_chain(self, request: pb.RequestInitChain) -> pb.ResponseInitChain:
         """Compute the state of height 0; it is written with height 1, so this may come again."""
-        self._genesis = genesis.genesis_state(request.app_state_bytes, request.chain_id)
+        validators = [GenesisValidator(v.pub_key.ed25519, v.power) for v in request.validators]
+        self._genesis = genesis.genesis_state(
+            request.app_state_bytes, request.chain_id, validators, request.time.seconds
+        )
         tree = Tree.build(self._genesis.items())
-        parameters = records.read_parameters(self._genesis[statekeys.PARAMETERS])
-        self._constants = _make_constants(request.chain_id, parameters)
+        self._forget_constants()
         self._check = self._base()
-        self._opened.clear()
         # CometBFT's rollback takes the version of headers from these parameters, not from Info.
-        version = comet_pb2.ConsensusParams(version=comet_pb2.VersionParams(app=APP_VERSION))
-        return pb.ResponseInitChain(app_hash=tree.root, consensus_params=version)
+        return pb.ResponseInitChain(app_hash=tree.root, consensus_params=wire.app_version(1))
 
     def prepare_proposal(self, request: pb.RequestPrepareProposal) -> pb.ResponsePrepareProposal:
-        """Keep, in order, the transactions whose signers may speak at this height, within the size."""
-        state, room = self._base(), request.max_tx_bytes
-        kept: list[bytes] = []
-        for tx in request.txs:
-            size = len(tx) + _TX_OVERHEAD_BYTES
-            if size > room:
-                continue
+        """Take what may be executed, urgent ones first, then one of each signer in turn, within the size."""
+        state = self._base()
+        offered = [w for tx in request.txs if (w := self._wait(tx)) is not None]
+
+        def admits(waiting: Waiting) -> bool:
             try:
-                self._admit(state, tx, request.height)
+                self._admit(state, waiting.tx, request.height)
             except Refused:
-                continue
-            kept.append(tx)
-            room -= size
-        return pb.ResponsePrepareProposal(txs=kept)
+                return False
+            return True
+
+        return pb.ResponsePrepareProposal(
+            txs=self._mempool.select(offered, admits, request.max_tx_bytes, wire.TX_OVERHEAD_BYTES)
+        )
 
     def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
         """Reject only what no honest proposer makes: bytes that are no signed envelope of this chain."""
@@ -143,18 +160,32 @@ class ConclaveApplication:
         return pb.ResponseProcessProposal(status=pb.ResponseProcessProposal.ACCEPT)
 
     def finalize_block(self, request: pb.RequestFinalizeBlock) -> pb.ResponseFinalizeBlock:
-        """Apply the block in memory; nothing is written. May be called again for the same height."""
+        """Apply the block in memory; nothing is written. May be called again for the same height.
+
+        Raises:
+            EnvironmentFault: UPGRADE_REQUIRED where the block is to be judged by rules this binary lacks.
+        """
         base = self._base()
-        results = machine.apply_block(base, request.txs, request.height, self._known_constants(), self._open)
-        self._staged = stage(self._store.committed, request.height, APP_VERSION, base.changes())
-        return pb.ResponseFinalizeBlock(tx_results=_to_wire(results), app_hash=self._staged.version.app_hash)
+        apply_block = rules_of(self._protocols, self._version(request.height), request.height)
+        block = Block(request.height, request.time.seconds, request.txs)
+        result = apply_block(base, block, self._known_constants(), self._open)
+        following = membership.version_at(membership.protocol_of(base), request.height + 1)
+        self._staged = stage(self._store.committed, request.height, following, base.changes())
+        self._time = request.time.seconds
+        changed = following != membership.version_at(membership.protocol_of(base), request.height)
+        return wire.finalized(
+            result, self._staged.version.app_hash, version=following if changed else None
+        )
 
     def commit(self, request: pb.RequestCommit) -> pb.ResponseCommit:
         """Write the finalized block: one atomic, synced batch. Then the mempool's state starts afresh."""
         assert self._staged is not None, "Commit without FinalizeBlock"
         self._store.commit(self._staged)
+        if statekeys.PARAMETERS in self._staged.changes:
+            self._forget_constants()
         self._staged, self._genesis = None, {}
         self._check = Overlay(self._committed)
+        self._mempool.committed()
         self._snapshots.committed()
         return pb.ResponseCommit()
 
@@ -194,15 +225,34 @@ class ConclaveApplication:
             base.put(key, value)
         return base
 
-    def _admit(self, state: Overlay, tx: bytes, height: int) -> None:
-        """Judge whether the signer may speak, and use the nonce on ``state``."""
-        machine.use_nonce(state, admit(self._open(tx), state, height))
+    def _version(self, height: int) -> int:
+        """Give the version of the rules by which a block of ``height`` is judged."""
+        return membership.version_at(membership.protocol_of(self._committed), height)
 
-    def _enter(self, state: Overlay, tx: bytes, height: int) -> None:
+    def _wait(self, tx: bytes) -> Waiting | None:
+        """Give a transaction as it waits, or None for what no block may hold."""
+        try:
+            return _waiting(tx, self._open(tx))
+        except Refused:
+            return None
+
+    def _admit(self, state: Overlay, tx: bytes, height: int) -> Opened:
+        """Judge whether the signer may speak, and use the nonce on ``state``."""
+        opened = self._open(tx)
+        use_account(state, admit(opened, state, height, self._known_constants()))
+        return opened
+
+    def _enter(self, state: Overlay, tx: bytes, height: int) -> Opened:
         """Judge a new transaction by every rule; if it keeps them, use its nonce on ``state``."""
-        admitted = admit(self._open(tx, mempool=state), state, height)
-        machine.check_action(state, admitted, height)
-        machine.use_nonce(state, admitted)
+        opened = self._open(tx, mempool=state)
+        self._mempool.check_room(len(tx), urgent=opened.is_urgent)
+        admitted = admit(opened, state, height, self._known_constants())
+        check_action(self._context(state, height), admitted)
+        use_account(state, admitted)
+        return opened
+
+    def _context(self, state: Overlay, height: int) -> Context:
+        return Context(Overlay(state), height, self._time, self._known_constants())
 
     def _would_admit(self, tx: bytes) -> Code:
         try:
@@ -211,44 +261,35 @@ class ConclaveApplication:
             return refusal.code
         return Code.OK
 
+    def _dry_run(self, question: bytes) -> dict[str, Any]:
+        ctx = self._context(Overlay(self._committed), self._store.committed.height + 1)
+        return dry_run(ctx, question)
+
     def _open(self, tx: bytes, mempool: Overlay | None = None) -> Opened:
         key = sha256(tx)
         opened = self._opened.get(key)
         if opened is None:
-            opened = open_envelope(tx, self._known_constants(), mempool=mempool)
+            state = self._committed if mempool is None else mempool
+            opened = open_envelope(tx, self._known_constants(), state, mempool=mempool is not None)
             self._opened.put(key, opened, len(tx))
         return opened
 
     def _known_constants(self) -> Constants:
         if self._constants is None:
-            self._constants = _constants_of(self._store)
-        if self._constants is None:
-            raise Refused(Code.GENESIS_INVALID, got="no genesis yet", expected="InitChain first")
+            base = self._base()
+            ledger, parameters = base.get(statekeys.LEDGER), base.get(statekeys.PARAMETERS)
+            if ledger is None or parameters is None:
+                raise Refused(Code.GENESIS_INVALID, got="no genesis yet", expected="InitChain first")
+            self._constants = Constants(
+                records.read_ledger(ledger), records.read_parameters(parameters)
+            )
         return self._constants
 
-
-_TX_OVERHEAD_BYTES = 8
-"""Room for a transaction's tag and length in the block's protobuf."""
-
-
-def _constants_of(store: Store) -> Constants | None:
-    ledger, parameters = store.get(statekeys.LEDGER), store.get(statekeys.PARAMETERS)
-    if ledger is None or parameters is None:
-        return None
-    return _make_constants(records.read_ledger(ledger), records.read_parameters(parameters))
+    def _forget_constants(self) -> None:
+        """Read the ledger's constants anew; what was opened by the old ones is opened again."""
+        self._constants = None
+        self._opened.clear()
 
 
-def _make_constants(chain_id: str, parameters: records.Parameters) -> Constants:
-    return Constants(chain_id, parameters.imageDigestRequired, parameters.proposalTtlBlocks)
-
-
-def _to_wire(results: Iterable[machine.TxResult]) -> list[pb.ExecTxResult]:
-    return [
-        pb.ExecTxResult(
-            code=result.code,
-            data=result.data,
-            log=str(result.refusal) if result.refusal else "",
-            codespace="conclave" if result.refusal else "",
-        )
-        for result in results
-    ]
+def _waiting(tx: bytes, opened: Opened) -> Waiting:
+    return Waiting(tx, opened.envelope.signer, opened.is_urgent)

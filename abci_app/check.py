@@ -1,24 +1,35 @@
 """From bytes to an envelope that may act: the same road for CheckTx, proposals and blocks.
 
 Owns the order of the admission rules: cheap first, attacker-sized work last. What ``open_envelope`` gives
-depends on the bytes and the ledger's constants alone, so it may be remembered by transaction hash.
+depends on the bytes, the ledger's constants and keys that never change once registered, so it may be remembered
+by transaction hash.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from abci_app import rules
+from ledger import account as accounts
+from ledger import canonical, shape, statekeys
 from ledger import envelope as envelopes
-from ledger import records, statekeys
+from ledger import identity as identities
+from ledger.account import Account
+from ledger.actions import URGENT_KINDS, Action, Proposal, kind_of, purpose_of, read_action
+from ledger.authority.scope import asks_for_host, touches_of_release
+from ledger.changes import Release
 from ledger.envelope import Envelope
 from ledger.errors import Code, Refused
-from ledger.keys import DID_KEY_PREFIX
-from ledger.proposal import Action, Proposal, Release, kind_of, read_action
-from ledger.records import NonceWindow
-from ledger.roles import Identity, check_verb
+from ledger.identity import IdentityRecord
+from ledger.keys import Algorithm, PublicKey
+from ledger.records import ContentRecord, Parameters, TouchRecord
+from ledger.types import ActionKind
 from state.reader import StateReader
+
+Resolver = Callable[[str], PublicKey | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,81 +37,127 @@ class Constants:
     """What admission depends on besides the bytes: the chain and its parameters."""
 
     chain_id: str
-    image_digest_required: bool
-    proposal_ttl_blocks: int
+    parameters: Parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An envelope whose form and signatures are right. Bodies are dropped: the transaction carries them."""
+    """An envelope whose form and signatures are right. Bodies are dropped: the transaction carries them.
+
+    Attributes:
+        keys: the ids of the keys that signed.
+        content: of a release proposal, what the machine must know besides the manifests.
+    """
 
     id: str
     envelope: Envelope
     digest: str
     action: Action
+    keys: tuple[str, ...]
+    content: ContentRecord | None = None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it only takes away, and so passes a flooded mempool first."""
+        return kind_of(self.action) in URGENT_KINDS
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An opened envelope whose signer may speak now, and the signer's nonce window after it."""
+    """An opened envelope whose signer may speak now, and the signer's account after it."""
 
     opened: Opened
-    signer: Identity
-    nonces: NonceWindow
+    signer: IdentityRecord
+    account: Account
 
 
-def open_envelope(tx: bytes, constants: Constants, *, mempool: StateReader | None = None) -> Opened:
+def open_envelope(
+    tx: bytes, constants: Constants, state: StateReader | None = None, *, mempool: bool = False
+) -> Opened:
     """Decode a transaction, verify its signatures and read its action.
 
     Args:
         tx: the transaction as received.
         constants: of the ledger.
-        mempool: the check state; CheckTx alone gives it. Strangers are then refused before any work of a size
-            they choose, and signatures that the fast library refuses are not tried by the slow exact rule.
+        state: where composite keys are registered; without it there are none.
+        mempool: CheckTx alone says so. Strangers are then refused before any work of a size they choose, and
+            signatures that the fast library refuses are not tried by the slow exact rule.
 
     Raises:
-        Refused: any code of ``ledger.envelope`` and ``ledger.proposal``; SIGNER_UNKNOWN with ``mempool``.
+        Refused: any code of ``ledger.envelope`` and ``ledger.actions``; SIGNER_UNKNOWN in the mempool.
     """
     envelope = envelopes.decode(tx)
-    if mempool is not None:
-        identity_of(mempool, envelope.signer)
-    keys = frozenset({envelope.signer.removeprefix(DID_KEY_PREFIX)})
+    if mempool and state is not None:
+        identity_of(state, envelope.signer)
     identifier = envelopes.verify_signatures(
-        envelope, chain_id=constants.chain_id, signer_keys=keys, exact=mempool is None
+        envelope, chain_id=constants.chain_id, resolve=resolver(state), exact=not mempool
     )
-    action = read_action(envelope.body, image_digest_required=constants.image_digest_required)
+    action = read_action(
+        envelope.body, image_digest_required=constants.parameters.image_digest_required
+    )
+    content = None
     if isinstance(action, Proposal) and isinstance(action.change, Release):
+        content = content_of(action.change)
         action = dataclasses.replace(action, change=dataclasses.replace(action.change, manifests=[]))
-    return Opened(identifier, _without_body(envelope), envelope.digest, action)
-
-
-def _without_body(envelope: Envelope) -> Envelope:
-    return Envelope(
-        b"",
-        envelope.chain_id,
-        envelope.signer,
-        envelope.nonce,
-        envelope.not_after_height,
-        envelope.signatures,
+    keys = tuple(signature.key_id for signature in envelope.signatures)
+    return Opened(
+        identifier, dataclasses.replace(envelope, body=b"", signatures=()), envelope.digest, action, keys, content
     )
 
 
-def admit(opened: Opened, state: StateReader, height: int) -> Admitted:
+def content_of(release: Release) -> ContentRecord:
+    """Give what the machine must know of a release besides its manifests."""
+    touches = touches_of_release(release.name, release.namespace, release.manifests)
+    return ContentRecord(
+        release=release.name,
+        namespace=release.namespace,
+        spec=release.spec,
+        touches=tuple(TouchRecord(t.kind, t.namespace, t.name) for t in touches),
+        host=any(asks_for_host(manifest) for manifest in release.manifests),
+    )
+
+
+def resolver(state: StateReader | None) -> Resolver:
+    """Give the look-up of registered keys by id."""
+
+    def resolve(key_id: str) -> PublicKey | None:
+        content = None if state is None else state.get(statekeys.key(key_id))
+        if content is None:
+            return None
+        value = shape.fields(canonical.load_plain(content), "key", required=("algorithm", "did", "publicKey"))
+        return PublicKey(Algorithm(value["algorithm"]), base64.b64decode(value["publicKey"]))
+
+    return resolve
+
+
+def admit(opened: Opened, state: StateReader, height: int, constants: Constants) -> Admitted:
     """Judge whether the signer may perform the action in a block of ``height``.
 
     Raises:
-        Refused: ENVELOPE_EXPIRED, NOT_AFTER_TOO_FAR, SIGNER_UNKNOWN, NONCE_REPLAYED, NONCE_TOO_OLD,
+        Refused: ENVELOPE_EXPIRED, NOT_AFTER_TOO_FAR, SIGNER_UNKNOWN, KEY_NOT_OF_SIGNER, KEY_NOT_ACTIVE,
+            KEY_PURPOSE_MISSING, SIGNER_DEACTIVATED, NONCE_REPLAYED, NONCE_TOO_OLD, RATE_EXCEEDED,
             AGENT_MAY_NOT_APPROVE or VERB_NOT_ALLOWED.
     """
-    envelope = opened.envelope
+    envelope, kind = opened.envelope, kind_of(opened.action)
     rules.check_height(envelope, height)
     signer = identity_of(state, envelope.signer)
-    nonces = rules.use_nonce(records.read_nonces(state.get(statekeys.nonce(envelope.signer))), envelope.nonce)
-    check_verb(signer, kind_of(opened.action))
-    return Admitted(opened, signer, nonces)
+    if kind is ActionKind.RECOVERY or kind is ActionKind.ROTATION:
+        identities.check_key_change_signers(signer, opened.keys)
+    else:
+        identities.check_signers(signer, opened.keys, purpose_of(kind))
+    account = accounts.use_nonce(account_of(state, envelope.signer), envelope.nonce)
+    if not opened.is_urgent:
+        account = accounts.count_envelope(account, height, constants.parameters.envelopes_per_window_max)
+    rules.check_kind(signer, kind)
+    return Admitted(opened, signer, account)
 
 
-def identity_of(state: StateReader, did: str) -> Identity:
+def account_of(state: StateReader, did: str) -> Account:
+    """Give what the subject behind ``did`` has used."""
+    return accounts.read(state.get(statekeys.account(did)))
+
+
+def identity_of(state: StateReader, did: str) -> IdentityRecord:
     """Give the subject behind ``did``.
 
     Raises:
@@ -114,4 +171,4 @@ def identity_of(state: StateReader, did: str) -> Identity:
             expected="an identity of the ledger",
             todo="have the identity registered",
         )
-    return records.read_identity(record)
+    return identities.read_identity(record)

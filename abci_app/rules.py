@@ -8,19 +8,24 @@ Source: docs/spec/ledger.md §1 and §2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ledger.actions import Judgement, Report
 from ledger.envelope import Envelope
 from ledger.errors import Code, Refused
-from ledger.limits import (
-    APPROVALS_PER_PROPOSAL_MAX,
-    NONCE_WINDOW_SIZE,
-    NOT_AFTER_HORIZON_BLOCKS_MAX,
-)
-from ledger.proposal import Judgement, Report
-from ledger.records import NonceWindow, ProposalRecord, ReleaseRecord, ReportRecord, state_at
-from ledger.roles import Identity
-from ledger.types import Did, ProposalState
+from ledger.identity import IdentityRecord
+from ledger.limits import APPROVALS_PER_PROPOSAL_MAX, NOT_AFTER_HORIZON_BLOCKS_MAX
+from ledger.records import ProposalRecord, ReleaseRecord, ReleaseState, state_at
+from ledger.types import ActionKind, Did, ProposalState, SubjectKind
 
-_WINDOW_MASK = (1 << NONCE_WINDOW_SIZE) - 1
+_OWN_KEYS = frozenset({ActionKind.ROTATION, ActionKind.RECOVERY, ActionKind.DEACTIVATION})
+_KINDS: Mapping[SubjectKind, frozenset[ActionKind]] = {
+    SubjectKind.HUMAN: frozenset(ActionKind) - {ActionKind.REPORT},
+    SubjectKind.AGENT: _OWN_KEYS | {ActionKind.PROPOSAL},
+    SubjectKind.NODE: _OWN_KEYS | {ActionKind.REPORT},
+    SubjectKind.ORGANISATION: _OWN_KEYS,
+}
+"""What a kind of subject may ever do, whatever its roles; a subject may always revoke its own keys."""
 
 
 def check_height(envelope: Envelope, height: int) -> None:
@@ -45,32 +50,32 @@ def check_height(envelope: Envelope, height: int) -> None:
         )
 
 
-def use_nonce(window: NonceWindow, nonce: int) -> NonceWindow:
-    """The nonce is fresh: above the highest used, or unused inside the window. Gives the window after it.
+def check_kind(signer: IdentityRecord, action: ActionKind, *, own: bool = False) -> None:
+    """The signer's kind of subject performs this kind of action.
+
+    Args:
+        signer: who.
+        action: what.
+        own: a revocation of the signer's own keys, which everybody may.
 
     Raises:
-        Refused: NONCE_REPLAYED or NONCE_TOO_OLD.
+        Refused: AGENT_MAY_NOT_APPROVE or VERB_NOT_ALLOWED.
     """
-    if nonce > window.highest:
-        shift = nonce - window.highest
-        seen = (window.seen << shift) & _WINDOW_MASK if shift < NONCE_WINDOW_SIZE else 0
-        return NonceWindow(nonce, seen | 1)
-    age = window.highest - nonce
-    if age >= NONCE_WINDOW_SIZE:
+    if action in _KINDS[signer.kind] or own:
+        return
+    judging = action in (ActionKind.APPROVAL, ActionKind.REJECTION)
+    if signer.kind is SubjectKind.AGENT and judging:
         raise Refused(
-            Code.NONCE_TOO_OLD,
-            got=nonce,
-            expected=f"above {window.highest - NONCE_WINDOW_SIZE}",
-            todo="sign again with a fresh nonce",
+            Code.AGENT_MAY_NOT_APPROVE,
+            got=f"agent {signer.name}",
+            expected="a human",
+            todo="ask a human to review the proposal",
         )
-    if window.seen >> age & 1:
-        raise Refused(
-            Code.NONCE_REPLAYED,
-            got=nonce,
-            expected="a nonce not used before",
-            todo="sign again with a fresh nonce",
-        )
-    return NonceWindow(window.highest, window.seen | 1 << age)
+    raise Refused(
+        Code.VERB_NOT_ALLOWED,
+        got=f"{signer.kind.value} {signer.name}: {action.value}",
+        expected=", ".join(sorted(a.value for a in _KINDS[signer.kind])),
+    )
 
 
 def check_open(record: ProposalRecord, height: int) -> None:
@@ -95,10 +100,10 @@ def check_open(record: ProposalRecord, height: int) -> None:
 
 
 def check_judgement(record: ProposalRecord, judgement: Judgement, signer: Did) -> None:
-    """The judgement means exactly this proposal, and the signer has not judged it before.
+    """The judgement means exactly this proposal and requirement, and the signer has not judged it so before.
 
     Raises:
-        Refused: APPROVAL_DIGEST_MISMATCH, APPROVAL_DUPLICATE or LIMIT_EXCEEDED.
+        Refused: APPROVAL_DIGEST_MISMATCH, REQUIREMENT_CHANGED, APPROVAL_DUPLICATE or LIMIT_EXCEEDED.
     """
     if judgement.digest != record.digest:
         raise Refused(
@@ -108,31 +113,43 @@ def check_judgement(record: ProposalRecord, judgement: Judgement, signer: Did) -
             todo="review the proposal as it is on the ledger and approve that",
             number=record.number,
         )
+    if judgement.requirement != record.requirement:
+        raise Refused(
+            Code.REQUIREMENT_CHANGED,
+            got=judgement.requirement,
+            expected=record.requirement,
+            todo="look at what is required now and approve again",
+            number=record.number,
+        )
     judged = (*record.approvals, *record.rejections)
-    if any(entry.signer == signer for entry in judged):
+    if any(entry.signer == signer and entry.requirement == record.requirement for entry in judged):
         raise Refused(
             Code.APPROVAL_DUPLICATE, got=signer, expected="one judgement a subject", number=record.number
         )
-    if len(judged) >= APPROVALS_PER_PROPOSAL_MAX:
+    if sum(entry.signer != signer for entry in judged) >= APPROVALS_PER_PROPOSAL_MAX:
         raise Refused(Code.LIMIT_EXCEEDED, got=len(judged), expected=f"at most {APPROVALS_PER_PROPOSAL_MAX}")
 
 
 def check_release_clusters(
-    clusters: tuple[str, ...], known: frozenset[str], current: ReleaseRecord | None
+    clusters: tuple[str, ...], unknown: tuple[str, ...], current: ReleaseRecord | None
 ) -> None:
     """The release targets known clusters, and none that it already runs on is dropped.
 
     Dropping one would leave its objects there without an owner.
 
+    Args:
+        clusters: those it names.
+        unknown: those of them the ledger does not have.
+        current: the release so far.
+
     Raises:
         Refused: CLUSTER_UNKNOWN or RELEASE_CLUSTERS_CHANGED.
     """
-    unknown = [c for c in clusters if c not in known]
     if unknown:
         raise Refused(
             Code.CLUSTER_UNKNOWN, got=unknown[0], expected="a cluster of the ledger", field="spec.clusters"
         )
-    dropped = [c for c in (current.clusters if current else ()) if c not in clusters]
+    dropped = [c for c in clusters_of(current) if c not in clusters]
     if dropped:
         raise Refused(
             Code.RELEASE_CLUSTERS_CHANGED,
@@ -170,10 +187,30 @@ def check_revision(current: ReleaseRecord | None, name: str, revision: int) -> N
         raise Refused(Code.REVISION_UNKNOWN, got=revision, expected=f"1 … {current.revision}", release=name)
 
 
+def check_active(current: ReleaseRecord | None, name: str) -> ReleaseRecord:
+    """The release exists and was not deleted. Gives it.
+
+    Raises:
+        Refused: RELEASE_UNKNOWN or RELEASE_NOT_ACTIVE.
+    """
+    if current is None:
+        raise Refused(Code.RELEASE_UNKNOWN, got=name, expected="a release of the ledger")
+    if current.state is ReleaseState.DELETED:
+        raise Refused(
+            Code.RELEASE_NOT_ACTIVE, got=current.state.value, expected="a release that is there", release=name
+        )
+    return current
+
+
+def clusters_of(current: ReleaseRecord | None) -> tuple[str, ...]:
+    """Give the clusters a release is on; none once it was deleted."""
+    return () if current is None or current.state is ReleaseState.DELETED else current.clusters
+
+
 def check_report(
-    report: Report, reporter: Identity, current: ReleaseRecord | None, last: ReportRecord | None
+    report: Report, reporter: IdentityRecord, current: ReleaseRecord | None, last_sequence: int
 ) -> None:
-    """The report comes from the cluster's own node, on a revision it was given, after the last one.
+    """The report comes from the cluster's own node, on a revision it was given, after the cluster's last one.
 
     Raises:
         Refused: REPORTER_NOT_OF_CLUSTER, RELEASE_UNKNOWN, REVISION_UNKNOWN, CLUSTER_UNKNOWN or
@@ -193,5 +230,5 @@ def check_report(
             expected="a cluster the release targets",
             release=report.release,
         )
-    if last is not None and report.sequence <= last.sequence:
-        raise Refused(Code.REPORT_SEQUENCE_STALE, got=report.sequence, expected=f"above {last.sequence}")
+    if report.sequence <= last_sequence:
+        raise Refused(Code.REPORT_SEQUENCE_STALE, got=report.sequence, expected=f"above {last_sequence}")

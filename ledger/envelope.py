@@ -1,8 +1,9 @@
 """The envelope: a body, who says it, and exactly what is signed.
 
 Owns sealing and opening. Promises that an opened envelope re-encodes to the very bytes received, and that
-nothing is ever signed or hashed over a re-encoding of the body. Never reads state: whether the signer
-exists and may speak is judged elsewhere.
+nothing is ever signed or hashed over a re-encoding of the body, and that whether the signatures verify depends
+on the envelope's bytes and on immutable keys only, so that the verdict may be remembered. Never reads state:
+whether the signer exists, holds the keys and may speak is judged elsewhere (``ledger.identity.check_signers``).
 
 Source: docs/spec/ledger.md §1.
 """
@@ -10,13 +11,15 @@ Source: docs/spec/ledger.md §1.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from google.protobuf.message import DecodeError, EncodeError
 
-from ledger import keys
+from ledger import composite, keys
 from ledger.errors import Code, Refused
+from ledger.keys import SIGNATURE_BYTES, Algorithm, PublicKey, algorithm_of
 from ledger.limits import (
     CHAIN_ID_BYTES_MAX,
     DID_BYTES_MAX,
@@ -30,10 +33,13 @@ from ledger.types import Did, sha256
 
 DOMAIN = b"conclave/envelope/v1"
 
+Resolve = Callable[[str], PublicKey | None]
+"""Gives the public key that a composite key id stands for, or None if nobody registered it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One signature: the key id it verifies under and its 64 bytes."""
+    """One signature: the key id it verifies under, and its bytes, as many as the key's algorithm has."""
 
     key_id: str
     value: bytes
@@ -67,7 +73,7 @@ class Envelope:
 
 def sign_bytes(chain_id: str, signer: str, nonce: int, not_after_height: int, body: bytes) -> bytes:
     """Give the bytes that every signature of an envelope covers (docs/spec/ledger.md §1.2)."""
-    parts = (
+    return join(
         DOMAIN,
         chain_id.encode(),
         signer.encode(),
@@ -75,7 +81,11 @@ def sign_bytes(chain_id: str, signer: str, nonce: int, not_after_height: int, bo
         not_after_height.to_bytes(8, "big"),
         sha256(body),
     )
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def join(*parts: bytes) -> bytes:
+    """Give the parts, each after its length in four bytes: no byte can pass from one to the next."""
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def sign_bytes_of(envelope: Envelope) -> bytes:
@@ -99,12 +109,41 @@ class SigningKey(Protocol):
         ...
 
     def sign(self, message: bytes) -> bytes:
-        """Give the 64-byte signature over ``message``."""
+        """Give the signature over ``message``."""
         ...
 
 
+class ContextSigningKey(Protocol):
+    """The private half behind a composite key id: its signatures are bound to a context."""
+
+    @property
+    def key_id(self) -> str:
+        """The key id a verifier will look up."""
+        ...
+
+    def sign(self, message: bytes, context: bytes) -> bytes:
+        """Give the signature over ``message`` in ``context``."""
+        ...
+
+
+AnySigningKey = SigningKey | ContextSigningKey
+
+
+def sign_with(key: AnySigningKey, message: bytes, chain_id: str) -> bytes:
+    """Sign ``message`` for a chain: composite keys sign in the context of its id, ed25519 has none."""
+    if algorithm_of(key.key_id) is Algorithm.COMPOSITE:
+        return cast("ContextSigningKey", key).sign(message, chain_id.encode())
+    return cast("SigningKey", key).sign(message)
+
+
 def seal(
-    body: bytes, *, chain_id: str, signer: str, nonce: int, not_after_height: int, key: SigningKey
+    body: bytes,
+    *,
+    chain_id: str,
+    signer: str,
+    nonce: int,
+    not_after_height: int,
+    key: AnySigningKey | Sequence[AnySigningKey],
 ) -> bytes:
     """Sign ``body`` and give the envelope's bytes.
 
@@ -114,10 +153,12 @@ def seal(
         signer: DID of the subject that speaks.
         nonce: 1 … 2^53-1, unused by the signer.
         not_after_height: the last height that may include it.
-        key: one of the signer's keys.
+        key: one of the signer's keys, or several.
     """
-    signature = Signature(key.key_id, key.sign(sign_bytes(chain_id, signer, nonce, not_after_height, body)))
-    return encode(Envelope(body, chain_id, Did(signer), nonce, not_after_height, (signature,)))
+    signing = sorted(key if isinstance(key, Sequence) else (key,), key=lambda one: one.key_id)
+    message = sign_bytes(chain_id, signer, nonce, not_after_height, body)
+    signatures = tuple(Signature(one.key_id, sign_with(one, message, chain_id)) for one in signing)
+    return encode(Envelope(body, chain_id, Did(signer), nonce, not_after_height, signatures))
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -201,25 +242,39 @@ def _check_fields(message: envelope_pb2.Envelope) -> None:
         # Else anybody could repeat a signature and so give the same envelope another transaction hash.
         raise Refused(Code.SIGNATURE_INVALID, got=", ".join(key_ids), expected="each key once, sorted")
     for signature in message.signatures:
-        if not 0 < len(signature.key_id) <= KEY_ID_BYTES_MAX or len(signature.value) != 64:
+        expected = SIGNATURE_BYTES[algorithm_of(signature.key_id)]
+        if not 0 < len(signature.key_id) <= KEY_ID_BYTES_MAX or len(signature.value) != expected:
             raise Refused(
-                Code.SIGNATURE_INVALID, got=f"{len(signature.value)} bytes", expected="a key id and 64 bytes"
+                Code.SIGNATURE_INVALID,
+                got=f"{len(signature.value)} bytes",
+                expected=f"a key id and {expected} bytes",
             )
 
 
+def no_key(key_id: str) -> PublicKey | None:
+    """Resolve nothing: where only ed25519 keys can be."""
+    del key_id
+
+
 def verify_signatures(
-    envelope: Envelope, *, chain_id: str, signer_keys: frozenset[str], exact: bool = True
+    envelope: Envelope,
+    *,
+    chain_id: str,
+    resolve: Resolve = no_key,
+    signer_keys: frozenset[str] | None = None,
+    exact: bool = True,
 ) -> str:
-    """Verify every signature of ``envelope``; give its id.
+    """Verify every signature of ``envelope``; give its id. Whose the keys are is not asked.
 
     Args:
         envelope: as decoded.
         chain_id: the chain this verifier belongs to.
-        signer_keys: the key ids the signer holds now.
+        resolve: asked for composite keys only; an ed25519 key is in its id.
+        signer_keys: if given, the only key ids that may sign.
         exact: see ``keys.verify_ed25519``.
 
     Raises:
-        Refused: CHAIN_ID_MISMATCH, KEY_NOT_OF_SIGNER, SIGNATURE_INVALID.
+        Refused: CHAIN_ID_MISMATCH, KEY_NOT_OF_SIGNER, KEY_INVALID, SIGNATURE_INVALID.
     """
     if envelope.chain_id != chain_id:
         raise Refused(
@@ -230,15 +285,19 @@ def verify_signatures(
         )
     message = sign_bytes_of(envelope)
     for signature in envelope.signatures:
-        if signature.key_id not in signer_keys:
-            raise Refused(
-                Code.KEY_NOT_OF_SIGNER,
-                got=signature.key_id,
-                expected="a key of the signer",
-                signer=envelope.signer,
+        if signer_keys is not None and signature.key_id not in signer_keys:
+            raise _not_of_signer(envelope, signature)
+        if algorithm_of(signature.key_id) is Algorithm.ED25519:
+            raw = _ed25519_key(signature.key_id)
+            verified = keys.verify_ed25519(raw, message, signature.value, exact=exact)
+        else:
+            public_key = resolve(signature.key_id)
+            if public_key is None or public_key.key_id != signature.key_id:
+                raise _not_of_signer(envelope, signature)
+            verified = composite.verify(
+                public_key, message, signature.value, context=chain_id.encode(), exact=exact
             )
-        public_key = _public_key(signature.key_id)
-        if not keys.verify_ed25519(public_key, message, signature.value, exact=exact):
+        if not verified:
             raise Refused(
                 Code.SIGNATURE_INVALID,
                 got=signature.value,
@@ -249,7 +308,16 @@ def verify_signatures(
     return sha256(message).hex()
 
 
+def _not_of_signer(envelope: Envelope, signature: Signature) -> Refused:
+    return Refused(
+        Code.KEY_NOT_OF_SIGNER,
+        got=signature.key_id,
+        expected="a key of the signer",
+        signer=envelope.signer,
+    )
+
+
 @functools.lru_cache(maxsize=4096)
-def _public_key(identifier: str) -> bytes:
-    """Decode a registered key id, remembering the 2 ms subgroup check."""
+def _ed25519_key(identifier: str) -> bytes:
+    """Decode a key id, remembering the work."""
     return keys.public_key_of(identifier)

@@ -49,6 +49,8 @@ RULES_MAX = 64
 BREAK_GLASSES_MAX = 16
 FREEZES_MAX = 64
 VALIDATORS_MAX = 100
+VALIDATOR_POWER_MAX = 2**53 - 1
+"""Of all validators together; below CometBFT's own limit."""
 ROLE_RULES_MAX = 32
 PATTERNS_MAX = 64
 """Entries of one list of patterns, verbs or operations."""

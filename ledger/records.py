@@ -1,174 +1,415 @@
 """The records the ledger keeps: frozen, written and read in one place.
 
-Owns the JSON of every value in docs/spec/ledger.md §3. Reading is strict, so that a verifier never works on a
-record this version does not understand.
+Owns the JSON of the values in docs/spec/ledger.md §3 that no room of its own describes (identities, accounts,
+ledger objects, rollouts and scale have one each). Reading is strict, so that a verifier never works on a record
+this version does not understand.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-import re
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-from ledger import canonical, shape
+from ledger import canonical, codec, shape
+from ledger.codec import Digest, Limits, Name, Names, Positive
 from ledger.limits import (
     APPROVALS_PER_PROPOSAL_MAX,
+    AUTOSCALE_SECONDS_MAX,
     CHAIN_ID_BYTES_MAX,
-    CLUSTERS_PER_RELEASE_MAX,
+    ENVELOPES_PER_WINDOW_MAX,
+    FREEZES_MAX,
+    METRICS_PER_REPORT_MAX,
+    OBJECTS_PER_CHANGE_MAX,
+    OBJECTS_PER_RELEASE_MAX,
+    OPEN_PROPOSALS_MAX,
+    PATTERNS_MAX,
     PROPOSAL_TTL_BLOCKS_MAX,
+    REASON_BYTES_MAX,
+    ROLLBACKS_KEPT_MAX,
+    SIGNATURES_PER_ENVELOPE_MAX,
+    VALIDATORS_MAX,
 )
-from ledger.roles import ApprovalRule, Identity
-from ledger.types import Did, Json, JsonObject, ProposalState, SubjectKind
+from ledger.types import Did, JsonObject, ProposalState
 
 R = TypeVar("R")
+Reason = Annotated[str, Limits(bytes_max=REASON_BYTES_MAX, empty=True)]
+Patterns = Annotated[tuple[str, ...], Limits(items_max=PATTERNS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The ledger's parameters."""
+    """The ledger's parameters. Those with a default may be left out where a person writes them.
 
-    imageDigestRequired: bool  # noqa: N815 - the wire spelling
-    proposalTtlBlocks: int  # noqa: N815 - the wire spelling
+    Attributes:
+        image_digest_required: whether every image of a release must be pinned by digest.
+        proposal_ttl_blocks: for how many blocks a proposal can be judged at most.
+        open_proposals_max: proposals of one subject that may be open together.
+        envelopes_per_window_max: envelopes of one subject in ``RATE_WINDOW_BLOCKS`` heights.
+        rollbacks_per_window_max: automatic rollbacks of one release in the window, before it is frozen.
+        rollback_window_seconds: that window.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class NonceWindow:
-    """The highest nonce a subject used, and which of the 64 up to it are used (bit i: ``highest - i``)."""
-
-    highest: int
-    seen: int
+    image_digest_required: bool
+    proposal_ttl_blocks: Annotated[int, Limits(1, PROPOSAL_TTL_BLOCKS_MAX)]
+    open_proposals_max: Annotated[int, Limits(1, OPEN_PROPOSALS_MAX)] = 64
+    envelopes_per_window_max: Annotated[int, Limits(1, ENVELOPES_PER_WINDOW_MAX)] = 1000
+    rollbacks_per_window_max: Annotated[int, Limits(0, ROLLBACKS_KEPT_MAX)] = 3
+    rollback_window_seconds: Annotated[int, Limits(1, AUTOSCALE_SECONDS_MAX)] = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class JudgementRecord:
-    """One approval or rejection: its envelope's id, who, and the height that included it."""
+    """One approval or rejection: its envelope's id, who, with which keys, of which requirement, included when."""
 
-    envelope: str
+    envelope: Digest
     signer: Did
+    keys: Annotated[tuple[str, ...], Limits(items_max=SIGNATURES_PER_ENVELOPE_MAX)]
+    requirement: Digest
     height: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSummary:
-    """What a proposal changes, without its manifests."""
+    """What a proposal changes, without its manifests.
 
-    kind: str
-    release: str
-    to_revision: int | None
-    clusters: tuple[str, ...]
+    Attributes:
+        operation: ``apply``, ``rollback``, ``withdraw``, ``delete`` or ``configure``.
+        release: the release; None for ``configure``.
+        to_revision: for ``rollback``.
+        clusters: those a release names; empty for everything else.
+        against: the newest revision it was made for, 0 where there was none; None if it may follow any.
+        prune: for ``delete``: whether the objects go too.
+        objects: for ``configure``: ``put/Role/ops``, ``remove/Role/ops``, in order.
+    """
+
+    operation: str
+    release: Name | None
+    to_revision: int | None = None
+    clusters: Names = ()
     against: int | None = None
+    prune: bool = False
+    objects: Annotated[tuple[str, ...], Limits(items_max=OBJECTS_PER_CHANGE_MAX)] = ()
+
+
+Judgements = Annotated[tuple[JudgementRecord, ...], Limits(items_max=APPROVALS_PER_PROPOSAL_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
 class ProposalRecord:
-    """A proposal and where it stands. ``expires`` is the last height at which it may be judged."""
+    """A proposal and where it stands.
 
-    id: str
-    number: int
-    digest: str
+    Attributes:
+        expires: the last height at which it may be judged.
+        requirement: digest of what it needed when it was last judged.
+        approved_time: block time at which the last approval came, while it waits for its delay.
+        constitution: version of the constitution it was executed under.
+        code: why it failed, after its delay.
+    """
+
+    id: Digest
+    number: Positive
+    digest: Digest
     proposer: Did
     state: ProposalState
     height: int
     expires: int
-    rule: str
+    requirement: Digest
     change: ChangeSummary
-    approvals: tuple[JudgementRecord, ...] = ()
-    rejections: tuple[JudgementRecord, ...] = ()
+    break_glass: Name | None = None
+    approvals: Judgements = ()
+    rejections: Judgements = ()
+    approved_time: int | None = None
     final_height: int | None = None
+    constitution: int | None = None
     revision: int | None = None
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TouchRecord:
+    """One object a change touches; namespace ``-`` where it has none."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRecord:
+    """What the machine must know of a release proposal besides its manifests.
+
+    Attributes:
+        spec: targets, rollout, health and autoscale as signed.
+        host: whether a manifest asks for the host.
+    """
+
+    release: Name
+    namespace: Name
+    spec: JsonObject
+    touches: Annotated[tuple[TouchRecord, ...], Limits(items_max=OBJECTS_PER_RELEASE_MAX + 1)]
+    host: bool
+
+
+class ReleaseState(enum.StrEnum):
+    """Whether a release goes on: ``withdrawn`` starts nowhere new, ``deleted`` leaves its clusters."""
+
+    ACTIVE = "active"
+    WITHDRAWN = "withdrawn"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRecord:
-    """A release: its newest revision and the clusters it targets."""
+    """A release: its newest revision, the clusters it targets, its newest healthy revision.
 
-    name: str
-    revision: int
-    clusters: tuple[str, ...]
+    ``rollbacks`` are the times of the newest automatic ones, rising.
+    """
+
+    name: Name
+    namespace: Name
+    revision: Positive
+    clusters: Names
+    healthy: int | None
+    state: ReleaseState
+    rollbacks: Annotated[tuple[int, ...], Limits(items_max=ROLLBACKS_KEPT_MAX)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionRecord:
-    """One final revision: where its manifests are and what approved it."""
+    """One final revision: where its manifests are and what approved it.
 
-    release: str
-    revision: int
-    content: str
-    authority: str
-    digest: str
+    ``cause`` is the number of the incident by which the machine made it; its authority is then its content's.
+    """
+
+    release: Name
+    revision: Positive
+    content: Digest
+    authority: Digest
+    digest: Digest
     height: int
-    clusters: tuple[str, ...]
+    time: int
+    clusters: Names
     rollback_of: int | None
+    cause: int | None = None
+
+
+class DesiredState(enum.StrEnum):
+    """Whether a cluster shall have a release."""
+
+    PRESENT = "present"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredRecord:
+    """What a cluster's bridge makes true of a release, since ``time``."""
+
+    cluster: Name
+    release: Name
+    revision: Positive
+    state: DesiredState
+    prune: bool
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRecord:
+    """A metric of one object as a bridge saw it, with the replicas it had then."""
+
+    object: str
+    name: Name
+    value: int
+    replicas: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReportRecord:
     """The newest report of a cluster on a release."""
 
-    cluster: str
-    release: str
-    revision: int
-    sequence: int
+    cluster: Name
+    release: Name
+    revision: Positive
+    sequence: Positive
     outcome: str
     health: str
-    objects: tuple[JsonObject, ...]
+    objects: Annotated[tuple[JsonObject, ...], Limits(items_max=2 * OBJECTS_PER_RELEASE_MAX)]
+    metrics: Annotated[tuple[MetricRecord, ...], Limits(items_max=METRICS_PER_REPORT_MAX)]
     height: int
+    time: int
     reporter: Did
 
 
-_WIRE = {"final_height": "finalHeight", "rollback_of": "rollbackOf", "to_revision": "toRevision"}
+class IncidentKind(enum.StrEnum):
+    """Why people should look."""
+
+    ROLLBACK = "rollback"
+    ROLLOUT_FAILED = "rollout-failed"
+    RELEASE_FROZEN = "release-frozen"
+    BREAK_GLASS = "break-glass"
+    RECOVERY = "recovery"
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRecord:
+    """Something that people should look at, as the machine saw it."""
+
+    number: Positive
+    kind: IncidentKind
+    height: int
+    time: int
+    reason: Reason
+    release: Name | None = None
+    revision: int | None = None
+    new_revision: int | None = None
+    cluster: Name | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRecord:
+    """A stop on everything that would be applied in its scope. ``by`` is a DID, or ``machine``."""
+
+    name: Name
+    clusters: Patterns
+    namespaces: Patterns
+    releases: Patterns
+    by: str
+    reason: Reason
+    height: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreezesRecord:
+    """All freezes there are, by name."""
+
+    freezes: Annotated[tuple[FreezeRecord, ...], Limits(items_max=FREEZES_MAX)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """A constitution object and its version; ``subject`` for bindings only."""
+
+    name: Name
+    version: Positive
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConstitutionRecord:
+    """One version of the constitution: every role, binding, rule and break-glass object in it.
+
+    Attributes:
+        digest: SHA-256 over the digest before it and what changed, so that it names the whole history.
+        authority: the proposal that made it; None at genesis.
+    """
+
+    version: Positive
+    digest: Digest
+    height: int
+    authority: Digest | None
+    roles: tuple[ObjectVersion, ...]
+    bindings: tuple[ObjectVersion, ...]
+    rules: tuple[ObjectVersion, ...]
+    break_glasses: tuple[ObjectVersion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorRecord:
+    """A validator: its key, its power, and the node identity it is bound to; None for one of genesis without."""
+
+    name: str
+    key_id: str
+    power: Positive
+    node: Did | None
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorsRecord:
+    """The validator set as CometBFT will have it two heights on, and how much of it changed at ``step_height``."""
+
+    validators: Annotated[tuple[ValidatorRecord, ...], Limits(items_max=VALIDATORS_MAX)]
+    step_height: int = 0
+    step_total: int = 0
+    step_changed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolRecord:
+    """The version of the machine's rules in force, and the one that follows at a height."""
+
+    version: Positive
+    next_version: int | None = None
+    next_height: int | None = None
 
 
 def write(record: Any) -> bytes:
-    """Give a record's canonical bytes; a nonce window's map is written as 16 hex digits.
+    """Give a record's canonical bytes."""
+    return canonical.dump_plain(codec.to_json(record))
 
-    Args:
-        record: any record of this module, an ``Identity`` or an ``ApprovalRule``.
+
+def _reader(record: type[R], remembered: int) -> Callable[[bytes], R]:
+    def read(content: bytes) -> R:
+        # The state's root vouches for these bytes.
+        return codec.read(record, canonical.load_plain(content), record.__name__)
+
+    return functools.lru_cache(maxsize=remembered)(read) if remembered else read
+
+
+read_parameters = _reader(Parameters, 64)
+read_proposal = _reader(ProposalRecord, 0)
+read_content = _reader(ContentRecord, 64)
+read_release = _reader(ReleaseRecord, 256)
+read_revision = _reader(RevisionRecord, 64)
+read_desired = _reader(DesiredRecord, 256)
+read_report = _reader(ReportRecord, 0)
+read_incident = _reader(IncidentRecord, 0)
+read_freezes = _reader(FreezesRecord, 16)
+read_constitution = _reader(ConstitutionRecord, 8)
+read_validators = _reader(ValidatorsRecord, 8)
+read_protocol = _reader(ProtocolRecord, 8)
+
+
+def read_parameters_object(value: Any, where: str) -> Parameters:
+    """Read parameters as a person wrote them: those with a default may be missing.
+
+    Raises:
+        Refused: any code of ``ledger.shape``.
     """
-    if isinstance(record, NonceWindow):
-        # Every transaction reads and writes one of these, three times on its way: so without a JSON library.
-        return b'{"highest":%d,"seen":"%016x"}' % (record.highest, record.seen)
-    return canonical.dump_plain(_to_json(record))
-
-
-def write_names(names: tuple[str, ...], *, field: str = "names") -> bytes:
-    """Give the bytes of an index object."""
-    return canonical.dump_plain({field: list(names)})
-
-
-@functools.lru_cache(maxsize=64)
-def read_names(content: bytes | None, *, field: str = "names") -> tuple[str, ...]:
-    """Read an index object; absent means an empty list."""
-    if content is None:
-        return ()
-    value = shape.fields(_load(content), "index", required=(field,))[field]
-    return tuple(
-        shape.text(v, f"index.{field}", bytes_max=512) for v in shape.array(value, "index", items_max=2**20)
-    )
+    return codec.read(Parameters, value, where)
 
 
 def read_count(content: bytes | None) -> int:
-    """Read the ``proposals`` counter; absent means 0."""
-    return (
-        0 if content is None else shape.integer(_fields(_load(content), "count")["count"], "proposals.count")
-    )
+    """Read a counter; absent means 0."""
+    return 0 if content is None else shape.integer(_field(content, "count"), "count")
 
 
 def write_count(count: int) -> bytes:
-    """Give the bytes of the ``proposals`` counter."""
+    """Give the bytes of a counter."""
     return canonical.dump_plain({"count": count})
 
 
 def read_number(content: bytes) -> str:
     """Read the id a proposal number stands for."""
-    return shape.digest(_fields(_load(content), "id")["id"], "proposal-number.id")
+    return shape.digest(_field(content, "id"), "proposal-number.id")
 
 
 def write_number(identifier: str) -> bytes:
     """Give the bytes of a proposal number's record."""
     return canonical.dump_plain({"id": identifier})
+
+
+def read_did(content: bytes) -> Did:
+    """Read the DID a name stands for."""
+    return Did(shape.did(_field(content, "did"), "identity-name.did"))
+
+
+def write_did(did: str) -> bytes:
+    """Give the bytes of a name's record."""
+    return canonical.dump_plain({"did": did})
 
 
 def write_ledger(chain_id: str) -> bytes:
@@ -178,95 +419,7 @@ def write_ledger(chain_id: str) -> bytes:
 
 def read_ledger(content: bytes) -> str:
     """Read the chain id from the ``ledger`` record."""
-    value = _fields(_load(content), "chainId")["chainId"]
-    return shape.text(value, "ledger.chainId", bytes_max=CHAIN_ID_BYTES_MAX)
-
-
-@functools.lru_cache(maxsize=1024)
-def read_parameters(content: bytes) -> Parameters:
-    """Read the ledger's parameters."""
-    value = _exactly(Parameters, _load(content))
-    return Parameters(
-        shape.boolean(value["imageDigestRequired"], "parameters.imageDigestRequired"),
-        shape.integer(
-            value["proposalTtlBlocks"],
-            "parameters.proposalTtlBlocks",
-            at_least=1,
-            at_most=PROPOSAL_TTL_BLOCKS_MAX,
-        ),
-    )
-
-
-def read_nonces(content: bytes | None) -> NonceWindow:
-    """Read a nonce window; absent means nothing used."""
-    if content is None:
-        return NonceWindow(0, 0)
-    plain = _NONCES.fullmatch(content)
-    if plain is not None:
-        return NonceWindow(int(plain[1]), int(plain[2], 16))
-    value = _fields(_load(content), "highest", "seen")
-    seen = value["seen"]
-    if type(seen) is not str or len(seen) != 16 or set(seen) - set("0123456789abcdef"):
-        raise shape.invalid("nonce.seen", seen, "16 hex digits")
-    return NonceWindow(shape.integer(value["highest"], "nonce.highest"), int(seen, 16))
-
-
-_NONCES = re.compile(rb'\{"highest":(0|[1-9][0-9]{0,14}),"seen":"([0-9a-f]{16})"\}')
-"""What ``write`` gives, as far as it is surely below 2^53; the rest takes the long way."""
-
-
-@functools.lru_cache(maxsize=1024)
-def read_identity(content: bytes) -> Identity:
-    """Read a subject's record."""
-    value = _exactly(Identity, _load(content))
-    cluster = value["cluster"]
-    return Identity(
-        Did(shape.did(value["did"], "identity.did")),
-        shape.name(value["name"], "identity.name"),
-        SubjectKind(shape.choice(value["kind"], "identity.kind", list(SubjectKind))),
-        shape.text(value["organisation"], "identity.organisation", bytes_max=63),
-        None if cluster is None else shape.name(cluster, "identity.cluster"),
-    )
-
-
-@functools.lru_cache(maxsize=1024)
-def read_rule(content: bytes) -> ApprovalRule:
-    """Read an approval rule."""
-    value = _exactly(ApprovalRule, _load(content))
-    return ApprovalRule(
-        shape.name(value["name"], "rule.name"),
-        shape.integer(value["humans"], "rule.humans", at_least=1, at_most=APPROVALS_PER_PROPOSAL_MAX),
-        shape.integer(
-            value["organisations"], "rule.organisations", at_least=1, at_most=APPROVALS_PER_PROPOSAL_MAX
-        ),
-    )
-
-
-def read_proposal(content: bytes) -> ProposalRecord:
-    """Read a proposal's record."""
-    value = _exactly(ProposalRecord, _load(content))
-    change = _exactly(ChangeSummary, value["change"])
-    return ProposalRecord(
-        id=shape.digest(value["id"], "proposal.id"),
-        number=shape.integer(value["number"], "proposal.number", at_least=1),
-        digest=shape.digest(value["digest"], "proposal.digest"),
-        proposer=Did(shape.did(value["proposer"], "proposal.proposer")),
-        state=ProposalState(shape.choice(value["state"], "proposal.state", list(ProposalState))),
-        height=shape.integer(value["height"], "proposal.height"),
-        expires=shape.integer(value["expires"], "proposal.expires"),
-        rule=shape.name(value["rule"], "proposal.rule"),
-        change=ChangeSummary(
-            shape.choice(change["kind"], "proposal.change.kind", ("release", "rollback")),
-            shape.name(change["release"], "proposal.change.release"),
-            _optional_integer(change["toRevision"], "proposal.change.toRevision"),
-            tuple(shape.name(c, "proposal.change.clusters") for c in _clusters(change)),
-            _optional_integer(change["against"], "proposal.change.against"),
-        ),
-        approvals=_judgements(value["approvals"], "proposal.approvals"),
-        rejections=_judgements(value["rejections"], "proposal.rejections"),
-        final_height=_optional_integer(value["finalHeight"], "proposal.finalHeight"),
-        revision=_optional_integer(value["revision"], "proposal.revision"),
-    )
+    return shape.text(_field(content, "chainId"), "ledger.chainId", bytes_max=CHAIN_ID_BYTES_MAX)
 
 
 def state_at(record: ProposalRecord, height: int) -> ProposalState:
@@ -276,113 +429,5 @@ def state_at(record: ProposalRecord, height: int) -> ProposalState:
     return record.state
 
 
-@functools.lru_cache(maxsize=64)
-def read_release(content: bytes) -> ReleaseRecord:
-    """Read a release's record."""
-    value = _exactly(ReleaseRecord, _load(content))
-    return ReleaseRecord(
-        shape.name(value["name"], "release.name"),
-        shape.integer(value["revision"], "release.revision", at_least=1),
-        shape.sorted_names(value["clusters"], "release.clusters", items_max=1000),
-    )
-
-
-def read_revision(content: bytes) -> RevisionRecord:
-    """Read a revision's record."""
-    value = _exactly(RevisionRecord, _load(content))
-    return RevisionRecord(
-        release=shape.name(value["release"], "revision.release"),
-        revision=shape.integer(value["revision"], "revision.revision", at_least=1),
-        content=shape.digest(value["content"], "revision.content"),
-        authority=shape.digest(value["authority"], "revision.authority"),
-        digest=shape.digest(value["digest"], "revision.digest"),
-        height=shape.integer(value["height"], "revision.height"),
-        clusters=shape.sorted_names(value["clusters"], "revision.clusters", items_max=1000),
-        rollback_of=_optional_integer(value["rollbackOf"], "revision.rollbackOf"),
-    )
-
-
-def read_report(content: bytes) -> ReportRecord:
-    """Read the newest report of a cluster on a release."""
-    value = _exactly(ReportRecord, _load(content))
-    return ReportRecord(
-        cluster=shape.name(value["cluster"], "report.cluster"),
-        release=shape.name(value["release"], "report.release"),
-        revision=shape.integer(value["revision"], "report.revision", at_least=1),
-        sequence=shape.integer(value["sequence"], "report.sequence", at_least=1),
-        outcome=shape.text(value["outcome"], "report.outcome", bytes_max=32),
-        health=shape.text(value["health"], "report.health", bytes_max=32),
-        objects=tuple(shape.array(value["objects"], "report.objects", items_max=2**14)),
-        height=shape.integer(value["height"], "report.height"),
-        reporter=Did(shape.did(value["reporter"], "report.reporter")),
-    )
-
-
-def _to_json(value: Any) -> Json:
-    if type(value) in _AS_IS:
-        return value
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return [_to_json(v) for v in value]
-    found = {}
-    for name, wire in _SPELLING[type(value)]:
-        field = getattr(value, name)
-        found[wire] = field if type(field) in _AS_IS else _to_json(field)
-    return found
-
-
-_AS_IS = frozenset({str, int, bool, dict, type(None)})
-
-
-_SPELLING: dict[object, tuple[tuple[str, str], ...]] = {
-    record: tuple((f.name, _WIRE.get(f.name, f.name)) for f in fields(record))
-    for record in (
-        Parameters,
-        JudgementRecord,
-        ChangeSummary,
-        ProposalRecord,
-        ReleaseRecord,
-        RevisionRecord,
-        ReportRecord,
-        Identity,
-        ApprovalRule,
-    )
-}
-"""Attribute and wire name of every field, in order."""
-
-
-def _load(content: bytes) -> Json:
-    # The state's root vouches for these bytes.
-    return canonical.load_plain(content)
-
-
-def _fields(value: Json, *names: str) -> JsonObject:
-    return shape.fields(value, "record", required=names)
-
-
-def _exactly(record: type[R], value: Json) -> JsonObject:
-    names = [wire for _, wire in _SPELLING[record]]
-    return shape.fields(value, record.__name__, required=names)
-
-
-def _optional_integer(value: Json, where: str) -> int | None:
-    return None if value is None else shape.integer(value, where)
-
-
-def _clusters(change: JsonObject) -> list[Json]:
-    return shape.array(change["clusters"], "proposal.change.clusters", items_max=CLUSTERS_PER_RELEASE_MAX)
-
-
-def _judgements(value: Json, where: str) -> tuple[JudgementRecord, ...]:
-    found = []
-    for item in shape.array(value, where, items_max=APPROVALS_PER_PROPOSAL_MAX):
-        entry = _exactly(JudgementRecord, item)
-        found.append(
-            JudgementRecord(
-                shape.digest(entry["envelope"], f"{where}.envelope"),
-                Did(shape.did(entry["signer"], f"{where}.signer")),
-                shape.integer(entry["height"], f"{where}.height"),
-            )
-        )
-    return tuple(found)
+def _field(content: bytes, name: str) -> Any:
+    return shape.fields(canonical.load_plain(content), "record", required=(name,))[name]

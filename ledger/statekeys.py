@@ -4,31 +4,66 @@ from __future__ import annotations
 
 LEDGER = b"ledger"
 PARAMETERS = b"parameters"
+PROTOCOL = b"protocol"
+CONSTITUTION = b"constitution"
 PROPOSALS = b"proposals"
+INCIDENTS = b"incidents"
+FREEZES = b"freezes"
+VALIDATORS = b"validators"
+AGENDA = b"agenda"
 INDEX_IDENTITIES = b"index/identities"
-INDEX_RULES = b"index/rules"
-INDEX_CLUSTERS = b"index/clusters"
 INDEX_RELEASES = b"index/releases"
+INDEX_ROLLOUTS = b"index/rollouts"
 
 
 def identity(did: str) -> bytes:
-    """Key of a subject's record."""
+    """Key of a subject's newest record."""
     return f"identity/{did}".encode()
 
 
-def nonce(did: str) -> bytes:
-    """Key of a subject's nonce window."""
-    return f"nonce/{did}".encode()
+def identity_version(did: str, version: int) -> bytes:
+    """Key of one version of a subject's record."""
+    return f"identity-version/{did}/{version:010d}".encode()
 
 
-def rule(name: str) -> bytes:
-    """Key of an approval rule."""
-    return f"rule/{name}".encode()
+def key(key_id: str) -> bytes:
+    """Key of a public key that was registered."""
+    return f"key/{key_id}".encode()
 
 
-def cluster(name: str) -> bytes:
-    """Key of a cluster."""
-    return f"cluster/{name}".encode()
+def account(did: str) -> bytes:
+    """Key of what a subject has used: nonces, rate, open proposals."""
+    return f"account/{did}".encode()
+
+
+def ledger_object(kind: str, name: str) -> bytes:
+    """Key of a ledger object, for example a role."""
+    return f"object/{kind}/{name}".encode()
+
+
+def ledger_object_version(kind: str, name: str, version: int) -> bytes:
+    """Key of one version of a ledger object."""
+    return f"object-version/{kind}/{name}/{version:010d}".encode()
+
+
+def index_objects(kind: str) -> bytes:
+    """Key of the index of the ledger objects of one kind."""
+    return f"index/objects/{kind}".encode()
+
+
+def removed_object(kind: str, name: str) -> bytes:
+    """Key of the last version of a ledger object that was removed."""
+    return f"removed/{kind}/{name}".encode()
+
+
+def identity_name(name: str) -> bytes:
+    """Key under which a subject is found by name."""
+    return f"identity-name/{name}".encode()
+
+
+def constitution_version(version: int) -> bytes:
+    """Key of one version of the constitution."""
+    return f"constitution-version/{version:010d}".encode()
 
 
 def proposal(identifier: str) -> bytes:
@@ -39,6 +74,11 @@ def proposal(identifier: str) -> bytes:
 def proposal_number(number: int) -> bytes:
     """Key under which a proposal is found by number."""
     return f"proposal-number/{number:010d}".encode()
+
+
+def content(identifier: str) -> bytes:
+    """Key of what a release proposal holds besides its manifests."""
+    return f"content/{identifier}".encode()
 
 
 def envelope(identifier: str) -> bytes:
@@ -56,8 +96,23 @@ def revision(release_name: str, number: int) -> bytes:
     return f"revision/{release_name}/{number:010d}".encode()
 
 
+def rollout(release_name: str) -> bytes:
+    """Key of the newest rollout of a release."""
+    return f"rollout/{release_name}".encode()
+
+
+def desired(cluster_name: str, release_name: str) -> bytes:
+    """Key of what a cluster's bridge makes true of a release."""
+    return f"desired/{cluster_name}/{release_name}".encode()
+
+
+def scale(cluster_name: str, release_name: str) -> bytes:
+    """Key of the replica counts the machine decided for a release on a cluster."""
+    return f"scale/{cluster_name}/{release_name}".encode()
+
+
 def cluster_releases(cluster_name: str) -> bytes:
-    """Key of the index of the releases that target a cluster."""
+    """Key of the index of the releases that a cluster has something of."""
     return f"index/cluster/{cluster_name}/releases".encode()
 
 
@@ -71,6 +126,21 @@ def report_envelope(cluster_name: str, release_name: str) -> bytes:
     return f"report-envelope/{cluster_name}/{release_name}".encode()
 
 
-def text(key: bytes) -> str:
+def report_sequence(cluster_name: str) -> bytes:
+    """Key of the sequence of a cluster's newest report."""
+    return f"report-sequence/{cluster_name}".encode()
+
+
+def incident(number: int) -> bytes:
+    """Key of an incident."""
+    return f"incident/{number:010d}".encode()
+
+
+def break_glass_uses(name: str) -> bytes:
+    """Key of how often a break-glass object was used."""
+    return f"break-glass-uses/{name}".encode()
+
+
+def text(state_key: bytes) -> str:
     """Give a key, of whatever bytes, as an error shows it."""
-    return key.decode("ascii", "replace")
+    return state_key.decode("ascii", "replace")

@@ -24,7 +24,7 @@ API_VERSION = "conclave.internal/v1"
 
 
 class SubjectKind(enum.StrEnum):
-    """What a subject is; its verbs follow from it (``ledger.roles``)."""
+    """What a subject is; what it may ever do follows from it, whatever its roles."""
 
     HUMAN = "human"
     AGENT = "agent"
@@ -39,17 +39,28 @@ class ActionKind(enum.StrEnum):
     APPROVAL = "Approval"
     REJECTION = "Rejection"
     REPORT = "Report"
+    FREEZE = "Freeze"
+    REVOCATION = "Revocation"
+    PAUSE = "Pause"
+    RESUME = "Resume"
+    ROTATION = "Rotation"
+    RECOVERY = "Recovery"
+    DEACTIVATION = "Deactivation"
 
 
 class ProposalState(enum.StrEnum):
-    """Where a proposal stands. ``final`` means approved and executed by the machine.
+    """Where a proposal stands.
 
-    The ledger writes no ``expired``: it follows from the height (``ledger.records.state_at``).
+    ``approved`` waits for its delay or for a freeze to end; ``final`` was executed by the machine; ``failed`` was
+    approved and met a rule when its delay was over. The ledger writes no ``expired``: it follows from the height
+    (``ledger.records.state_at``).
     """
 
     OPEN = "open"
+    APPROVED = "approved"
     FINAL = "final"
     REJECTED = "rejected"
+    FAILED = "failed"
     EXPIRED = "expired"
 
 

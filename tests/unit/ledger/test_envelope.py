@@ -171,7 +171,7 @@ FIELDS: list[tuple[str, Envelope, Code]] = [
     ("height 0", dataclasses.replace(OPENED, not_after_height=0), Code.LIMIT_EXCEEDED),
     ("height 2^64-1", dataclasses.replace(OPENED, not_after_height=2**64 - 1), Code.LIMIT_EXCEEDED),
     ("unsigned", with_signatures(), Code.SIGNATURE_MISSING),
-    ("five", with_signatures(*((f"z{i}", VALUE) for i in range(5))), Code.LIMIT_EXCEEDED),
+    ("nine", with_signatures(*((f"z{i}", VALUE) for i in range(9))), Code.LIMIT_EXCEEDED),
     ("twice", with_signatures((ALICE.key_id, VALUE), (ALICE.key_id, VALUE)), Code.SIGNATURE_INVALID),
     ("unsorted", with_signatures(("zb", VALUE), ("za", VALUE)), Code.SIGNATURE_INVALID),
     ("no key", with_signatures(("", VALUE)), Code.SIGNATURE_INVALID),
@@ -194,7 +194,7 @@ def test_values_at_their_bounds_pass() -> None:
         chain_id="c" * CHAIN_ID_BYTES_MAX,
         nonce=NONCE_MAX,
         not_after_height=NONCE_MAX,
-        signatures=tuple(Signature(f"z{i}", VALUE) for i in range(4)),
+        signatures=tuple(Signature(f"z{i}", VALUE) for i in range(8)),
     )
     assert envelope.decode(envelope.encode(widest)) == widest
 

@@ -59,7 +59,7 @@ def test_published_did_key() -> None:
         lambda text: "z" + "é" * 40,
         lambda text: keys.key_id(keys.public_key_of(text)[:31]),
         lambda text: keys.key_id(keys.public_key_of(text) + b"\0"),
-        lambda text: "z" + keys._base58_encode(b"\xec\x01" + keys.public_key_of(text)),
+        lambda text: "z" + keys.base58_encode(b"\xec\x01" + keys.public_key_of(text)),
     ],
 )
 def test_a_key_has_one_spelling(change: object) -> None:

@@ -1,0 +1,52 @@
+"""The list of freezes, and what they lie on. Source: docs/spec/ledger.md §2, releases.md §3."""
+
+from __future__ import annotations
+
+from abci_app.machine.context import Context
+from abci_app.machine.world import content_record, release_record, revision_record
+from ledger import freezing, records, statekeys
+from ledger.authority.scope import Scope
+from ledger.records import FreezeRecord, FreezesRecord
+from state.reader import StateReader
+
+MACHINE = "machine"
+"""Who made a freeze that no subject did."""
+
+
+def of(state: StateReader) -> tuple[FreezeRecord, ...]:
+    """Give all freezes."""
+    content = state.get(statekeys.FREEZES)
+    return () if content is None else records.read_freezes(content).freezes
+
+
+def on_scope(state: StateReader, scope: Scope, release: str | None) -> FreezeRecord | None:
+    """Give a freeze that lies on any part of a change, or None."""
+    namespaces = {touch.namespace for touch in scope.touches}
+    for freeze in of(state):
+        if freezing.covers(freeze, release, scope.clusters, namespaces):
+            return freeze
+    return None
+
+
+def on_release(state: StateReader, freeze: FreezeRecord, name: str) -> bool:
+    """Tell whether a freeze lies on the newest revision of a release."""
+    current = release_record(state, name)
+    if current is None:
+        return False
+    content = content_record(state, revision_record(state, name, current.revision).content)
+    return freezing.covers(freeze, name, current.clusters, {touch.namespace for touch in content.touches})
+
+
+def add(ctx: Context, freeze: FreezeRecord) -> None:
+    """Put a freeze on the list."""
+    found = tuple(sorted((*of(ctx.state), freeze), key=lambda f: f.name))
+    ctx.put(statekeys.FREEZES, FreezesRecord(found))
+    ctx.emit("freeze", name=freeze.name, by=freeze.by, state="frozen")
+
+
+def drop(ctx: Context, freeze: FreezeRecord) -> tuple[FreezeRecord, ...]:
+    """Take a freeze off the list; give those left."""
+    left = tuple(f for f in of(ctx.state) if f != freeze)
+    ctx.put(statekeys.FREEZES, FreezesRecord(left))
+    ctx.emit("freeze", name=freeze.name, by=freeze.by, state="removed")
+    return left
