@@ -52,7 +52,7 @@ def read(record: type[R], value: Json, where: str) -> R:
     Raises:
         Refused: FIELD_MISSING, FIELD_UNKNOWN, FIELD_INVALID or LIMIT_EXCEEDED with the field's path.
     """
-    plan = _plan(record)
+    plan: _Plan = _plan(record)  # type: ignore[arg-type]  # a class is hashable
     found = shape.fields(value, where, required=plan.required, optional=plan.optional)
     return record(
         **{plan.attributes[name]: plan.readers[name](v, f"{where}.{name}") for name, v in found.items()}
@@ -87,7 +87,7 @@ _AS_IS = frozenset({str, int, bool, dict, type(None)})
 
 
 @functools.cache
-def _spelling(record: type) -> tuple[tuple[str, str], ...]:
+def _spelling(record: Any) -> tuple[tuple[str, str], ...]:
     return tuple((field.name, _camel(field.name)) for field in dataclasses.fields(record))
 
 

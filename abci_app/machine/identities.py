@@ -5,8 +5,6 @@ Owns identity records and the register of keys. Source: docs/spec/identities.md 
 
 from __future__ import annotations
 
-import base64
-
 from abci_app import indexes
 from abci_app.check import Admitted, identity_of
 from abci_app.machine import incidents
@@ -91,7 +89,7 @@ def _register(ctx: Context, identity: IdentityRecord, key: rules.KeyRecord) -> N
         {
             "algorithm": key.algorithm.value,
             "did": identity.did,
-            "publicKey": base64.b64encode(key.public_key).decode(),
+            "publicKey": key.public_key,
         }
     )
     known = ctx.state.get(at)
