@@ -69,7 +69,7 @@ def to_json(value: Any) -> Json:
     if kind is tuple:
         return [to_json(v) for v in value]
     found: JsonObject = {}
-    for attribute, wire in _spelling(kind):
+    for attribute, wire in _spelling(kind):  # type: ignore[arg-type]  # a class is hashable
         field = getattr(value, attribute)
         found[wire] = field if type(field) in _AS_IS else to_json(field)
     return found
@@ -88,7 +88,7 @@ _AS_IS = frozenset({str, int, bool, dict, type(None)})
 
 @functools.cache
 def _spelling(record: Any) -> tuple[tuple[str, str], ...]:
-    return tuple((field.name, _camel(field.name)) for field in dataclasses.fields(record))
+    return tuple((f.name, _camel(f.name)) for f in dataclasses.fields(record))
 
 
 @functools.cache

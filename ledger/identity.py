@@ -30,7 +30,7 @@ from ledger.keys import (
     check_registrable,
     public_key_of,
 )
-from ledger.limits import COMMITMENTS_MAX, KEYS_PER_IDENTITY_MAX, NAME_BYTES_MAX
+from ledger.limits import COMMITMENTS_MAX, KEYS_LISTED_MAX, KEYS_PER_IDENTITY_MAX, NAME_BYTES_MAX
 from ledger.types import Did, Json, JsonObject, SubjectKind, sha256
 
 INCEPTION_DOMAIN = b"conclave/inception/v1"
@@ -101,7 +101,7 @@ class IdentityRecord:
     kind: SubjectKind
     organisation: Annotated[str, Limits(bytes_max=NAME_BYTES_MAX)]
     cluster: Name | None
-    keys: Annotated[tuple[KeyRecord, ...], Limits(items_max=2**10)]
+    keys: Annotated[tuple[KeyRecord, ...], Limits(items_max=KEYS_LISTED_MAX)]
     next: Annotated[tuple[Digest, ...], Limits(items_max=COMMITMENTS_MAX)]
     sequence: int
     deactivated: int | None
@@ -126,9 +126,12 @@ class IdentityRecord:
         return self.deactivated is None and (self.is_active or bool(self.next))
 
     def is_revoked(self, key_id: str) -> bool:
-        """Whether nothing a key ever signed counts any more in what is not yet executed."""
-        return self.deactivated is not None or any(
-            key.key_id == key_id and key.state is KeyState.REVOKED for key in self.keys
+        """Whether nothing a key ever signed counts any more in what is not yet executed.
+
+        So it is with a key ended so long ago that it is not listed any more.
+        """
+        return self.deactivated is not None or not any(
+            key.key_id == key_id and key.state is not KeyState.REVOKED for key in self.keys
         )
 
 
@@ -476,10 +479,12 @@ def _follow(
     ending: KeyState,
     height: int,
 ) -> IdentityRecord:
-    ended = tuple(_end(key, ending, height) for key in identity.keys)
+    ended = tuple(
+        _end(key, ending, height) if key.state is KeyState.ACTIVE else key for key in identity.keys
+    )
     return dataclasses.replace(
         identity,
-        keys=(*ended, *_records(keys, height)),
+        keys=(*ended, *_records(keys, height))[-KEYS_LISTED_MAX:],
         next=following,
         sequence=identity.sequence + 1,
         version=identity.version + 1,
@@ -488,10 +493,8 @@ def _follow(
 
 
 def _end(key: KeyRecord, ending: KeyState, height: int) -> KeyRecord:
-    """End a key; one that was revoked stays so, a retired one can still be revoked."""
-    if key.state is KeyState.REVOKED or key.state is ending:
-        return key
-    if key.state is KeyState.RETIRED and ending is not KeyState.REVOKED:
+    """End a key; one that was revoked stays as it was."""
+    if key.state is KeyState.REVOKED:
         return key
     return dataclasses.replace(key, state=ending, until=height)
 

@@ -18,6 +18,10 @@ RPC_ANSWER_BYTES_MAX = 32 * MIB
 """A full block in base64 with its JSON around it, with room."""
 ABCI_MESSAGE_BYTES_MAX = 64 * MIB
 
+MEMPOOL_TXS_MAX = 50_000
+MEMPOOL_BYTES_MAX = 256 * MIB
+"""What CometBFT's mempool holds by the configuration we write; the application refuses before it is full."""
+
 JSON_DEPTH_MAX = 128
 JSON_INTEGER_MAX = 2**53 - 1
 
@@ -66,6 +70,8 @@ LABELS_MAX = 16
 LABEL_BYTES_MAX = 63
 
 KEYS_PER_IDENTITY_MAX = 4
+KEYS_LISTED_MAX = 64
+"""Newest keys that an identity's record lists; earlier ones are in its earlier versions."""
 COMMITMENTS_MAX = 8
 """Next key ids an identity may commit to."""
 

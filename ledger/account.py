@@ -1,0 +1,164 @@
+"""What a subject has used: its nonces, its share of a window of heights, its places for open proposals.
+
+Owns the account record and the rules by which it is drawn on. Every transaction reads one and writes one, so it has a
+writer and a reader of its own. Never reads state.
+
+Source: docs/spec/ledger.md §1.3, spam.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+from ledger import canonical, shape
+from ledger.errors import Code, Refused
+from ledger.limits import NONCE_WINDOW_SIZE, OPEN_PROPOSALS_MAX, RATE_WINDOW_BLOCKS
+
+_MASK = (1 << NONCE_WINDOW_SIZE) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a subject has used.
+
+    Attributes:
+        highest: the highest nonce used.
+        seen: which of the 64 nonces up to it are used (bit i: ``highest - i``).
+        window: ``height // RATE_WINDOW_BLOCKS`` of the last envelope that was counted.
+        count: envelopes counted in it.
+        open: last heights of the subject's open proposals, rising.
+    """
+
+    highest: int = 0
+    seen: int = 0
+    window: int = 0
+    count: int = 0
+    open: tuple[int, ...] = ()
+
+
+EMPTY = Account()
+
+
+def write(account: Account) -> bytes:
+    """Give the canonical bytes of an account; the map of nonces is written as 16 hex digits."""
+    return b'{"count":%d,"highest":%d,"open":[%s],"seen":"%016x","window":%d}' % (
+        account.count,
+        account.highest,
+        ",".join(map(str, account.open)).encode(),
+        account.seen,
+        account.window,
+    )
+
+
+def read(content: bytes | None) -> Account:
+    """Read an account; absent means nothing used.
+
+    Raises:
+        Refused: any code of ``shape``.
+    """
+    if content is None:
+        return EMPTY
+    plain = _PLAIN.fullmatch(content)
+    if plain is not None:
+        count, highest, opened, seen, window = plain.groups()
+        expiries = tuple(map(int, opened.split(b","))) if opened else ()
+        return Account(int(highest), int(seen, 16), int(window), int(count), expiries)
+    value = shape.fields(
+        canonical.load_plain(content), "account", required=("count", "highest", "open", "seen", "window")
+    )
+    seen = value["seen"]
+    if type(seen) is not str or len(seen) != 16 or set(seen) - set("0123456789abcdef"):
+        raise shape.invalid("account.seen", seen, "16 hex digits")
+    expiries = shape.array(value["open"], "account.open", items_max=OPEN_PROPOSALS_MAX)
+    return Account(
+        shape.integer(value["highest"], "account.highest"),
+        int(seen, 16),
+        shape.integer(value["window"], "account.window"),
+        shape.integer(value["count"], "account.count"),
+        tuple(shape.integer(item, "account.open") for item in expiries),
+    )
+
+
+_NUMBER = rb"(0|[1-9][0-9]{0,14})"
+_PLAIN = re.compile(
+    rb'\{"count":%s,"highest":%s,"open":\[((?:[1-9][0-9]{0,14},)*[1-9][0-9]{0,14}|)\],'
+    rb'"seen":"([0-9a-f]{16})","window":%s\}' % (_NUMBER, _NUMBER, _NUMBER)
+)
+"""What ``write`` gives, as far as it is surely below 2^53; the rest takes the long way."""
+
+
+def use_nonce(account: Account, nonce: int) -> Account:
+    """The nonce is fresh: above the highest used, or unused inside the window. Gives the account after it.
+
+    Raises:
+        Refused: NONCE_REPLAYED or NONCE_TOO_OLD.
+    """
+    if nonce > account.highest:
+        shift = nonce - account.highest
+        seen = (account.seen << shift) & _MASK if shift < NONCE_WINDOW_SIZE else 0
+        return Account(nonce, seen | 1, account.window, account.count, account.open)
+    age = account.highest - nonce
+    if age >= NONCE_WINDOW_SIZE:
+        raise Refused(
+            Code.NONCE_TOO_OLD,
+            got=nonce,
+            expected=f"above {account.highest - NONCE_WINDOW_SIZE}",
+            todo="sign again with a fresh nonce",
+        )
+    if account.seen >> age & 1:
+        raise Refused(
+            Code.NONCE_REPLAYED,
+            got=nonce,
+            expected="a nonce not used before",
+            todo="sign again with a fresh nonce",
+        )
+    return dataclasses.replace(account, seen=account.seen | 1 << age)
+
+
+def count_envelope(account: Account, height: int, envelopes_max: int) -> Account:
+    """The subject has envelopes left in this window of heights. Gives the account after one more.
+
+    Raises:
+        Refused: RATE_EXCEEDED; the fact ``height`` is the first height of the next window.
+    """
+    window = height // RATE_WINDOW_BLOCKS
+    count = account.count + 1 if window == account.window else 1
+    if count > envelopes_max:
+        opens = (window + 1) * RATE_WINDOW_BLOCKS
+        raise Refused(
+            Code.RATE_EXCEEDED,
+            got=f"{count} envelopes since height {window * RATE_WINDOW_BLOCKS}",
+            expected=f"at most {envelopes_max}",
+            todo=f"wait for height {opens}",
+            height=opens,
+        )
+    return Account(account.highest, account.seen, window, count, account.open)
+
+
+def open_proposal(account: Account, expires: int, height: int, open_max: int) -> Account:
+    """The subject has a place for one more open proposal; those that expired give theirs back.
+
+    Raises:
+        Refused: OPEN_PROPOSALS_EXCEEDED.
+    """
+    still = [last for last in account.open if last >= height]
+    if len(still) >= open_max:
+        raise Refused(
+            Code.OPEN_PROPOSALS_EXCEEDED,
+            got=f"{len(still)} open proposals",
+            expected=f"at most {open_max}",
+            todo=f"have some judged; the next expires after height {still[0]}",
+            height=still[0] + 1,
+        )
+    return dataclasses.replace(account, open=tuple(sorted((*still, expires))))
+
+
+def close_proposal(account: Account, expires: int) -> Account:
+    """Give the place of a closed proposal back; nothing happens where it was given back already."""
+    if expires not in account.open:
+        return account
+    left = list(account.open)
+    left.remove(expires)
+    return dataclasses.replace(account, open=tuple(left))
