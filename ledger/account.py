@@ -71,13 +71,13 @@ def read(content: bytes | None) -> Account:
     seen = value["seen"]
     if type(seen) is not str or len(seen) != 16 or set(seen) - set("0123456789abcdef"):
         raise shape.invalid("account.seen", seen, "16 hex digits")
-    expiries = shape.array(value["open"], "account.open", items_max=OPEN_PROPOSALS_MAX)
+    opened_at = shape.array(value["open"], "account.open", items_max=OPEN_PROPOSALS_MAX)
     return Account(
         shape.integer(value["highest"], "account.highest"),
         int(seen, 16),
         shape.integer(value["window"], "account.window"),
         shape.integer(value["count"], "account.count"),
-        tuple(shape.integer(item, "account.open") for item in expiries),
+        tuple(shape.integer(item, "account.open") for item in opened_at),
     )
 
 
