@@ -173,9 +173,7 @@ class ConclaveApplication:
         self._staged = stage(self._store.committed, request.height, following, base.changes())
         self._time = request.time.seconds
         changed = following != membership.version_at(membership.protocol_of(base), request.height)
-        return wire.finalized(
-            result, self._staged.version.app_hash, version=following if changed else None
-        )
+        return wire.finalized(result, self._staged.version.app_hash, version=following if changed else None)
 
     def commit(self, request: pb.RequestCommit) -> pb.ResponseCommit:
         """Write the finalized block: one atomic, synced batch. Then the mempool's state starts afresh."""
@@ -280,9 +278,7 @@ class ConclaveApplication:
             ledger, parameters = base.get(statekeys.LEDGER), base.get(statekeys.PARAMETERS)
             if ledger is None or parameters is None:
                 raise Refused(Code.GENESIS_INVALID, got="no genesis yet", expected="InitChain first")
-            self._constants = Constants(
-                records.read_ledger(ledger), records.read_parameters(parameters)
-            )
+            self._constants = Constants(records.read_ledger(ledger), records.read_parameters(parameters))
         return self._constants
 
     def _forget_constants(self) -> None:

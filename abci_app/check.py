@@ -92,16 +92,19 @@ def open_envelope(
     identifier = envelopes.verify_signatures(
         envelope, chain_id=constants.chain_id, resolve=resolver(state), exact=not mempool
     )
-    action = read_action(
-        envelope.body, image_digest_required=constants.parameters.image_digest_required
-    )
+    action = read_action(envelope.body, image_digest_required=constants.parameters.image_digest_required)
     content = None
     if isinstance(action, Proposal) and isinstance(action.change, Release):
         content = content_of(action.change)
         action = dataclasses.replace(action, change=dataclasses.replace(action.change, manifests=[]))
     keys = tuple(signature.key_id for signature in envelope.signatures)
     return Opened(
-        identifier, dataclasses.replace(envelope, body=b"", signatures=()), envelope.digest, action, keys, content
+        identifier,
+        dataclasses.replace(envelope, body=b"", signatures=()),
+        envelope.digest,
+        action,
+        keys,
+        content,
     )
 
 

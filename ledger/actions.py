@@ -284,9 +284,7 @@ def _hold(value: JsonObject, kind: ActionKind) -> Hold:
 
 def _key_change(value: JsonObject, kind: ActionKind) -> KeyChange:
     body = shape.fields(value, "body", required=(*_FRAME, "keys", "next"))
-    return KeyChange(
-        kind, read_key_objects(body["keys"], "body.keys"), read_next(body["next"], "body.next")
-    )
+    return KeyChange(kind, read_key_objects(body["keys"], "body.keys"), read_next(body["next"], "body.next"))
 
 
 def _deactivation(value: JsonObject, _: ActionKind) -> Deactivation:

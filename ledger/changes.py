@@ -198,9 +198,7 @@ def _configure(value: Json, where: str) -> Configure:
     remove = tuple(_object_name(v, f"{where}.remove[{i}]") for i, v in enumerate(removes))
     named = [(o.kind, o.name) for o in (*remove, *put)]
     if len(set(named)) != len(named):
-        raise Refused(
-            Code.OBJECT_DUPLICATE, got="one object twice", expected="each object once", field=where
-        )
+        raise Refused(Code.OBJECT_DUPLICATE, got="one object twice", expected="each object once", field=where)
     return Configure(put, remove)
 
 

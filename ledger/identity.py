@@ -196,9 +196,7 @@ def _check_key(identity: IdentityRecord, key_id: str, purpose: Purpose) -> None:
         )
     key = next((k for k in identity.keys if k.key_id == key_id), None)
     if key is None:
-        raise Refused(
-            Code.KEY_NOT_OF_SIGNER, got=key_id, expected="a key of the signer", signer=identity.did
-        )
+        raise Refused(Code.KEY_NOT_OF_SIGNER, got=key_id, expected="a key of the signer", signer=identity.did)
     if key.state is not KeyState.ACTIVE:
         raise Refused(
             Code.KEY_NOT_ACTIVE,
@@ -293,9 +291,7 @@ def inception_sign_bytes(chain_id: str, did: str) -> bytes:
     return join(INCEPTION_DOMAIN, chain_id.encode(), did.encode())
 
 
-def read_identity_object(
-    name: str, spec: Json, where: str, *, chain_id: str, height: int
-) -> IdentityRecord:
+def read_identity_object(name: str, spec: Json, where: str, *, chain_id: str, height: int) -> IdentityRecord:
     """Read the spec of an ``Identity`` object as the identity it makes.
 
     Raises:
@@ -309,12 +305,17 @@ def read_identity_object(
     cluster = None if found["cluster"] is None else shape.name(found["cluster"], f"{where}.cluster")
     if did.startswith(DID_KEY_PREFIX):
         if found["inception"] is not None or found["proofs"] != []:
-            raise shape.invalid(f"{where}.inception", found["inception"], "null, and no proofs, for a did:key")
+            raise shape.invalid(
+                f"{where}.inception", found["inception"], "null, and no proofs, for a did:key"
+            )
         return did_key_identity(did, name, kind, organisation, cluster, height)
     at = f"{where}.inception"
     inception = shape.fields(found["inception"], at, required=("keys", "next", "salt"))
     shape.text(inception["salt"], f"{at}.salt", bytes_max=_SALT_BYTES_MAX, empty=True)
-    keys, following = read_key_objects(inception["keys"], f"{at}.keys"), read_next(inception["next"], f"{at}.next")
+    keys, following = (
+        read_key_objects(inception["keys"], f"{at}.keys"),
+        read_next(inception["next"], f"{at}.next"),
+    )
     if did != did_conclave(chain_id, inception):
         raise Refused(
             Code.INCEPTION_INVALID,
@@ -444,9 +445,7 @@ def version_at(
     return found
 
 
-def _check_key_set(
-    identity: IdentityRecord, keys: tuple[KeyObject, ...], signed_by: Sequence[str]
-) -> None:
+def _check_key_set(identity: IdentityRecord, keys: tuple[KeyObject, ...], signed_by: Sequence[str]) -> None:
     if not identity.next or identity.deactivated is not None:
         raise Refused(
             Code.ROTATION_IMPOSSIBLE,
@@ -479,9 +478,7 @@ def _follow(
     ending: KeyState,
     height: int,
 ) -> IdentityRecord:
-    ended = tuple(
-        _end(key, ending, height) if key.state is KeyState.ACTIVE else key for key in identity.keys
-    )
+    ended = tuple(_end(key, ending, height) if key.state is KeyState.ACTIVE else key for key in identity.keys)
     return dataclasses.replace(
         identity,
         keys=(*ended, *_records(keys, height))[-KEYS_LISTED_MAX:],

@@ -69,10 +69,7 @@ def objects(
         "guardian": _rule(["freeze", "revoke"], ["Freeze.conclave.internal", "Identity.conclave.internal"]),
         "proposer": _rule(["propose"], ANY),
     }
-    made = [
-        ledger_object("Role", name, {"rules": [rule]})
-        for name, rule in sorted(roles.items())
-    ]
+    made = [ledger_object("Role", name, {"rules": [rule]}) for name, rule in sorted(roles.items())]
     for name, did in humans:
         made += [binding(f"{role}-{name}"[:63], did, role) for role in ("governor", "guardian", "operator")]
     made += [binding(f"proposer-{name}"[:63], did, "proposer") for name, did in agents]

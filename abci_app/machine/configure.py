@@ -209,7 +209,10 @@ def put_identity(ctx: Context, wanted: identity_rules.IdentityRecord) -> None:
             raise shape.invalid("spec.cluster", wanted.cluster, "null for everybody but nodes")
         if ctx.state.get(statekeys.ledger_object("Cluster", wanted.cluster)) is None:
             raise Refused(
-                Code.CLUSTER_UNKNOWN, got=wanted.cluster, expected="a cluster of the ledger", field="spec.cluster"
+                Code.CLUSTER_UNKNOWN,
+                got=wanted.cluster,
+                expected="a cluster of the ledger",
+                field="spec.cluster",
             )
     if content is None:
         ctx.state.put(statekeys.identity_name(wanted.name), records.write_did(wanted.did))

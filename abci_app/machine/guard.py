@@ -94,9 +94,7 @@ def hold(ctx: Context, signer: IdentityRecord, wanted: Hold) -> None:
     rollout = progress.existing(ctx.state, wanted.release)
     release = release_record(ctx.state, wanted.release)
     assert release is not None, "a rollout without a release"
-    content = content_record(
-        ctx.state, revision_record(ctx.state, release.name, release.revision).content
-    )
+    content = content_record(ctx.state, revision_record(ctx.state, release.name, release.revision).content)
     touch = Touch("Release.conclave.internal", content.namespace, release.name)
     scope = Scope(Operation.APPLY, (touch,), release.clusters, Risk.LOW)
     check_may(constitution_of(ctx.state), signer, "pause", scope, ctx.height)

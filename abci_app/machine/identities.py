@@ -51,9 +51,7 @@ def change_keys(ctx: Context, admitted: Admitted, change: KeyChange) -> None:
     )
     if change.kind is ActionKind.RECOVERY:
         signer = admitted.signer
-        incidents.record(
-            ctx, IncidentKind.RECOVERY, f"{signer.name} recovered its keys", subject=signer.did
-        )
+        incidents.record(ctx, IncidentKind.RECOVERY, f"{signer.name} recovered its keys", subject=signer.did)
     check_not_locked_out(ctx)
 
 

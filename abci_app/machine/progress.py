@@ -95,7 +95,9 @@ def _settle(ctx: Context, before: RolloutRecord | None, rollout: RolloutRecord) 
     """Go as far as may be gone now, write it down and note when to look again."""
     verdict = rollouts.verdict(rollout)
     if verdict == "progressing":
-        rollout, started = rollouts.advance(rollout, ctx.time, lambda cluster: _may_start(ctx, rollout, cluster))
+        rollout, started = rollouts.advance(
+            rollout, ctx.time, lambda cluster: _may_start(ctx, rollout, cluster)
+        )
         for cluster in started:
             _start(ctx, rollout, cluster)
     _write(ctx, before, rollout)
@@ -109,9 +111,7 @@ def _may_start(ctx: Context, rollout: RolloutRecord, cluster: str) -> bool:
     known = freezes.of(ctx.state)
     if not known:
         return True
-    content = content_record(
-        ctx.state, revision_record(ctx.state, rollout.release, rollout.revision).content
-    )
+    content = content_record(ctx.state, revision_record(ctx.state, rollout.release, rollout.revision).content)
     namespaces = {touch.namespace for touch in content.touches}
     return not any(freezing.covers(f, rollout.release, (cluster,), namespaces) for f in known)
 
@@ -212,7 +212,12 @@ def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident:
     )
     spec = content_record(ctx.state, revision.content).spec
     health = release_spec.read_health(spec, "spec")
-    begin(ctx, rollouts.begin_rollback(release.name, revision.revision, release.clusters, (spec_options(spec), health), ctx.time))
+    begin(
+        ctx,
+        rollouts.begin_rollback(
+            release.name, revision.revision, release.clusters, (spec_options(spec), health), ctx.time
+        ),
+    )
 
 
 def spec_options(spec: dict[str, object]) -> rollout_records.RolloutOptions:

@@ -171,9 +171,7 @@ def execute_due(ctx: Context, identifier: str) -> None:
 def decision_of(ctx: Context, record: ProposalRecord, scope: Scope) -> Decision:
     """Judge the approvals of a proposal as they count now."""
     requirement = requirement_of(ctx.state, scope, ctx.constants, ctx.time, record.break_glass)
-    return decide(
-        constitution_of(ctx.state), requirement, scope, _voices(ctx, record.approvals), ctx.height
-    )
+    return decide(constitution_of(ctx.state), requirement, scope, _voices(ctx, record.approvals), ctx.height)
 
 
 def existing_proposal(ctx: Context, identifier: str) -> ProposalRecord:

@@ -92,7 +92,11 @@ def existing_object(state: StateReader, kind: str, name: str) -> StoredObject:
     found = stored_object(state, kind, name)
     if found is None:
         raise Refused(
-            Code.OBJECT_UNKNOWN, got=f"{kind} {name}", expected="an object of the ledger", kind=kind, object=name
+            Code.OBJECT_UNKNOWN,
+            got=f"{kind} {name}",
+            expected="an object of the ledger",
+            kind=kind,
+            object=name,
         )
     return found
 
@@ -143,7 +147,9 @@ def targets_of(
     return tuple(sorted({*found, *rules.clusters_of(current)}))
 
 
-def scope_of(state: StateReader, identifier: str, change: ChangeSummary, content: ContentRecord | None) -> Scope:
+def scope_of(
+    state: StateReader, identifier: str, change: ChangeSummary, content: ContentRecord | None
+) -> Scope:
     """Give what a change touches, on which clusters.
 
     Args:

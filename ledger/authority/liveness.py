@@ -1,0 +1,74 @@
+"""No lockout: somebody can always change the constitution again.
+
+Owns the invariant of the theorem in docs/spec/authority.md §6. The machine asks after every change to the constitution, and to
+who lives under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ledger.authority.constitution import Constitution, Subject, may_lastingly
+from ledger.authority.decision import decide_seats
+from ledger.authority.objects import Verb
+from ledger.authority.requirement import requirement
+from ledger.authority.scope import Operation, Risk, Scope, Touch, ledger_kind
+from ledger.errors import Code, Refused
+from ledger.types import SubjectKind
+
+GOVERNING_KINDS = ("ApprovalRule", "BreakGlass", "Identity", "Parameters", "Role", "RoleBinding")
+"""Kinds whose change must stay possible: by them every other class of change can be made possible again."""
+_ANY_NAME = "?"
+"""A name that only ``*`` matches: what holds for it holds for every name."""
+_SCOPES = {
+    kind: Scope(Operation.CONFIGURE, (Touch(ledger_kind(kind), "-", _ANY_NAME),), ("-",), Risk.CONSTITUTION)
+    for kind in GOVERNING_KINDS
+}
+_TTL_BLOCKS = 1
+"""How long a proposal lives does not matter here."""
+
+
+def check_not_locked_out(constitution: Constitution, subjects: Iterable[Subject], height: int) -> None:
+    """For each governing kind some living subject may propose a change and enough living humans may approve it.
+
+    Args:
+        constitution: as it would be.
+        subjects: everybody who is bound to something.
+        height: now.
+
+    Raises:
+        Refused: LOCKOUT with the kind that could never be changed again.
+    """
+    living = [subject for subject in subjects if subject.is_living]
+    for kind, scope in _SCOPES.items():
+        try:
+            needed = requirement(constitution, scope, _TTL_BLOCKS)
+        except Refused as refusal:
+            if refusal.code is not Code.NO_RULE_MATCHES:
+                raise
+            raise _lockout(kind, "no rule judges it", "an approval rule that matches") from None
+        proposers = [s for s in living if may_lastingly(constitution, s, Verb.PROPOSE, scope, height)]
+        if not proposers:
+            raise _lockout(kind, "nobody could propose it", "a living subject who may")
+        humans = [
+            s
+            for s in living
+            if s.kind is SubjectKind.HUMAN and may_lastingly(constitution, s, Verb.APPROVE, scope, height)
+        ]
+        decision = decide_seats(constitution, needed, scope, humans, height, lasting=True)
+        if not decision.approved:
+            raise _lockout(
+                kind,
+                f"{decision.humans} humans of {decision.organisations} organisations could approve it",
+                f"{needed.humans} of {needed.organisations}, and every role of the quorum",
+            )
+
+
+def _lockout(kind: str, got: str, expected: str) -> Refused:
+    return Refused(
+        Code.LOCKOUT,
+        got=f"a change of {kind}: {got}",
+        expected=expected,
+        todo="keep enough subjects who may propose and approve changes of the constitution",
+        kind=kind,
+    )

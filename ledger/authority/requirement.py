@@ -1,0 +1,190 @@
+"""What a change needs to pass: the strictest of all rules that apply.
+
+Owns the merging of rules. Promises that a change no rule judges is impossible, and that an approval can bind to exactly
+what was required when it was given. Source: docs/spec/authority.md §4.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from ledger import canonical
+from ledger.authority.constitution import Constitution
+from ledger.authority.objects import ApprovalRule
+from ledger.authority.patterns import any_matches
+from ledger.authority.scope import Operation, Scope, Touch
+from ledger.errors import Code, Refused
+from ledger.types import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a change needs.
+
+    Attributes:
+        quorum: so many humans of each role, by role.
+        rules: name and version of every rule that applies, by name.
+        members: who alone counts, under a break-glass object; None for everybody who may approve.
+        digest: what an approval binds to, SHA-256 in hex.
+    """
+
+    humans: int
+    organisations: int
+    quorum: tuple[tuple[str, int], ...]
+    delay_seconds: int
+    ttl_blocks: int
+    deny_threshold: int
+    rules: tuple[tuple[str, int], ...]
+    members: tuple[str, ...] | None
+    digest: str
+
+
+def requirement(constitution: Constitution, scope: Scope, ttl_blocks_max: int) -> Requirement:
+    """Give what a change needs under the approval rules.
+
+    Args:
+        constitution: in force.
+        scope: of the change.
+        ttl_blocks_max: the ledger's parameter; no rule allows more.
+
+    Raises:
+        Refused: NO_RULE_MATCHES.
+    """
+    key = ("requirement", scope, ttl_blocks_max)
+    known = constitution.memo.get(key)
+    if isinstance(known, Requirement):
+        return known
+    asked = [rule.require for rule in (applying := _applying(constitution, scope))]
+    quorum: dict[str, int] = {}
+    for require in asked:
+        for item in require.quorum:
+            quorum[item.role] = max(item.count, quorum.get(item.role, 0))
+    found = _requirement(
+        humans=max(r.humans for r in asked),
+        organisations=max(r.organisations for r in asked),
+        quorum=tuple(sorted(quorum.items())),
+        delay_seconds=max(r.delay_seconds for r in asked),
+        ttl_blocks=min(ttl_blocks_max, *(r.ttl_blocks for r in asked)),
+        deny_threshold=min(r.deny_threshold for r in asked),
+        rules=tuple((rule.name, rule.version) for rule in applying),
+    )
+    constitution.remember(key, found)
+    return found
+
+
+def break_glass_requirement(
+    constitution: Constitution, name: str, scope: Scope, *, time: int, uses: int, ttl_blocks: int
+) -> Requirement:
+    """Give what a change needs under a break-glass object.
+
+    Args:
+        constitution: in force; it has the object.
+        name: the object's.
+        scope: of the change.
+        time: block time.
+        uses: how often it was used.
+        ttl_blocks: the ledger's parameter.
+
+    Raises:
+        Refused: BREAK_GLASS_INVALID.
+    """
+    glass = constitution.break_glasses[name]
+    spec = glass.spec
+    outside = (
+        next((c for c in scope.clusters if not any_matches(spec.clusters, c)), None)
+        or next((t.kind for t in scope.touches if not any_matches(spec.kinds, t.kind)), None)
+        or next((t.namespace for t in scope.touches if not any_matches(spec.namespaces, t.namespace)), None)
+    )
+    if scope.operation is Operation.CONFIGURE or scope.operation not in spec.operations:
+        outside = scope.operation
+    problem = (
+        (outside is not None, f"{outside}", "within the object's operations, kinds, namespaces, clusters"),
+        (time > spec.not_after_time, f"time {time}", f"at most {spec.not_after_time}"),
+        (uses >= spec.uses_max, f"use {uses + 1}", f"at most {spec.uses_max} uses"),
+    )
+    for holds, got, expected in problem:
+        if holds:
+            raise Refused(
+                Code.BREAK_GLASS_INVALID,
+                got=got,
+                expected=expected,
+                todo="stay within it, or propose under the ordinary rules",
+                object=name,
+            )
+    return _requirement(
+        humans=spec.count,
+        organisations=1,
+        quorum=(),
+        delay_seconds=0,
+        ttl_blocks=ttl_blocks,
+        deny_threshold=spec.count,
+        rules=((f"break-glass/{name}", glass.version),),
+        members=tuple(spec.members),
+    )
+
+
+def _requirement(  # noqa: PLR0913 - the fields of the digest, each by name
+    *,
+    humans: int,
+    organisations: int,
+    quorum: tuple[tuple[str, int], ...],
+    delay_seconds: int,
+    ttl_blocks: int,
+    deny_threshold: int,
+    rules: tuple[tuple[str, int], ...],
+    members: tuple[str, ...] | None = None,
+) -> Requirement:
+    named = {
+        "humans": humans,
+        "organisations": organisations,
+        "quorum": [list(item) for item in quorum],
+        "delaySeconds": delay_seconds,
+        "ttlBlocks": ttl_blocks,
+        "denyThreshold": deny_threshold,
+        "rules": [list(item) for item in rules],
+    }
+    digest = sha256(canonical.dump_plain(named)).hex()
+    return Requirement(
+        humans, organisations, quorum, delay_seconds, ttl_blocks, deny_threshold, rules, members, digest
+    )
+
+
+def _applying(constitution: Constitution, scope: Scope) -> list[ApprovalRule]:
+    candidates = [
+        rule
+        for rule in constitution.rules
+        if scope.operation in rule.match.operations and scope.risk in rule.match.risks
+    ]
+    applying: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
+    for cluster in scope.clusters:
+        here = [rule for rule in candidates if any_matches(rule.match.clusters, cluster)]
+        names = tuple(rule.name for rule in here)
+        if names in seen:
+            continue
+        seen.add(names)
+        for touch in scope.touches:
+            found = [rule.name for rule in here if _touches(rule, touch)]
+            if not found:
+                raise Refused(
+                    Code.NO_RULE_MATCHES,
+                    got=f"{scope.operation} of {touch.kind} {touch.namespace}/{touch.name} on {cluster}, risk {scope.risk}",
+                    expected="an approval rule that matches",
+                    todo="have a rule added that judges such changes",
+                    kind=touch.kind,
+                    namespace=touch.namespace,
+                    cluster=cluster,
+                )
+            applying.update(found)
+    return [rule for rule in candidates if rule.name in applying]
+
+
+def _touches(rule: ApprovalRule, touch: Touch) -> bool:
+    kinds, namespaces = rule.match.kinds, rule.match.namespaces
+    return _any(kinds, touch.kind) and _any(namespaces, touch.namespace)
+
+
+@functools.lru_cache(maxsize=4096)
+def _any(patterns: tuple[str, ...], value: str) -> bool:
+    return any_matches(patterns, value)

@@ -1,0 +1,93 @@
+"""What a change touches, where, and how risky that is. Source: docs/spec/authority.md §2."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ledger.authority.patterns import LEDGER_GROUP, NONE, is_guarded
+from ledger.types import Json, JsonObject
+
+_HOST_FLAGS = ("hostNetwork", "hostPID", "hostIPC", "privileged")
+
+
+class Touch(NamedTuple):
+    """One object a change touches: ``Kind.group``, namespace or ``-``, name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Operation(enum.StrEnum):
+    """What a change does."""
+
+    APPLY = "apply"
+    ROLLBACK = "rollback"
+    WITHDRAW = "withdraw"
+    DELETE = "delete"
+    CONFIGURE = "configure"
+
+
+class Risk(enum.StrEnum):
+    """How much harm a change could do, as far as its form tells."""
+
+    LOW = "low"
+    HIGH = "high"
+    CONSTITUTION = "constitution"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """Everything a change touches, on which clusters. Told apart by identity: a scope may hold thousands of touches."""
+
+    operation: Operation
+    touches: tuple[Touch, ...]
+    clusters: tuple[str, ...]
+    risk: Risk
+
+
+def ledger_kind(kind: str) -> str:
+    """Give the full kind of one of the ledger's own objects."""
+    return kind + LEDGER_GROUP
+
+
+def touches_of_release(name: str, namespace: str, manifests: Iterable[JsonObject]) -> tuple[Touch, ...]:
+    """Give what a release touches: itself and every manifest, sorted, each once."""
+    found = {Touch(ledger_kind("Release"), namespace, name)}
+    for manifest in manifests:
+        group, slash, _ = str(manifest["apiVersion"]).rpartition("/")
+        metadata = manifest["metadata"]
+        kind = f"{manifest['kind']}.{group}" if slash else str(manifest["kind"])
+        found.add(Touch(kind, metadata.get("namespace") or NONE, metadata["name"]))
+    return tuple(sorted(found))
+
+
+def risk_of(operation: Operation, touches: Iterable[Touch], *, host_access: bool) -> Risk:
+    """Give the risk of a change."""
+    if operation is Operation.CONFIGURE:
+        return Risk.CONSTITUTION
+    if operation is Operation.DELETE or host_access:
+        return Risk.HIGH
+    if any(touch.namespace == NONE or is_guarded(touch.kind) for touch in touches):
+        return Risk.HIGH
+    return Risk.LOW
+
+
+def asks_for_host(manifest: Json) -> bool:
+    """Tell whether a manifest asks for the node it runs on: its namespaces, files, devices or capabilities."""
+    pending = [manifest]
+    while pending:
+        value = pending.pop()
+        if type(value) is list:
+            pending += value
+        elif type(value) is dict:
+            if any(value.get(flag) is True for flag in _HOST_FLAGS) or value.get("hostPath") is not None:
+                return True
+            capabilities = value.get("capabilities")
+            if type(capabilities) is dict and capabilities.get("add"):
+                return True
+            pending += value.values()
+    return False
