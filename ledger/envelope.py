@@ -1,9 +1,9 @@
 """The envelope: a body, who says it, and exactly what is signed.
 
-Owns sealing and opening. Promises that an opened envelope re-encodes to the very bytes received, and that
-nothing is ever signed or hashed over a re-encoding of the body, and that whether the signatures verify depends
-on the envelope's bytes and on immutable keys only, so that the verdict may be remembered. Never reads state:
-whether the signer exists, holds the keys and may speak is judged elsewhere (``ledger.identity.check_signers``).
+Owns sealing and opening. Promises that an opened envelope re-encodes to the very bytes received, that nothing
+is ever signed or hashed over a re-encoding of the body, and that whether the signatures verify depends on the
+envelope's bytes and on immutable keys only, so that the verdict may be remembered. Never reads state: whether
+the signer exists, holds the keys and may speak is judged elsewhere (``ledger.identity.check_signers``).
 
 Source: docs/spec/ledger.md §1.
 """
@@ -254,6 +254,7 @@ def _check_fields(message: envelope_pb2.Envelope) -> None:
 def no_key(key_id: str) -> PublicKey | None:
     """Resolve nothing: where only ed25519 keys can be."""
     del key_id
+    return None
 
 
 def verify_signatures(

@@ -1,8 +1,8 @@
 """Public keys: their text forms, which of them may be registered, and the ed25519 rule.
 
 Owns key ids and did:key, and the rule by which an ed25519 signature is judged: ZIP-215, PyNaCl first because
-what it accepts is always accepted by ZIP-215, the exact rule for what it refuses. Promises that a key id names
-one key: an ed25519 id holds the key, a composite one its hash. No private half ever comes here.
+what it accepts is always accepted by ZIP-215, the exact rule for what it refuses. Promises that a key id
+names one key: an ed25519 id holds the key, a composite one its hash. No private half ever comes here.
 
 Sources: docs/spec/identities.md §1; did:key method §3.1 (multibase base58btc, multicodec ed25519-pub 0xed01);
 multihash (sha2-256 0x12, 32 bytes); ZIP-215.
