@@ -1,8 +1,8 @@
 """From bytes to an envelope that may act: the same road for CheckTx, proposals and blocks.
 
 Owns the order of the admission rules: cheap first, attacker-sized work last. What ``open_envelope`` gives
-depends on the bytes, the ledger's constants and keys that never change once registered, so it may be remembered
-by transaction hash.
+depends on the bytes, the ledger's constants and keys that never change once registered, so it may be
+remembered by transaction hash.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ledger import canonical, shape, statekeys
 from ledger import envelope as envelopes
 from ledger import identity as identities
 from ledger.account import Account
-from ledger.actions import URGENT_KINDS, Action, Proposal, kind_of, purpose_of, read_action
+from ledger.actions import URGENT_KINDS, Action, Proposal, Revocation, kind_of, purpose_of, read_action
 from ledger.authority.scope import asks_for_host, touches_of_release
 from ledger.changes import Release
 from ledger.envelope import Envelope
@@ -151,7 +151,8 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
     account = accounts.use_nonce(account_of(state, envelope.signer), envelope.nonce)
     if not opened.is_urgent:
         account = accounts.count_envelope(account, height, constants.parameters.envelopes_per_window_max)
-    rules.check_kind(signer, kind)
+    own = isinstance(opened.action, Revocation) and opened.action.subject == signer.did
+    rules.check_kind(signer, kind, own=own)
     return Admitted(opened, signer, account)
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from abci_app.check import Constants
 from abci_app.machine import configure, identities
 from abci_app.machine.context import Context
+from abci_app.machine.world import constitution_of
 from ledger import canonical, codec, records, shape, statekeys
 from ledger import identity as identity_rules
-from ledger.authority.granting import check_grant
+from ledger.authority.granting import check_depth
 from ledger.changes import CONSTITUTION_KINDS, LedgerObject, read_ledger_object
 from ledger.errors import Code, Refused
 from ledger.keys import key_id
@@ -141,9 +142,9 @@ def _put_objects(ctx: Context, document: Json) -> None:
     constitution = sorted((o.kind, o.name) for o in wanted if o.kind in CONSTITUTION_KINDS)
     configure.write_constitution(ctx, constitution, None)
     configure.check_references(ctx)
-    for kind, name in constitution:
-        if kind == "RoleBinding":
-            check_grant(None, configure.constitution_of(ctx.state), name, None, 0)
+    found = constitution_of(ctx.state)
+    for binding in found.bindings:
+        check_depth(found, binding)
 
 
 def _place(wanted: LedgerObject) -> int:

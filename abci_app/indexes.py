@@ -1,7 +1,7 @@
 """Changing and reading index objects in the machine.
 
-Owns how a list grows from one record into pages and back. Promises that what is listed depends on the sequence of
-changes alone and that no page is ever left behind. Source: docs/spec/indexes.md.
+Owns how a list grows from one record into pages and back. Promises that what is listed depends on the
+sequence of changes alone and that no page is ever left behind. Source: docs/spec/indexes.md.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger import canonical, codec, shape
+from ledger.authority.patterns import read_patterns
 from ledger.changes import Change, read_change
 from ledger.errors import Code, Refused
 from ledger.identity import KeyObject, Purpose, read_key_objects, read_next
@@ -17,12 +18,10 @@ from ledger.limits import (
     KEYS_PER_IDENTITY_MAX,
     METRICS_PER_REPORT_MAX,
     OBJECTS_PER_RELEASE_MAX,
-    PATTERN_BYTES_MAX,
-    PATTERNS_MAX,
     REASON_BYTES_MAX,
 )
 from ledger.records import MetricRecord
-from ledger.types import API_VERSION, ActionKind, Did, Json, JsonObject
+from ledger.types import API_VERSION, ActionKind, Did, JsonObject
 
 OUTCOMES = ("applied", "partial", "failed")
 HEALTHS = ("current", "in_progress", "failed", "terminating", "unknown")
@@ -251,21 +250,6 @@ def _freeze(value: JsonObject, _: ActionKind) -> Freeze:
         *(read_patterns(body[name], f"body.{name}") for name in ("clusters", "namespaces", "releases")),
         reason=_reason(body),
     )
-
-
-def read_patterns(value: Json, where: str) -> tuple[str, ...]:
-    """Read a list of patterns: sorted, each once, at least one.
-
-    Raises:
-        Refused: FIELD_INVALID or LIMIT_EXCEEDED.
-    """
-    found = [
-        shape.text(v, f"{where}[{i}]", bytes_max=PATTERN_BYTES_MAX)
-        for i, v in enumerate(shape.array(value, where, items_max=PATTERNS_MAX))
-    ]
-    if not found or found != sorted(set(found)):
-        raise shape.invalid(where, found, "patterns, sorted, each once, at least one")
-    return tuple(found)
 
 
 def _revocation(value: JsonObject, _: ActionKind) -> Revocation:

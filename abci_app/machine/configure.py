@@ -28,6 +28,7 @@ from ledger.authority.objects import (
 )
 from ledger.changes import CONSTITUTION_KINDS, Configure, LedgerObject, ObjectName
 from ledger.errors import Code, Refused
+from ledger.identity import IdentityRecord
 from ledger.limits import (
     BINDINGS_MAX,
     BREAK_GLASSES_MAX,
@@ -37,7 +38,7 @@ from ledger.limits import (
     RULES_MAX,
 )
 from ledger.records import ConstitutionRecord, ObjectVersion
-from ledger.types import Did, SubjectKind, sha256
+from ledger.types import SubjectKind, sha256
 
 _MAXIMA = {
     "Role": ROLES_MAX,
@@ -55,14 +56,14 @@ _LISTS = {
 """Kind and the list of the constitution's record that holds it."""
 
 
-def apply(ctx: Context, change: Configure, authority: str, proposer: Did) -> None:
+def apply(ctx: Context, change: Configure, authority: str, granter: IdentityRecord) -> None:
     """Remove and put ledger objects.
 
     Args:
         ctx: thrown away if this raises.
         change: what.
         authority: id of the proposal.
-        proposer: who proposed it, the granter of its bindings.
+        granter: who proposed it, and so grants its bindings.
 
     Raises:
         Refused: OBJECT_UNKNOWN, OBJECT_IN_USE, GRANT_EXCEEDS_GRANTER, DELEGATION_TOO_DEEP, LOCKOUT,
@@ -80,7 +81,8 @@ def apply(ctx: Context, change: Configure, authority: str, proposer: Did) -> Non
         after = constitution_of(ctx.state)
         for wanted in change.put:
             if wanted.kind == "RoleBinding":
-                check_grant(granting, after, wanted.name, proposer, ctx.height)
+                made = read_role_binding(existing_object(ctx.state, wanted.kind, wanted.name))
+                check_grant(granting, after, made, granter, ctx.height)
         check_references(ctx)
     if any(kind in (*CONSTITUTION_KINDS, "Identity") for kind, _ in touched):
         identities.check_not_locked_out(ctx)
@@ -179,9 +181,9 @@ def check_references(ctx: Context) -> None:
             raise _in_use(ObjectName("RoleBinding", binding.parent), f"parent of {binding.name}")
         identity_of(ctx.state, binding.subject)
     for rule in constitution.rules:
-        for role, _ in rule.require.quorum:
-            if role not in roles:
-                raise _in_use(ObjectName("Role", role), f"named by ApprovalRule {rule.name}")
+        for item in rule.require.quorum:
+            if item.role not in roles:
+                raise _in_use(ObjectName("Role", item.role), f"named by ApprovalRule {rule.name}")
 
 
 def _put_identity(ctx: Context, wanted: LedgerObject, authority: str) -> None:
@@ -192,7 +194,7 @@ def _put_identity(ctx: Context, wanted: LedgerObject, authority: str) -> None:
     put_identity(ctx, found)
 
 
-def put_identity(ctx: Context, wanted: identity_rules.IdentityRecord) -> None:
+def put_identity(ctx: Context, wanted: IdentityRecord) -> None:
     """Register an identity, or give a known one another organisation or cluster.
 
     Raises:

@@ -15,6 +15,7 @@ from ledger import identity as identity_rules
 from ledger import statekeys
 from ledger.actions import Freeze, Hold, Revocation
 from ledger.authority.constitution import check_may
+from ledger.authority.objects import Verb
 from ledger.authority.scope import Operation, Risk, Scope, Touch
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
@@ -32,7 +33,7 @@ def freeze(ctx: Context, signer: IdentityRecord, wanted: Freeze) -> None:
     """
     touches = tuple(Touch("Freeze.conclave.internal", n, wanted.name) for n in wanted.namespaces)
     scope = Scope(Operation.CONFIGURE, touches, wanted.clusters, Risk.LOW)
-    check_may(constitution_of(ctx.state), signer, "freeze", scope, ctx.height)
+    check_may(constitution_of(ctx.state), signer, Verb.FREEZE, scope, ctx.height)
     known = freezes.of(ctx.state)
     if any(other.name == wanted.name for other in known):
         raise Refused(
@@ -97,7 +98,7 @@ def hold(ctx: Context, signer: IdentityRecord, wanted: Hold) -> None:
     content = content_record(ctx.state, revision_record(ctx.state, release.name, release.revision).content)
     touch = Touch("Release.conclave.internal", content.namespace, release.name)
     scope = Scope(Operation.APPLY, (touch,), release.clusters, Risk.LOW)
-    check_may(constitution_of(ctx.state), signer, "pause", scope, ctx.height)
+    check_may(constitution_of(ctx.state), signer, Verb.PAUSE, scope, ctx.height)
     pausing = wanted.kind is ActionKind.PAUSE
     allowed = RolloutState.PROGRESSING if pausing else RolloutState.PAUSED
     frozen = rollout.paused_by is not None and rollout.paused_by.startswith("freeze/")
@@ -125,7 +126,7 @@ def revoke(ctx: Context, signer: IdentityRecord, wanted: Revocation) -> None:
     if subject.did != signer.did:
         touch = Touch("Identity.conclave.internal", "-", subject.name)
         scope = Scope(Operation.CONFIGURE, (touch,), ("-",), Risk.LOW)
-        check_may(constitution_of(ctx.state), signer, "revoke", scope, ctx.height)
+        check_may(constitution_of(ctx.state), signer, Verb.REVOKE, scope, ctx.height)
     changed = identity_rules.revoke(subject, wanted.key_ids, ctx.height)
     identities.write(ctx, changed, cause="revocation")
     identities.check_not_locked_out(ctx)

@@ -26,7 +26,8 @@ from ledger import envelope as envelopes
 from ledger import records, statekeys
 from ledger.actions import Judgement, Proposal, read_action
 from ledger.authority.constitution import check_may
-from ledger.authority.decision import Decision, Voice, decide, denied
+from ledger.authority.decision import Decision, Voice, check_member, check_voice, decide, denied
+from ledger.authority.objects import Verb
 from ledger.authority.requirement import Requirement
 from ledger.authority.scope import Operation, Scope
 from ledger.changes import Configure, Delete, Release, Rollback, Withdraw
@@ -62,11 +63,14 @@ def check_proposal(ctx: Context, admitted: Admitted, proposal: Proposal) -> Aske
     scope = scope_of(ctx.state, opened.id, change, opened.content)
     if change.operation == Operation.ROLLBACK:
         rules.check_against(release_record(ctx.state, str(change.release)), change.against)
-    check_may(constitution_of(ctx.state), admitted.signer, "propose", scope, ctx.height)
+    requirement = requirement_of(ctx.state, scope, ctx.constants, ctx.time, proposal.break_glass)
+    if requirement.members is not None:
+        check_member(requirement, admitted.signer)
+    else:
+        check_may(constitution_of(ctx.state), admitted.signer, Verb.PROPOSE, scope, ctx.height)
     if isinstance(proposal.change, Configure):
         # Tried on a fork, so that what could never be executed is never put to a vote.
-        configure.apply(ctx.fork(), proposal.change, opened.id, admitted.signer.did)
-    requirement = requirement_of(ctx.state, scope, ctx.constants, ctx.time, proposal.break_glass)
+        configure.apply(ctx.fork(), proposal.change, opened.id, admitted.signer)
     return Asked(change, scope, requirement)
 
 
@@ -119,7 +123,7 @@ def check_judgement(ctx: Context, admitted: Admitted, judgement: Judgement) -> t
     record = dataclasses.replace(record, requirement=requirement.digest)
     rules.check_judgement(record, judgement, admitted.signer.did)
     if judgement.kind is ActionKind.APPROVAL or admitted.signer.did != record.proposer:
-        check_may(constitution_of(ctx.state), admitted.signer, "approve", scope, ctx.height)
+        check_voice(constitution_of(ctx.state), requirement, admitted.signer, scope, ctx.height)
     return record, scope
 
 
@@ -264,7 +268,8 @@ def _execute(ctx: Context, record: ProposalRecord) -> ProposalRecord:
         case Operation.DELETE:
             releases.delete(ctx, str(record.change.release), prune=record.change.prune)
         case Operation.CONFIGURE:
-            configure.apply(ctx, change_of(ctx, record), record.id, record.proposer)
+            granter = identity_of(ctx.state, record.proposer)
+            configure.apply(ctx, change_of(ctx, record), record.id, granter)
     return _closed(
         ctx,
         dataclasses.replace(

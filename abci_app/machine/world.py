@@ -24,7 +24,6 @@ from ledger.authority.objects import (
 from ledger.authority.requirement import Requirement, break_glass_requirement, requirement
 from ledger.authority.scope import Operation, Scope, Touch, risk_of
 from ledger.errors import Code, Refused
-from ledger.limits import CLUSTERS_MAX
 from ledger.records import (
     ChangeSummary,
     ConstitutionRecord,
@@ -103,7 +102,7 @@ def existing_object(state: StateReader, kind: str, name: str) -> StoredObject:
 
 def cluster_labels(state: StateReader) -> Mapping[str, JsonObject]:
     """Give the labels of every cluster, by name."""
-    names = indexes.entries(state, statekeys.index_objects("Cluster"), limit=CLUSTERS_MAX)
+    names = indexes.entries(state, statekeys.index_objects("Cluster"))
     return {name: existing_object(state, "Cluster", name).labels for name in names}
 
 
