@@ -1,23 +1,26 @@
 """The constitution, and what a subject may do under it.
 
-Owns the judgement of permissions. Promises that deny wins, that a delegation only ever narrows, and that whatever a
-subject is bound to, its kind bounds what it may do. Source: docs/spec/authority.md §3.
+Owns the judgement of permissions. Promises that deny wins, that a delegation only ever narrows, and that
+whatever a subject is bound to, its kind bounds what it may do. Never asks whether a subject can still speak.
+Source: docs/spec/authority.md §3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ledger.authority.objects import ApprovalRule, BreakGlass, Effect, Role, RoleBinding, RoleRule, Verb
-from ledger.authority.patterns import any_matches, kind_matches
+from ledger.authority.coverage import Chain, first_missing
+from ledger.authority.objects import ApprovalRule, BreakGlass, Role, RoleBinding, Verb
+from ledger.authority.patterns import compiled
 from ledger.authority.scope import Scope, Touch
 from ledger.errors import Code, Refused
-from ledger.limits import DELEGATION_DEPTH_MAX, TOUCH_CHECKS_MAX
+from ledger.limits import DELEGATION_DEPTH_MAX
 from ledger.types import Did, SubjectKind
 
 _MEMO_MAX = 4096
+_UNKNOWN = object()
 
 
 class Subject(Protocol):
@@ -52,13 +55,6 @@ class Subject(Protocol):
     def is_living(self) -> bool:
         """Whether it can speak, or recover and then speak."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A binding as it counts: itself and its parents, each with the rules of its role."""
-
-    links: tuple[tuple[RoleBinding, Role], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +111,7 @@ class Constitution:
         self.memo[key] = value
 
 
-def chain_of(constitution: Constitution, binding: RoleBinding) -> Grant | None:
+def chain_of(constitution: Constitution, binding: RoleBinding) -> Chain | None:
     """Give a binding with its parents; None where a role or parent is missing, or it is too deep."""
     links: list[tuple[RoleBinding, Role]] = []
     current: RoleBinding | None = binding
@@ -125,7 +121,7 @@ def chain_of(constitution: Constitution, binding: RoleBinding) -> Grant | None:
             return None
         links.append((current, role))
         if current.parent is None:
-            return Grant(tuple(links))
+            return tuple(links)
         current = constitution.binding(current.parent)
     return None
 
@@ -143,15 +139,16 @@ def check_may(constitution: Constitution, subject: Subject, verb: str, scope: Sc
     Raises:
         Refused: PERMISSION_DENIED with what is not allowed; LIMIT_EXCEEDED.
     """
-    if not _kind_may(subject, verb):
-        raise _denied(subject, verb, scope.touches[0], scope.clusters[0])
-    missing = _missing(constitution, subject.did, verb, scope, height)
+    if _kind_may(subject, verb):
+        missing = _missing(constitution, subject.did, verb, scope, height)
+    else:
+        missing = first_missing((), (), verb, scope)
     if missing is not None:
         raise _denied(subject, verb, *missing)
 
 
 def may(constitution: Constitution, subject: Subject, verb: str, scope: Scope, height: int) -> bool:
-    """Tell whether ``check_may`` passes.
+    """Tell whether ``check_may`` passes: whether the subject may do this to everything, everywhere.
 
     Raises:
         Refused: LIMIT_EXCEEDED.
@@ -160,25 +157,34 @@ def may(constitution: Constitution, subject: Subject, verb: str, scope: Scope, h
 
 
 def may_lastingly(constitution: Constitution, subject: Subject, verb: str, scope: Scope, height: int) -> bool:
-    """Tell whether the subject may, and will as long as the constitution stays: no bound by height helps."""
+    """Tell whether the subject may, and will as long as the constitution stays.
+
+    No bound by height helps, a denial that is still to come counts, and one of some names counts for all: so
+    what is said of one name holds for every other.
+
+    Raises:
+        Refused: LIMIT_EXCEEDED.
+    """
     if not _kind_may(subject, verb):
         return False
-    grants = _grants(constitution, subject.did)
-    lasting = [g for g in grants if _is_lasting(g, height)]
-    denying = [g for g in grants if not _is_over(g, height)]
-    return _first_missing(lasting, denying, verb, scope) is None
+    chains = _chains(constitution, subject.did)
+    lasting = [chain for chain in chains if _is_lasting(chain, height)]
+    denying = [chain for chain in chains if not _is_over(chain, height)]
+    return first_missing(lasting, denying, verb, scope, deny_any_name=True) is None
 
 
 def holds_role(
     constitution: Constitution, did: str, role: str, scope: Scope, height: int, *, lasting: bool = False
 ) -> bool:
-    """Tell whether a subject is bound to a role for all that a change touches."""
+    """Tell whether a subject is bound to a role for all that a change touches.
+
+    Through a delegation only if every parent is a binding to that role too: nobody hands on a role they lack.
+    """
     counts = _is_lasting if lasting else _is_live
     return any(
-        grant.links[0][0].role == role
-        and counts(grant, height)
-        and all(_covers(binding, scope) for binding, _ in grant.links)
-        for grant in _grants(constitution, did)
+        all(held.name == role and _covers(binding, scope) for binding, held in chain)
+        and counts(chain, height)
+        for chain in _chains(constitution, did)
     )
 
 
@@ -192,129 +198,51 @@ def _missing(
     constitution: Constitution, did: str, verb: str, scope: Scope, height: int
 ) -> tuple[Touch, str] | None:
     """Give the first touch and cluster that are not allowed, or None."""
-    grants = _grants(constitution, did)
-    bounded = any(
-        b.not_before is not None or b.not_after is not None for grant in grants for b, _ in grant.links
-    )
+    chains = _chains(constitution, did)
+    bounded = any(b.not_before is not None or b.not_after is not None for chain in chains for b, _ in chain)
     key = (did, verb, scope)
-    if not bounded and key in constitution.memo:
-        return constitution.memo[key]  # type: ignore[return-value]  # what this function put there
-    live = [grant for grant in grants if _is_live(grant, height)]
-    found = _first_missing(live, live, verb, scope)
+    # One look: another thread may empty the memory between two.
+    known = _UNKNOWN if bounded else constitution.memo.get(key, _UNKNOWN)
+    if known is not _UNKNOWN:
+        return known  # type: ignore[return-value]  # what this function put there
+    live = [chain for chain in chains if _is_live(chain, height)]
+    found = first_missing(live, live, verb, scope)
     if not bounded:
         constitution.remember(key, found)
     return found
 
 
-def _grants(constitution: Constitution, did: str) -> list[Grant]:
+def _chains(constitution: Constitution, did: str) -> tuple[Chain, ...]:
+    key = ("chains", did)
+    known = constitution.memo.get(key, _UNKNOWN)
+    if known is not _UNKNOWN:
+        return known  # type: ignore[return-value]  # what this function put there
     chains = (chain_of(constitution, binding) for binding in constitution.bindings_of(did))
-    return [chain for chain in chains if chain is not None]
-
-
-def _first_missing(
-    allowing: Sequence[Grant], denying: Sequence[Grant], verb: str, scope: Scope
-) -> tuple[Touch, str] | None:
-    work = sum(len(role.rules) for grant in (*allowing, *denying) for _, role in grant.links)
-    for cluster, rules in _by_cluster(allowing, denying, verb, scope.clusters, work * len(scope.touches)):
-        for touch in scope.touches:
-            if any(_all_match(chain, touch) for chain in rules.denies):
-                return touch, cluster
-            if not any(_all_match(chain, touch) for chain in rules.allows):
-                return touch, cluster
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """What counts on some clusters: per grant, per link of its chain, the rules that could match there."""
-
-    allows: tuple[tuple[tuple[tuple[RoleBinding, RoleRule], ...], ...], ...]
-    denies: tuple[tuple[tuple[tuple[RoleBinding, RoleRule], ...], ...], ...]
-
-
-def _by_cluster(
-    allowing: Sequence[Grant], denying: Sequence[Grant], verb: str, clusters: Iterable[str], work: int
-) -> Iterator[tuple[str, _Rules]]:
-    """Give each cluster on which other rules count than on those before it.
-
-    Raises:
-        Refused: LIMIT_EXCEEDED.
-    """
-    seen: set[tuple[int, ...]] = set()
-    for cluster in clusters:
-        allows = tuple(_links(grant, verb, cluster, Effect.ALLOW) for grant in allowing)
-        denies = tuple(
-            (link,) for grant in denying for link in _links(grant, verb, cluster, Effect.DENY) if link
-        )
-        print_ = tuple(id(rule) for chain in (*allows, *denies) for link in chain for _, rule in link)
-        shape = (*(len(link) for chain in (*allows, *denies) for link in chain), -1, *print_)
-        if shape in seen:
-            continue
-        seen.add(shape)
-        if work * len(seen) > TOUCH_CHECKS_MAX:
-            raise Refused(
-                Code.LIMIT_EXCEEDED,
-                got=f"{work * len(seen)} checks of permissions",
-                expected=f"at most {TOUCH_CHECKS_MAX}",
-                todo="split the change, or bind fewer roles",
-            )
-        yield cluster, _Rules(tuple(chain for chain in allows if all(chain)), denies)
-
-
-def _links(
-    grant: Grant, verb: str, cluster: str, effect: Effect
-) -> tuple[tuple[tuple[RoleBinding, RoleRule], ...], ...]:
-    return tuple(
-        tuple(
-            (binding, rule)
-            for rule in role.rules
-            if rule.effect is effect
-            and verb in rule.verbs
-            and any_matches(rule.clusters, cluster)
-            and any_matches(binding.clusters, cluster)
-        )
-        for binding, role in grant.links
-    )
-
-
-def _all_match(chain: tuple[tuple[tuple[RoleBinding, RoleRule], ...], ...], touch: Touch) -> bool:
-    return all(any(_matches(binding, rule, touch) for binding, rule in link) for link in chain)
-
-
-def _matches(binding: RoleBinding, rule: RoleRule, touch: Touch) -> bool:
-    if rule.effect is Effect.DENY:
-        # What is denied is denied by a pattern too: only what is allowed has to be named.
-        kind = any_matches(rule.kinds, touch.kind)
-    else:
-        kind = kind_matches(rule.kinds, touch.kind, touch.namespace)
-    return (
-        kind
-        and any_matches(rule.namespaces, touch.namespace)
-        and any_matches(binding.namespaces, touch.namespace)
-        and any_matches(rule.names, touch.name)
-    )
+    found = tuple(chain for chain in chains if chain is not None)
+    constitution.remember(key, found)
+    return found
 
 
 def _covers(binding: RoleBinding, scope: Scope) -> bool:
-    return all(any_matches(binding.clusters, cluster) for cluster in scope.clusters) and all(
-        any_matches(binding.namespaces, namespace)
-        for namespace in sorted({touch.namespace for touch in scope.touches})
+    clusters, namespaces = compiled(binding.clusters), compiled(binding.namespaces)
+    return (clusters.is_any or all(clusters.match(cluster) for cluster in scope.clusters)) and (
+        namespaces.is_any or all(namespaces.match(touch.namespace) for touch in scope.touches)
     )
 
 
-def _is_live(grant: Grant, height: int) -> bool:
+def _is_live(chain: Chain, height: int) -> bool:
     return all(
         (b.not_before is None or b.not_before <= height) and (b.not_after is None or height <= b.not_after)
-        for b, _ in grant.links
+        for b, _ in chain
     )
 
 
-def _is_lasting(grant: Grant, height: int) -> bool:
-    return _is_live(grant, height) and all(b.not_after is None for b, _ in grant.links)
+def _is_lasting(chain: Chain, height: int) -> bool:
+    return _is_live(chain, height) and all(b.not_after is None for b, _ in chain)
 
 
-def _is_over(grant: Grant, height: int) -> bool:
-    return any(b.not_after is not None and b.not_after < height for b, _ in grant.links)
+def _is_over(chain: Chain, height: int) -> bool:
+    return any(b.not_after is not None and b.not_after < height for b, _ in chain)
 
 
 def _denied(subject: Subject, verb: str, touch: Touch, cluster: str) -> Refused:

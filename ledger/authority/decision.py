@@ -1,7 +1,8 @@
 """Is a proposal approved? Is it denied?
 
-Owns the counting of voices. ``decide`` is the one place where "approved?" is answered: the machine asks it when it executes,
-and every verifier asks it again. Source: docs/spec/authority.md §5.
+Owns the counting of voices. ``decide`` is the one place where "approved?" is answered: the machine asks it
+when it executes, and every verifier asks it again. Promises that a voice that cannot be judged does not count.
+Source: docs/spec/authority.md §5.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ledger.types import JsonObject, SubjectKind
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """An approval or rejection as it stands now: whose, whether its keys were revoked, of which requirement."""
+    """An approval or rejection as it stands now: whose, whether its keys were revoked, which requirement."""
 
     subject: Subject
     keys_revoked: bool
@@ -56,7 +57,7 @@ def check_voice(
     """The subject may approve, and so reject, such a change.
 
     Raises:
-        Refused: PERMISSION_DENIED.
+        Refused: PERMISSION_DENIED, LIMIT_EXCEEDED.
     """
     if requirement.members is None:
         check_may(constitution, subject, Verb.APPROVE, scope, height)
@@ -120,7 +121,7 @@ def decide_seats(
     """
     organisations = {human.organisation for human in humans}
     places = [role for role, count in requirement.quorum for _ in range(count)]
-    fits = {
+    fits: dict[str, set[str]] = {
         human.did: {
             role
             for role, _ in requirement.quorum
@@ -164,7 +165,8 @@ def counted(
     for voice in voices:
         subject = voice.subject
         if (
-            subject.kind is SubjectKind.HUMAN
+            subject.did not in found
+            and subject.kind is SubjectKind.HUMAN
             and subject.is_active
             and not voice.keys_revoked
             and voice.requirement == requirement.digest
@@ -179,7 +181,13 @@ def _may_approve(
 ) -> bool:
     if requirement.members is not None:
         return subject.did in requirement.members
-    return may(constitution, subject, Verb.APPROVE, scope, height)
+    try:
+        return may(constitution, subject, Verb.APPROVE, scope, height)
+    except Refused as refusal:
+        if refusal.code is not Code.LIMIT_EXCEEDED:
+            raise
+        # Bound to so much since that it cannot be judged: one voice must not stop the others.
+        return False
 
 
 def _unfilled(places: list[str], humans: list[str], fits: dict[str, set[str]]) -> list[str]:

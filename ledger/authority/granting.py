@@ -1,4 +1,8 @@
-"""Who may bind roles to subjects. Source: docs/spec/authority.md §3."""
+"""Who may bind roles to subjects.
+
+Owns the rules on making a binding. Promises that nobody hands on what is not theirs to give, and that only
+humans do. Source: docs/spec/authority.md §3.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,44 @@ from ledger.authority.objects import RoleBinding, Verb
 from ledger.authority.scope import Operation, Risk, Scope, Touch, ledger_kind
 from ledger.errors import Code, Refused
 from ledger.limits import DELEGATION_DEPTH_MAX
+from ledger.types import SubjectKind
 
 
 def check_depth(constitution: Constitution, binding: RoleBinding) -> None:
     """A binding hangs on at most three parents, all there, none itself.
 
     Raises:
-        Refused: DELEGATION_TOO_DEEP.
+        Refused: DELEGATION_TOO_DEEP, OBJECT_UNKNOWN.
     """
+    missing = _check_not_too_deep(constitution, binding)
+    if missing is not None:
+        raise Refused(
+            Code.OBJECT_UNKNOWN,
+            got=f"RoleBinding {missing}",
+            expected="a binding of the ledger as parent",
+            kind="RoleBinding",
+            object=missing,
+        )
+
+
+def _check_not_too_deep(constitution: Constitution, binding: RoleBinding) -> str | None:
+    """Walk up a binding's parents; give the name of one that is not there."""
     depth, current = 0, binding
     while current.parent is not None:
         depth += 1
-        parent = constitution.binding(current.parent)
-        if parent is None or depth > DELEGATION_DEPTH_MAX:
+        if depth > DELEGATION_DEPTH_MAX:
             raise Refused(
                 Code.DELEGATION_TOO_DEEP,
                 got=f"{binding.name}, {depth} deep at {current.parent}",
-                expected=f"at most {DELEGATION_DEPTH_MAX} parents, all of them bindings of the ledger",
+                expected=f"at most {DELEGATION_DEPTH_MAX} parents",
                 todo="delegate from a binding nearer to the root",
                 object=binding.name,
             )
+        parent = constitution.binding(current.parent)
+        if parent is None:
+            return current.parent
         current = parent
+    return None
 
 
 def check_grant(
@@ -43,10 +64,15 @@ def check_grant(
         height: now.
 
     Raises:
-        Refused: GRANT_EXCEEDS_GRANTER, DELEGATION_TOO_DEEP.
+        Refused: GRANT_EXCEEDS_GRANTER, DELEGATION_TOO_DEEP, OBJECT_UNKNOWN.
     """
     check_depth(after, binding)
+    if granter.kind is not SubjectKind.HUMAN:
+        raise _exceeds(binding, granter, "a human")
     if binding.parent is not None:
+        for other in after.bindings:
+            # What hangs on this binding may hang deeper now.
+            _check_not_too_deep(after, other)
         parent = after.binding(binding.parent)
         if parent is None or parent.subject != granter.did:
             raise _exceeds(binding, granter, f"the subject of {binding.parent}")

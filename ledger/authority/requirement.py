@@ -1,20 +1,20 @@
 """What a change needs to pass: the strictest of all rules that apply.
 
-Owns the merging of rules. Promises that a change no rule judges is impossible, and that an approval can bind to exactly
-what was required when it was given. Source: docs/spec/authority.md §4.
+Owns the merging of rules. Promises that a change no rule judges is impossible, and that an approval can bind
+to exactly what was required when it was given. Never asks who approves. Source: docs/spec/authority.md §4.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 from ledger import canonical
 from ledger.authority.constitution import Constitution
-from ledger.authority.objects import ApprovalRule
-from ledger.authority.patterns import any_matches
+from ledger.authority.objects import ApprovalRule, BreakGlass
+from ledger.authority.patterns import compiled
 from ledger.authority.scope import Operation, Scope, Touch
 from ledger.errors import Code, Refused
+from ledger.limits import TOUCH_CHECKS_MAX
 from ledger.types import sha256
 
 
@@ -49,13 +49,14 @@ def requirement(constitution: Constitution, scope: Scope, ttl_blocks_max: int) -
         ttl_blocks_max: the ledger's parameter; no rule allows more.
 
     Raises:
-        Refused: NO_RULE_MATCHES.
+        Refused: NO_RULE_MATCHES with what no rule judges; LIMIT_EXCEEDED.
     """
     key = ("requirement", scope, ttl_blocks_max)
     known = constitution.memo.get(key)
     if isinstance(known, Requirement):
         return known
-    asked = [rule.require for rule in (applying := _applying(constitution, scope))]
+    applying = _applying(constitution, scope)
+    asked = [rule.require for rule in applying]
     quorum: dict[str, int] = {}
     for require in asked:
         for item in require.quorum:
@@ -79,7 +80,7 @@ def break_glass_requirement(
     """Give what a change needs under a break-glass object.
 
     Args:
-        constitution: in force; it has the object.
+        constitution: in force.
         name: the object's.
         scope: of the change.
         time: block time.
@@ -89,15 +90,16 @@ def break_glass_requirement(
     Raises:
         Refused: BREAK_GLASS_INVALID.
     """
-    glass = constitution.break_glasses[name]
+    glass = constitution.break_glasses.get(name)
+    if glass is None:
+        raise Refused(
+            Code.BREAK_GLASS_INVALID,
+            got="nothing",
+            expected="a break-glass object of the ledger",
+            object=name,
+        )
     spec = glass.spec
-    outside = (
-        next((c for c in scope.clusters if not any_matches(spec.clusters, c)), None)
-        or next((t.kind for t in scope.touches if not any_matches(spec.kinds, t.kind)), None)
-        or next((t.namespace for t in scope.touches if not any_matches(spec.namespaces, t.namespace)), None)
-    )
-    if scope.operation is Operation.CONFIGURE or scope.operation not in spec.operations:
-        outside = scope.operation
+    outside = _outside(glass, scope)
     problem = (
         (outside is not None, f"{outside}", "within the object's operations, kinds, namespaces, clusters"),
         (time > spec.not_after_time, f"time {time}", f"at most {spec.not_after_time}"),
@@ -122,6 +124,21 @@ def break_glass_requirement(
         rules=((f"break-glass/{name}", glass.version),),
         members=tuple(spec.members),
     )
+
+
+def _outside(glass: BreakGlass, scope: Scope) -> str | None:
+    """Give something of a change that a break-glass object does not cover, or None."""
+    spec = glass.spec
+    if scope.operation is Operation.CONFIGURE or scope.operation not in spec.operations:
+        return scope.operation
+    kinds, namespaces, clusters = compiled(spec.kinds), compiled(spec.namespaces), compiled(spec.clusters)
+    # It asks for less than the rules do, so it covers a guarded kind only by name, as a role does.
+    for kind, namespace in dict.fromkeys((t.kind, t.namespace) for t in scope.touches):
+        if not (kinds.match_kind(kind, namespace) and namespaces.match(namespace)):
+            return f"{kind} in {namespace}"
+    if not scope.touches or not scope.clusters:
+        return "nothing"
+    return next((cluster for cluster in scope.clusters if not clusters.match(cluster)), None)
 
 
 def _requirement(  # noqa: PLR0913 - the fields of the digest, each by name
@@ -156,35 +173,51 @@ def _applying(constitution: Constitution, scope: Scope) -> list[ApprovalRule]:
         for rule in constitution.rules
         if scope.operation in rule.match.operations and scope.risk in rule.match.risks
     ]
-    applying: set[str] = set()
-    seen: set[tuple[str, ...]] = set()
+    # Rules know no names: one touch stands for all of its kind in its namespace.
+    touches: dict[tuple[str, str], Touch] = {}
+    for touch in scope.touches:
+        touches.setdefault((touch.kind, touch.namespace), touch)
+    groups: dict[tuple[str, ...], str] = {}
     for cluster in scope.clusters:
-        here = [rule for rule in candidates if any_matches(rule.match.clusters, cluster)]
-        names = tuple(rule.name for rule in here)
-        if names in seen:
-            continue
-        seen.add(names)
-        for touch in scope.touches:
-            found = [rule.name for rule in here if _touches(rule, touch)]
+        here = tuple(rule.name for rule in candidates if compiled(rule.match.clusters).match(cluster))
+        groups.setdefault(here, cluster)
+    _check_work(len(candidates) * len(groups) * len(touches))
+    applying: set[str] = set()
+    for names, cluster in groups.items():
+        rules = [rule for rule in candidates if rule.name in names]
+        for touch in touches.values():
+            found = [rule.name for rule in rules if _matches(rule, touch)]
             if not found:
-                raise Refused(
-                    Code.NO_RULE_MATCHES,
-                    got=f"{scope.operation} of {touch.kind} {touch.namespace}/{touch.name} on {cluster}, risk {scope.risk}",
-                    expected="an approval rule that matches",
-                    todo="have a rule added that judges such changes",
-                    kind=touch.kind,
-                    namespace=touch.namespace,
-                    cluster=cluster,
-                )
+                raise _unjudged(scope, touch, cluster)
             applying.update(found)
+    if not applying:
+        raise _unjudged(scope, Touch("nothing", "-", "-"), "-")
     return [rule for rule in candidates if rule.name in applying]
 
 
-def _touches(rule: ApprovalRule, touch: Touch) -> bool:
-    kinds, namespaces = rule.match.kinds, rule.match.namespaces
-    return _any(kinds, touch.kind) and _any(namespaces, touch.namespace)
+def _matches(rule: ApprovalRule, touch: Touch) -> bool:
+    kinds, namespaces = compiled(rule.match.kinds), compiled(rule.match.namespaces)
+    return kinds.match(touch.kind) and namespaces.match(touch.namespace)
 
 
-@functools.lru_cache(maxsize=4096)
-def _any(patterns: tuple[str, ...], value: str) -> bool:
-    return any_matches(patterns, value)
+def _check_work(checks: int) -> None:
+    if checks > TOUCH_CHECKS_MAX:
+        raise Refused(
+            Code.LIMIT_EXCEEDED,
+            got=f"{checks} checks of approval rules",
+            expected=f"at most {TOUCH_CHECKS_MAX}",
+            todo="split the change, or have fewer rules that tell clusters apart",
+        )
+
+
+def _unjudged(scope: Scope, touch: Touch, cluster: str) -> Refused:
+    where = f"{touch.kind} {touch.namespace}/{touch.name} on {cluster}"
+    return Refused(
+        Code.NO_RULE_MATCHES,
+        got=f"{scope.operation} of {where}, risk {scope.risk}",
+        expected="an approval rule that matches",
+        todo="have a rule added that judges such changes",
+        kind=touch.kind,
+        namespace=touch.namespace,
+        cluster=cluster,
+    )

@@ -1,4 +1,8 @@
-"""What a change touches, where, and how risky that is. Source: docs/spec/authority.md §2."""
+"""What a change touches, where, and how risky that is.
+
+Owns the reading of touches and risk from manifests that were checked. Promises an answer to any JSON. Never
+says who may. Source: docs/spec/authority.md §2.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +45,10 @@ class Risk(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """Everything a change touches, on which clusters. Told apart by identity: a scope may hold thousands of touches."""
+    """Everything a change touches, on which clusters.
+
+    Told apart by identity, for it may hold thousands of touches.
+    """
 
     operation: Operation
     touches: tuple[Touch, ...]
@@ -54,13 +61,18 @@ def ledger_kind(kind: str) -> str:
     return kind + LEDGER_GROUP
 
 
+def kind_of_manifest(api_version: str, kind: str) -> str:
+    """Give the full kind of a Kubernetes object: ``Deployment.apps``; of the core group, ``ConfigMap``."""
+    group, slash, _ = api_version.rpartition("/")
+    return f"{kind}.{group}" if slash else kind
+
+
 def touches_of_release(name: str, namespace: str, manifests: Iterable[JsonObject]) -> tuple[Touch, ...]:
     """Give what a release touches: itself and every manifest, sorted, each once."""
     found = {Touch(ledger_kind("Release"), namespace, name)}
     for manifest in manifests:
-        group, slash, _ = str(manifest["apiVersion"]).rpartition("/")
         metadata = manifest["metadata"]
-        kind = f"{manifest['kind']}.{group}" if slash else str(manifest["kind"])
+        kind = kind_of_manifest(manifest["apiVersion"], manifest["kind"])
         found.add(Touch(kind, metadata.get("namespace") or NONE, metadata["name"]))
     return tuple(sorted(found))
 
@@ -77,7 +89,7 @@ def risk_of(operation: Operation, touches: Iterable[Touch], *, host_access: bool
 
 
 def asks_for_host(manifest: Json) -> bool:
-    """Tell whether a manifest asks for the node it runs on: its namespaces, files, devices or capabilities."""
+    """Tell whether a manifest asks for the node it runs on: its namespaces, files, devices, capabilities."""
     pending = [manifest]
     while pending:
         value = pending.pop()
