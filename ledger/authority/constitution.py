@@ -181,9 +181,11 @@ def holds_role(
     Through a delegation only if every parent is a binding to that role too: nobody hands on a role they lack.
     """
     counts = _is_lasting if lasting else _is_live
+    namespaces = _namespaces(constitution, scope)
     return any(
-        all(held.name == role and _covers(binding, scope) for binding, held in chain)
+        all(held.name == role for _, held in chain)
         and counts(chain, height)
+        and all(_covers(binding, scope, namespaces) for binding, _ in chain)
         for chain in _chains(constitution, did)
     )
 
@@ -223,11 +225,21 @@ def _chains(constitution: Constitution, did: str) -> tuple[Chain, ...]:
     return found
 
 
-def _covers(binding: RoleBinding, scope: Scope) -> bool:
-    clusters, namespaces = compiled(binding.clusters), compiled(binding.namespaces)
-    return (clusters.is_any or all(clusters.match(cluster) for cluster in scope.clusters)) and (
-        namespaces.is_any or all(namespaces.match(touch.namespace) for touch in scope.touches)
+def _covers(binding: RoleBinding, scope: Scope, namespaces: tuple[str, ...]) -> bool:
+    on, within = compiled(binding.clusters), compiled(binding.namespaces)
+    return (on.is_any or all(on.match(cluster) for cluster in scope.clusters)) and (
+        within.is_any or all(within.match(namespace) for namespace in namespaces)
     )
+
+
+def _namespaces(constitution: Constitution, scope: Scope) -> tuple[str, ...]:
+    key = ("namespaces", scope)
+    known = constitution.memo.get(key, _UNKNOWN)
+    if known is not _UNKNOWN:
+        return known  # type: ignore[return-value]  # what this function put there
+    found = tuple(sorted({touch.namespace for touch in scope.touches}))
+    constitution.remember(key, found)
+    return found
 
 
 def _is_live(chain: Chain, height: int) -> bool:

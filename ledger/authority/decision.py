@@ -1,8 +1,8 @@
 """Is a proposal approved? Is it denied?
 
 Owns the counting of voices. ``decide`` is the one place where "approved?" is answered: the machine asks it
-when it executes, and every verifier asks it again. Promises that a voice that cannot be judged does not count.
-Source: docs/spec/authority.md §5.
+when it executes, and every verifier asks it again. Promises that a voice that cannot be judged does not
+count. Source: docs/spec/authority.md §5.
 """
 
 from __future__ import annotations
