@@ -18,17 +18,24 @@ from typing import Protocol
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
+from identity.composite_signer import composite_signer
 from ledger.errors import NO_ROOM, Code, EnvironmentFault, Refused, unwritable
-from ledger.keys import did_key, key_id
+from ledger.keys import Algorithm, did_key, key_id
 
 KEY_FILE_BYTES_MAX = 16 * 1024
-"""A PKCS#8 ed25519 key is under 1 KiB even when encrypted."""
+"""Both PKCS#8 halves of a composite key are under 1 KiB even when encrypted, as long as they hold seeds."""
 KEY_FILE_MODE = 0o600
 _PEM = serialization.Encoding.PEM
 _PKCS8 = serialization.PrivateFormat.PKCS8
 _RAW = serialization.Encoding.Raw
 _RAW_PUBLIC = serialization.PublicFormat.Raw
+_BEGIN = b"-----BEGIN "
+_EXPECTED = "an ed25519 private key in PKCS#8 PEM, or an ML-DSA-65 and an ed25519 one"
+_CURE = "make a key with: conclave key new NAME"
+
+Private = Ed25519PrivateKey | MLDSA65PrivateKey
 
 
 class Signer(Protocol):
@@ -36,21 +43,26 @@ class Signer(Protocol):
 
     @property
     def did(self) -> str:
-        """The did:key of the public key."""
+        """The did:key of the public key; a composite key has none (``CompositeSigner.did`` refuses)."""
         ...
 
     @property
     def key_id(self) -> str:
-        """The multibase multicodec form of the public key (``docs/spec/ledger.md`` §1.1)."""
+        """The text that names the public key (docs/spec/identities.md §1)."""
         ...
 
     @property
     def public_key(self) -> bytes:
-        """The 32 bytes of the ed25519 public key."""
+        """The public key, as many bytes as the algorithm has."""
         ...
 
-    def sign(self, message: bytes) -> bytes:
-        """Sign ``message``; gives 64 bytes."""
+    @property
+    def algorithm(self) -> Algorithm:
+        """What it signs with."""
+        ...
+
+    def sign(self, message: bytes, context: bytes = b"") -> bytes:
+        """Sign ``message``; a composite signature is bound to ``context``, for an envelope the chain id."""
         ...
 
 
@@ -63,8 +75,14 @@ class FileSigner:
     key_id: str
     _private: Ed25519PrivateKey = field(repr=False, compare=False)
 
-    def sign(self, message: bytes) -> bytes:
-        """Sign ``message`` with ed25519 (RFC 8032); gives 64 bytes."""
+    @property
+    def algorithm(self) -> Algorithm:
+        """What it signs with."""
+        return Algorithm.ED25519
+
+    def sign(self, message: bytes, context: bytes = b"") -> bytes:
+        """Sign ``message`` with ed25519 (RFC 8032), which has no context; gives 64 bytes."""
+        del context
         return self._private.sign(message)
 
 
@@ -92,22 +110,29 @@ def open_signer(uri: str, passphrase: bytes | None = None) -> Signer:
     return opener(rest, passphrase)
 
 
-def generate_key(path: str | os.PathLike[str], passphrase: bytes | None = None) -> Signer:
-    """Make an ed25519 key and write it to ``path`` (PKCS#8 PEM, mode 0600, created exclusively).
+def generate_key(
+    path: str | os.PathLike[str],
+    passphrase: bytes | None = None,
+    algorithm: Algorithm = Algorithm.ED25519,
+) -> Signer:
+    """Make a key and write it to ``path`` (PKCS#8 PEM, mode 0600, created exclusively).
 
     Args:
         path: a file that does not exist yet; its folder does.
         passphrase: encrypts the file if given and not empty.
+        algorithm: of a composite key the file holds the ML-DSA-65 half, then the ed25519 half.
 
     Raises:
         Refused: KEY_FILE_INVALID if the file exists already.
         EnvironmentFault: DISK_FULL, KEY_FILE_INVALID if it cannot be written; nothing is left of it.
     """
-    private = Ed25519PrivateKey.generate()
+    private: list[Private] = [Ed25519PrivateKey.generate()]
+    if algorithm is Algorithm.COMPOSITE:
+        private.insert(0, MLDSA65PrivateKey.generate())
     sealed: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase:
         sealed = serialization.BestAvailableEncryption(passphrase)
-    content = private.private_bytes(_PEM, _PKCS8, sealed)
+    content = b"".join(half.private_bytes(_PEM, _PKCS8, sealed) for half in private)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         _write_new(os.open(path, flags, KEY_FILE_MODE), Path(path), content)
@@ -123,7 +148,7 @@ def generate_key(path: str | os.PathLike[str], passphrase: bytes | None = None) 
         if error.errno in NO_ROOM:
             raise unwritable(error, file=str(path)) from error
         raise _unreadable(Path(path), error, "make sure the folder exists and is writable") from error
-    return _signer(private)
+    return _signer(Path(path), private)
 
 
 def _write_new(descriptor: int, path: Path, content: bytes) -> None:
@@ -141,7 +166,7 @@ def _write_new(descriptor: int, path: Path, content: bytes) -> None:
 def _open_file(rest: str, passphrase: bytes | None) -> Signer:
     path = Path(rest)
     content = _read_private(path)
-    return _signer(_load(path, content, passphrase))
+    return _signer(path, _load(path, content, passphrase))
 
 
 def _read_private(path: Path) -> bytes:
@@ -171,32 +196,43 @@ def _read_private(path: Path) -> bytes:
     return content
 
 
-def _load(path: Path, content: bytes, passphrase: bytes | None) -> Ed25519PrivateKey:
-    expected = "an ed25519 private key in PKCS#8 PEM"
-    cure = "make a key with: conclave key new NAME"
-    if b"-----BEGIN " not in content:
-        raise _invalid(path, "no PEM block", expected, cure)
-    encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in content
-    if encrypted and not passphrase:
+def _load(path: Path, content: bytes, passphrase: bytes | None) -> list[Private]:
+    """Load every PEM block of the file."""
+    blocks = [_BEGIN + block for block in content.split(_BEGIN)[1:]]
+    if not 1 <= len(blocks) <= 2:
+        got = "no PEM block" if not blocks else f"{len(blocks)} PEM blocks"
+        raise _invalid(path, got, _EXPECTED, _CURE)
+    if b"BEGIN ENCRYPTED PRIVATE KEY" in content and not passphrase:
         raise _invalid(
             path, "an encrypted key and no passphrase", "the passphrase", "set CONCLAVE_PASSPHRASE"
         )
+    return [_load_block(path, block, passphrase) for block in blocks]
+
+
+def _load_block(path: Path, block: bytes, passphrase: bytes | None) -> Private:
+    encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in block
     try:
-        private = serialization.load_pem_private_key(content, passphrase if encrypted else None)
+        private = serialization.load_pem_private_key(block, passphrase if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if encrypted:
             raise _invalid(
-                path, "a wrong passphrase or a damaged file", expected, "check the passphrase"
+                path, "a wrong passphrase or a damaged file", _EXPECTED, "check the passphrase"
             ) from error
-        raise _invalid(path, "a PEM block that does not parse", expected, cure) from error
-    if not isinstance(private, Ed25519PrivateKey):
-        raise _invalid(path, f"a key of another type ({type(private).__name__})", expected, cure)
+        raise _invalid(path, "a PEM block that does not parse", _EXPECTED, _CURE) from error
+    if not isinstance(private, Ed25519PrivateKey | MLDSA65PrivateKey):
+        raise _invalid(path, f"a key of another type ({type(private).__name__})", _EXPECTED, _CURE)
     return private
 
 
-def _signer(private: Ed25519PrivateKey) -> FileSigner:
-    public = private.public_key().public_bytes(_RAW, _RAW_PUBLIC)
-    return FileSigner(public_key=public, did=did_key(public), key_id=key_id(public), _private=private)
+def _signer(path: Path, private: list[Private]) -> Signer:
+    match private:
+        case [Ed25519PrivateKey() as only]:
+            public = only.public_key().public_bytes(_RAW, _RAW_PUBLIC)
+            return FileSigner(public_key=public, did=did_key(public), key_id=key_id(public), _private=only)
+        case [MLDSA65PrivateKey() as mldsa, Ed25519PrivateKey() as ed25519]:
+            return composite_signer(mldsa, ed25519)
+    got = ", ".join(type(half).__name__ for half in private)
+    raise _invalid(path, f"these keys: {got}", _EXPECTED, _CURE)
 
 
 def _not_yet(scheme: str, what: str) -> Callable[[str, bytes | None], Signer]:

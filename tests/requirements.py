@@ -363,4 +363,17 @@ REQUIREMENTS: dict[str, str] = {
     "house.clean": "no bare markers, machine paths or registry hosts in tracked files",
     "house.fuzz": "the fuzz targets hold on their seeds and notice what they are there for [issue 3]",
     "house.generated": "the generated protocol code is what proto/ gives [issue 3]",
+    # -- identities ---------------------------------------------------------------------------------
+    "ledger.key-ids": "a key id names one key and its algorithm [identities.md 1]",
+    "ledger.key-objects": "key sets and commitments have one form; any other is refused [identities.md 1, 2]",
+    "ledger.envelope-composite": "composite keys sign in the chain's context, several keys sign one envelope [ledger.md 1]",
+    "ledger.inception": "a did:conclave is the hash of its inception, proven by every key [identities.md 2]",
+    "ledger.identity-record": "an identity's record is read strictly as it is written, and bounded [identities.md 3]",
+    "ledger.identity-signers": "only active keys with the action's purpose sign [identities.md 1]",
+    "ledger.identity-as-of": "an identity as of a height is its newest version not above it [identities.md 3]",
+    "ledger.rotation": "committed keys follow, signed by all of them and an old one; ended keys never return [identities.md 4]",
+    "ledger.recovery": "committed keys alone recover; the old ones are revoked [identities.md 4]",
+    "ledger.revocation": "a revocation ends named keys or all active ones, and has an effect [identities.md 4]",
+    "ledger.deactivation": "a deactivated identity stays so, and none of its keys counts [identities.md 4]",
+    "identity.composite-key": "a composite key is one file, opens as made, and signs as one [identities.md 1]",
 }
