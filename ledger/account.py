@@ -1,7 +1,7 @@
 """What a subject has used: its nonces, its share of a window of heights, its places for open proposals.
 
-Owns the account record and the rules by which it is drawn on. Every transaction reads one and writes one, so it has a
-writer and a reader of its own. Never reads state.
+Owns the account record and the rules by which it is drawn on. Every transaction reads one and writes one, so
+it has a writer and a reader of its own. Never reads state.
 
 Source: docs/spec/ledger.md §1.3, spam.md.
 """
@@ -64,27 +64,31 @@ def read(content: bytes | None) -> Account:
     if plain is not None:
         count, highest, opened, seen, window = plain.groups()
         expiries = tuple(map(int, opened.split(b","))) if opened else ()
-        return Account(int(highest), int(seen, 16), int(window), int(count), expiries)
+        if len(expiries) < 2 or _is_rising(expiries):
+            return Account(int(highest), int(seen, 16), int(window), int(count), expiries)
     value = shape.fields(
         canonical.load_plain(content), "account", required=("count", "highest", "open", "seen", "window")
     )
     seen = value["seen"]
     if type(seen) is not str or len(seen) != 16 or set(seen) - set("0123456789abcdef"):
         raise shape.invalid("account.seen", seen, "16 hex digits")
-    opened_at = shape.array(value["open"], "account.open", items_max=OPEN_PROPOSALS_MAX)
+    listed = shape.array(value["open"], "account.open", items_max=OPEN_PROPOSALS_MAX)
+    expiries = tuple(shape.integer(item, "account.open") for item in listed)
+    if not _is_rising(expiries):
+        raise shape.invalid("account.open", listed, "heights, rising")
     return Account(
         shape.integer(value["highest"], "account.highest"),
         int(seen, 16),
         shape.integer(value["window"], "account.window"),
         shape.integer(value["count"], "account.count"),
-        tuple(shape.integer(item, "account.open") for item in opened_at),
+        expiries,
     )
 
 
-_NUMBER = rb"(0|[1-9][0-9]{0,14})"
+_NUMBER = rb"(0|[1-9][0-9]{0,14}+)"
 _PLAIN = re.compile(
-    rb'\{"count":%s,"highest":%s,"open":\[((?:[1-9][0-9]{0,14},)*[1-9][0-9]{0,14}|)\],'
-    rb'"seen":"([0-9a-f]{16})","window":%s\}' % (_NUMBER, _NUMBER, _NUMBER)
+    rb'\{"count":%s,"highest":%s,"open":\[((?:[1-9][0-9]{0,14}+(?:,[1-9][0-9]{0,14}+){0,%d}+)?+)\],'
+    rb'"seen":"([0-9a-f]{16})","window":%s\}' % (_NUMBER, _NUMBER, OPEN_PROPOSALS_MAX - 1, _NUMBER)
 )
 """What ``write`` gives, as far as it is surely below 2^53; the rest takes the long way."""
 
@@ -114,7 +118,7 @@ def use_nonce(account: Account, nonce: int) -> Account:
             expected="a nonce not used before",
             todo="sign again with a fresh nonce",
         )
-    return dataclasses.replace(account, seen=account.seen | 1 << age)
+    return Account(account.highest, account.seen | 1 << age, account.window, account.count, account.open)
 
 
 def count_envelope(account: Account, height: int, envelopes_max: int) -> Account:
@@ -162,3 +166,7 @@ def close_proposal(account: Account, expires: int) -> Account:
     left = list(account.open)
     left.remove(expires)
     return dataclasses.replace(account, open=tuple(left))
+
+
+def _is_rising(heights: tuple[int, ...]) -> bool:
+    return heights == tuple(sorted(heights))
