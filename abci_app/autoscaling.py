@@ -26,7 +26,7 @@ class ScaleDecision:
     recommended: int
     stabilized: int
 
-    def attributes(self) -> dict[str, object]:
+    def attributes(self) -> dict[str, str | int]:
         """Give what the event tells."""
         return {
             "object": self.object,

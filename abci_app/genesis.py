@@ -142,9 +142,9 @@ def _put_objects(ctx: Context, document: Json) -> None:
     constitution = sorted((o.kind, o.name) for o in wanted if o.kind in CONSTITUTION_KINDS)
     configure.write_constitution(ctx, constitution, None)
     configure.check_references(ctx)
-    found = constitution_of(ctx.state)
-    for binding in found.bindings:
-        check_depth(found, binding)
+    made = constitution_of(ctx.state)
+    for binding in made.bindings:
+        check_depth(made, binding)
 
 
 def _place(wanted: LedgerObject) -> int:

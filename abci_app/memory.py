@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from abci_app.check import Opened
+from ledger.actions import Proposal, Report
+from ledger.changes import Configure, Release
 from ledger.limits import KIB, MIB
-from ledger.proposal import Proposal, Release, Report
 
 OPENED_WEIGHT_MAX = 16 * MIB
 """Bytes of RAM, estimated."""
 _BASE_WEIGHT = KIB
 _CLUSTER_WEIGHT = 128
+_TOUCH_WEIGHT = 512
 _REPORT_FACTOR = 4
 """A parsed report takes several times its JSON."""
 
@@ -64,5 +66,8 @@ def _weigh(opened: Opened, size: int) -> int:
     if isinstance(action, Report):
         return _BASE_WEIGHT + _REPORT_FACTOR * size
     if isinstance(action, Proposal) and isinstance(action.change, Release):
-        return _BASE_WEIGHT + _CLUSTER_WEIGHT * len(action.change.clusters)
+        touches = len(opened.content.touches) if opened.content is not None else 0
+        return _BASE_WEIGHT + _CLUSTER_WEIGHT * len(action.change.clusters) + _TOUCH_WEIGHT * touches
+    if isinstance(action, Proposal) and isinstance(action.change, Configure):
+        return _BASE_WEIGHT + _REPORT_FACTOR * size
     return _BASE_WEIGHT

@@ -1,8 +1,8 @@
 """The versions of the machine's rules this binary knows, in one table.
 
-Owns nothing else. A version comes into force at the height an ``Upgrade`` object names, on every node at once; a binary
-that lacks it stops before that height. To change the rules: keep the old door, add a new one under the next
-number, branch where they differ. Source: docs/spec/membership.md §3.
+Owns nothing else. A version comes into force at the height an ``Upgrade`` object names, on every node at
+once; a binary that lacks it stops before that height. To change the rules: keep the old door, add a new one
+under the next number, branch where they differ. Source: docs/spec/membership.md §3.
 """
 
 from __future__ import annotations

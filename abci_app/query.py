@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from ledger import canonical
 from ledger.errors import Code, Refused
 from ledger.limits import STATE_KEY_BYTES_MAX
 from ledger.pb import abci_pb2 as pb
 from ledger.pb import comet_pb2
 from ledger.pb.proof_pb2 import CommitmentProof
+from ledger.types import JsonObject
 from state.batch import Committed
 
 PROOF_OP_TYPE = "ics23:smt"
 STATE_PATH = "/state"
 CHECK_PATH = "/check"
+DRY_RUN_PATH = "/dry-run"
 
 
 class CommittedState(Protocol):
@@ -39,7 +42,10 @@ class CommittedState(Protocol):
 
 
 def answer(
-    request: pb.RequestQuery, state: CommittedState, check: Callable[[bytes], Code]
+    request: pb.RequestQuery,
+    state: CommittedState,
+    check: Callable[[bytes], Code],
+    dry_run: Callable[[bytes], JsonObject],
 ) -> pb.ResponseQuery:
     """Answer one query.
 
@@ -47,6 +53,7 @@ def answer(
         request: as CometBFT passes it on.
         state: what is committed.
         check: says what CheckTx would say of an envelope, without effect.
+        dry_run: says whether an action would pass, and what it would still need.
 
     Raises:
         Refused: QUERY_INVALID or HEIGHT_NOT_AVAILABLE.
@@ -55,7 +62,11 @@ def answer(
         return _state(request, state)
     if request.path == CHECK_PATH:
         return pb.ResponseQuery(code=check(request.data), height=state.committed.height)
-    raise Refused(Code.QUERY_INVALID, got=request.path, expected=f"{STATE_PATH} | {CHECK_PATH}", field="path")
+    if request.path == DRY_RUN_PATH:
+        value = canonical.dump(dry_run(request.data))
+        return pb.ResponseQuery(value=value, height=state.committed.height)
+    paths = f"{STATE_PATH} | {CHECK_PATH} | {DRY_RUN_PATH}"
+    raise Refused(Code.QUERY_INVALID, got=request.path, expected=paths, field="path")
 
 
 def _state(request: pb.RequestQuery, state: CommittedState) -> pb.ResponseQuery:

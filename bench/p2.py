@@ -35,10 +35,10 @@ from consensus.submit import submit
 from consensus.trust_store import TrustStore
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.connection import connect
+from ledger.bodies import judgement_body, release_body
 from ledger.envelope import seal
 from ledger.errors import EnvironmentFault
 from ledger.limits import NONCE_WINDOW_SIZE
-from ledger.proposal import judgement_body, release_body
 from ledger.types import ActionKind, JsonObject
 
 NAMESPACE = "p2"

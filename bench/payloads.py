@@ -15,7 +15,7 @@ from pathlib import Path
 from nacl import signing
 
 from ledger import envelope, keys
-from ledger.proposal import judgement_body, release_body, rollback_body
+from ledger.bodies import judgement_body, release_body, rollback_body
 from ledger.roles import DEFAULT_RULE
 from ledger.types import ActionKind, JsonObject
 

@@ -1,7 +1,7 @@
 """Lists of the ledger, complete or refused.
 
-Owns the reading of index objects through proven values. Promises that what it gives is everything the index holds:
-a head and pages that do not fit each other are refused. Source: docs/spec/indexes.md.
+Owns the reading of index objects through proven values. Promises that what it gives is everything the index
+holds: a head and pages that do not fit each other are refused. Source: docs/spec/indexes.md.
 """
 
 from __future__ import annotations

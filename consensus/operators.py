@@ -15,10 +15,11 @@ from typing import TypeVar
 
 from ledger import envelope as envelopes
 from ledger import records, statekeys
+from ledger.actions import Action, Judgement, Proposal, kind_of, read_action
+from ledger.changes import Release
 from ledger.envelope import Envelope
 from ledger.errors import Code, Refused, VerificationFailed, caused
 from ledger.keys import DID_KEY_PREFIX
-from ledger.proposal import Action, Judgement, Proposal, Release, kind_of, read_action
 from ledger.records import JudgementRecord, ProposalRecord
 from ledger.roles import Identity, check_verb, decide
 from ledger.types import ActionKind, ProposalState

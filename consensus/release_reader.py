@@ -14,9 +14,10 @@ from consensus.operators import Approved, Evidence, Said, approved, open_envelop
 from consensus.reader import View
 from consensus.verified import Verified
 from ledger import records, statekeys
+from ledger.actions import Proposal, Report
+from ledger.changes import Release
 from ledger.errors import Code, Refused, VerificationFailed
 from ledger.limits import HISTORY_HEIGHTS
-from ledger.proposal import Proposal, Release, Report
 from ledger.records import ProposalRecord, ReleaseRecord, ReportRecord, RevisionRecord
 from ledger.release import ReleaseRevision
 from ledger.roles import ApprovalRule, Identity

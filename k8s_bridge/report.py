@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
 from k8s_bridge.health import Health, HealthStatus, health_of, worst
 from k8s_bridge.objects import ObjectKey
-from ledger.proposal import Report
+from ledger.actions import Report
 from ledger.records import ReportRecord
 
 

@@ -20,9 +20,9 @@ from consensus.rpc import Rpc
 from consensus.submit import Patience, submit
 from k8s_bridge.report import Finding, compose, is_news, next_sequence
 from ledger import statekeys
+from ledger.bodies import report_body
 from ledger.envelope import seal
 from ledger.errors import ConclaveError
-from ledger.proposal import report_body
 from ledger.records import read_nonces
 from runtime.log import event
 from runtime.retry import Backoff

@@ -1,7 +1,7 @@
 """The bodies of envelopes, written: what the command line, the bridge and tests put into an envelope.
 
-Owns the canonical bytes of each action. Promises that what it writes, ``ledger.actions`` reads back. Never signs.
-Source: docs/spec/ledger.md §2, identities.md §4.
+Owns the canonical bytes of each action. Promises that what it writes, ``ledger.actions`` reads back. Never
+signs. Source: docs/spec/ledger.md §2, identities.md §4.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Index objects: sorted lists that the machine keeps, so that a list can be proven complete.
 
-The state's tree is over hashed keys: neighbours in it say nothing about names. So whatever people want to list, the
-machine lists too, in records that are proven like any other. Owns their form. A short list is one record, a long one a
-head that names pages; a reader that has the head and every page has everything or refuses.
+The state's tree is over hashed keys: neighbours in it say nothing about names. So whatever people want to
+list, the machine lists too, in records that are proven like any other. Owns their form. A short list is one
+record, a long one a head that names pages; a reader that has the head and every page has everything or
+refuses.
 
 Source: docs/spec/indexes.md.
 """
@@ -23,7 +24,7 @@ _NUMBER_MAX = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """A list of at most ``INDEX_PAGE_ENTRIES_MAX`` entries, rising: a short index, or a page of a long one."""
+    """At most ``INDEX_PAGE_ENTRIES_MAX`` entries, rising: a short index, or a page of a long one."""
 
     entries: tuple[str, ...]
 

@@ -1,8 +1,8 @@
 """The records the ledger keeps: frozen, written and read in one place.
 
-Owns the JSON of the values in docs/spec/ledger.md §3 that no room of its own describes (identities, accounts,
-ledger objects, rollouts and scale have one each). Reading is strict, so that a verifier never works on a record
-this version does not understand.
+Owns the JSON of the values in docs/spec/ledger.md §3 that no room of its own describes (identities,
+accounts, ledger objects, rollouts and scale have one each). Reading is strict, so that a verifier never
+works on a record this version does not understand.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class JudgementRecord:
-    """One approval or rejection: its envelope's id, who, with which keys, of which requirement, included when."""
+    """One approval or rejection: its envelope, who, with which keys, of which requirement, since when."""
 
     envelope: Digest
     signer: Did
@@ -319,7 +319,7 @@ class ConstitutionRecord:
 
 @dataclass(frozen=True, slots=True)
 class ValidatorRecord:
-    """A validator: its key, its power, and the node identity it is bound to; None for one of genesis without."""
+    """A validator: its key, its power, and the node identity it is bound to, if genesis named one."""
 
     name: str
     key_id: str
@@ -329,7 +329,7 @@ class ValidatorRecord:
 
 @dataclass(frozen=True, slots=True)
 class ValidatorsRecord:
-    """The validator set as CometBFT will have it two heights on, and how much of it changed at ``step_height``."""
+    """The validator set two heights on, and how much of it changed at ``step_height``."""
 
     validators: Annotated[tuple[ValidatorRecord, ...], Limits(items_max=VALIDATORS_MAX)]
     step_height: int = 0

@@ -1,7 +1,7 @@
 """The constitution a new ledger begins with, unless its founders write another.
 
-Owns the standard roles and the rule that judges everything. ``conclave init`` uses it. It is plain data: the ledger knows no
-role by name. Source: docs/spec/authority.md §1.
+Owns the standard roles and the rule that judges everything. ``conclave init`` uses it. It is plain data:
+the ledger knows no role by name. Source: docs/spec/authority.md §1.
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ class ActionKind(enum.StrEnum):
 class ProposalState(enum.StrEnum):
     """Where a proposal stands.
 
-    ``approved`` waits for its delay or for a freeze to end; ``final`` was executed by the machine; ``failed`` was
-    approved and met a rule when its delay was over. The ledger writes no ``expired``: it follows from the height
-    (``ledger.records.state_at``).
+    ``approved`` waits for its delay or for a freeze to end; ``final`` was executed by the machine;
+    ``failed`` was approved and met a rule when its delay was over. The ledger writes no ``expired``: it
+    follows from the height (``ledger.records.state_at``).
     """
 
     OPEN = "open"

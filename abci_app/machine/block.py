@@ -1,7 +1,8 @@
 """A block: what is due, then every transaction in order. The executable specification of the ledger begins here.
 
-Owns the order. Promises that results depend on the arguments alone, that every transaction gets exactly one, and
-that a refused one changes nothing but its signer's account. Never reads a clock, draws randomness, or performs I/O.
+Owns the order. Promises that results depend on the arguments alone, that every transaction gets exactly
+one, and that a refused one changes nothing but its signer's account. Never reads a clock, draws randomness,
+or performs I/O.
 
 Source: docs/spec/ledger.md.
 """

@@ -1,8 +1,8 @@
 """Changes of the ledger's own objects: as a whole or not at all.
 
-Owns ledger objects, their versions and the constitution's record. Promises that every version ever in force stays
-readable, that nothing is removed which others name, and that no change locks the ledger out.
-Source: docs/spec/authority.md §1, §3, §6.
+Owns ledger objects, their versions and the constitution's record. Promises that every version ever in force
+stays readable, that nothing is removed which others name, and that no change locks the ledger out. Source:
+docs/spec/authority.md §1, §3, §6.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def apply(ctx: Context, change: Configure, authority: str, granter: IdentityReco
         _REMOVERS.get(name.kind, _remove_object)(ctx, name)
     for wanted in change.put:
         _PUTTERS.get(wanted.kind, _put_object)(ctx, wanted, authority)
-    touched = [(o.kind, o.name) for o in (*change.remove, *change.put)]
+    touched = [(o.kind, o.name) for o in change.remove] + [(o.kind, o.name) for o in change.put]
     if any(kind in CONSTITUTION_KINDS for kind, _ in touched):
         write_constitution(ctx, touched, authority)
         after = constitution_of(ctx.state)

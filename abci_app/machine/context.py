@@ -1,7 +1,7 @@
 """What a rule of the machine works on: pending state, height, block time, and what is told to watchers.
 
-Owns ``Context``. Promises that a fork is kept or dropped as a whole, events and all. Reads no clock: ``time`` is
-block time.
+Owns ``Context``. Promises that a fork is kept or dropped as a whole, events and all. Reads no clock:
+``time`` is block time.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Context:
         """Write a record of ``ledger.records``."""
         self.state.put(key, records.write(record))
 
-    def emit(self, kind: str, **attributes: object) -> None:
+    def emit(self, kind: str, /, **attributes: object) -> None:
         """Tell watchers. Attributes that are None are left out; names are spelled in camel case."""
         told = ((_camel(name), str(value)) for name, value in attributes.items() if value is not None)
         self.events.append(Event(f"conclave.{kind}", tuple(told)))

@@ -1,7 +1,7 @@
 """What one authorised person can stop at once: freeze, pause, revoke.
 
-Promises that stopping never waits for anybody and that starting again always needs the quorum of a change, but
-for a pause, which its like may end. Source: docs/spec/authority.md §3, identities.md §4.
+Promises that stopping never waits for anybody and that starting again always needs the quorum of a change,
+but for a pause, which its like may end. Source: docs/spec/authority.md §3, identities.md §4.
 """
 
 from __future__ import annotations

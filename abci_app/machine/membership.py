@@ -1,8 +1,8 @@
 """Who validates, and by which version of the rules: changed by proposals like everything else.
 
-Owns the validator set as the ledger wants it and the coming upgrade. Promises that no block changes more than a third of
-the voting power, that a validator's key is an active key of the node identity it is bound to, and that there is
-always a set. Source: docs/spec/membership.md.
+Owns the validator set as the ledger wants it and the coming upgrade. Promises that no block changes more
+than a third of the voting power, that a validator's key is an active key of the node identity it is bound
+to, and that there is always a set. Source: docs/spec/membership.md.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The progress of rollouts: which cluster shall have which revision now, and what happens when one fails.
 
-Owns desired records, the agenda of deadlines, and the machine's own rollback. Promises that the machine only ever
-goes back to content that people approved and clusters found healthy, and not more often than the ledger's
-parameters allow. Source: docs/spec/releases.md §3, §4.
+Owns desired records, the agenda of deadlines, and the machine's own rollback. Promises that the machine
+only ever goes back to content that people approved and clusters found healthy, and not more often than the
+ledger's parameters allow. Source: docs/spec/releases.md §3, §4.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from abci_app import indexes, rollouts
 from abci_app.machine import freezes, incidents
@@ -103,7 +104,7 @@ def _settle(ctx: Context, before: RolloutRecord | None, rollout: RolloutRecord) 
     _write(ctx, before, rollout)
     if rollout.state is RolloutState.COMPLETE and (before is None or before.state is not rollout.state):
         _complete(ctx, rollout)
-    if verdict == "failed":
+    if verdict == "failed" and (before is None or before.state is not rollout.state):
         _remedy(ctx, rollout)
 
 
@@ -171,7 +172,11 @@ def _remedy(ctx: Context, rollout: RolloutRecord) -> None:
         (parameters.rollback_window_seconds, parameters.rollbacks_per_window_max),
     )
     cluster, reason = rollouts.first_failure(rollout)
-    facts = {"release": rollout.release, "revision": rollout.revision, "cluster": cluster}
+    facts: dict[str, Any] = {
+        "release": rollout.release,
+        "revision": rollout.revision,
+        "cluster": cluster,
+    }
     if isinstance(remedy, RollBack):
         number = incidents.record(
             ctx, IncidentKind.ROLLBACK, reason, new_revision=release.revision + 1, **facts
@@ -212,17 +217,8 @@ def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident:
     )
     spec = content_record(ctx.state, revision.content).spec
     health = release_spec.read_health(spec, "spec")
-    begin(
-        ctx,
-        rollouts.begin_rollback(
-            release.name, revision.revision, release.clusters, (spec_options(spec), health), ctx.time
-        ),
-    )
-
-
-def spec_options(spec: dict[str, object]) -> rollout_records.RolloutOptions:
-    """Give a content's rollout options."""
-    return release_spec.read_rollout(spec, "spec")
+    how = (release_spec.read_rollout(spec, "spec"), health)
+    begin(ctx, rollouts.begin_rollback(release.name, revision.revision, release.clusters, how, ctx.time))
 
 
 def _freeze(ctx: Context, name: str, incident: int, reason: str) -> None:

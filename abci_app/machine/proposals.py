@@ -1,7 +1,8 @@
 """Proposals: made, judged, executed.
 
-Owns what becomes of a change that people ask for. Promises that nothing is executed without the requirement that
-holds at that moment, by subjects who may approve it at that moment. Source: docs/spec/authority.md §3 to §5.
+Owns what becomes of a change that people ask for. Promises that nothing is executed without the requirement
+that holds at that moment, by subjects who may approve it at that moment. Source: docs/spec/authority.md §3
+to §5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Releases: an approved change becomes the next revision, and the end of a release.
 
-Owns release and revision records and what each cluster shall have. Promises that revisions only go forward and that
-only content which people signed and approved ever becomes one. Source: docs/spec/releases.md §1, §2, §4.
+Owns release and revision records and what each cluster shall have. Promises that revisions only go forward
+and that only content which people signed and approved ever becomes one. Source: docs/spec/releases.md §1,
+§2, §4.
 """
 
 from __future__ import annotations

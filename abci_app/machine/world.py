@@ -1,7 +1,7 @@
 """What authority is judged against: the constitution in force, the scope of a change, what it requires.
 
-Owns the reading of these from state. Promises that nothing remembered outlives what it was made of: memories are
-keyed by bytes that name their whole content.
+Owns the reading of these from state. Promises that nothing remembered outlives what it was made of:
+memories are keyed by bytes that name their whole content.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from consensus import release_reader
 from consensus.submit import submit
 from ledger import envelope as envelopes
 from ledger import records, statekeys
+from ledger.bodies import judgement_body, rollback_body
 from ledger.envelope import Envelope
 from ledger.errors import Code, ConclaveError
-from ledger.proposal import judgement_body, rollback_body
 from ledger.types import ActionKind, Did
 
 _LIE_SECONDS = 30.0

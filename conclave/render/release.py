@@ -35,10 +35,10 @@ from conclave.render.sources import (
 )
 from conclave.render.strict_yaml import Document
 from ledger import canonical, shape
+from ledger.changes import read_release
 from ledger.errors import Code, Refused
 from ledger.limits import BODY_BYTES_MAX, KIB
 from ledger.manifest import group_of, object_id
-from ledger.proposal import read_release
 from ledger.types import API_VERSION, JsonObject
 
 DEFAULT_NAMESPACE = "default"

@@ -15,8 +15,10 @@ from conclave.command import Session
 from conclave.verbs.source_options import newest_manifests
 from consensus import release_reader
 from consensus.reader import View
+from ledger.actions import Proposal
+from ledger.bodies import judgement_body
+from ledger.changes import Release
 from ledger.errors import Code, Refused
-from ledger.proposal import Proposal, Release, judgement_body
 from ledger.records import ProposalRecord, state_at
 from ledger.types import ActionKind, JsonObject
 

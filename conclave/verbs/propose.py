@@ -15,7 +15,7 @@ from conclave import changes
 from conclave.client import connect
 from conclave.command import Session, verb
 from conclave.verbs.source_options import newest_manifests, render_source, source_options
-from ledger.proposal import release_body
+from ledger.bodies import release_body
 
 
 @verb(

@@ -11,7 +11,7 @@ from conclave.client import connect
 from conclave.command import Session, verb
 from conclave.verbs.judge import show_rollback
 from consensus import release_reader
-from ledger.proposal import rollback_body
+from ledger.bodies import rollback_body
 
 
 @verb(

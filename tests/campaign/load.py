@@ -20,8 +20,8 @@ from consensus.reader import VerifiedReader
 from consensus.rpc import RpcClient
 from consensus.submit import Patience, ProvenReceipt, submit
 from consensus.trust_store import TrustRoot, TrustStore
+from ledger.bodies import release_body
 from ledger.errors import Code, EnvironmentFault, Refused
-from ledger.proposal import release_body
 from ledger.types import JsonObject
 from tests.campaign.judgement import Proven
 from tests.support.subjects import Subject, configmap, judgement_body, release, seal

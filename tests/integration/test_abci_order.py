@@ -16,7 +16,7 @@ from consensus.node.launch import Launch, launch
 from consensus.node.localnet import Localnet, write_localnet
 from consensus.node.spec import NodeSpec
 from consensus.node.supervise import stop_node
-from ledger.proposal import release_body
+from ledger.bodies import release_body
 from tests.integration.nodes import FAST, Node, cometbft, free_base, until
 from tests.support.abci_monitor import RECORD, Grammar, read_record
 from tests.support.subjects import ALICE, genesis_document, release, seal

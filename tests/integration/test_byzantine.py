@@ -13,8 +13,8 @@ import pytest
 from consensus.node.launch import Launch, launch
 from consensus.node.localnet import Localnet, write_localnet
 from consensus.node.supervise import stop_node
+from ledger.bodies import release_body
 from ledger.errors import Code
-from ledger.proposal import release_body
 from tests.integration.nodes import FAST, Node, cometbft, free_base, until
 from tests.support import byzantine
 from tests.support.subjects import BOB, genesis_document, release, seal

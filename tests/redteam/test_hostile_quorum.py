@@ -14,8 +14,8 @@ import pytest
 from consensus import release_reader
 from ledger import envelope as envelopes
 from ledger import records, statekeys
+from ledger.bodies import judgement_body, release_body, rollback_body
 from ledger.errors import Code, VerificationFailed
-from ledger.proposal import judgement_body, release_body, rollback_body
 from ledger.records import JudgementRecord, ProposalRecord
 from ledger.types import ActionKind, Did
 from tests.support.ledger import (

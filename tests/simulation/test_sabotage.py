@@ -11,9 +11,9 @@ import pytest
 
 from abci_app import application, machine, rules
 from ledger import records
+from ledger.actions import Report
 from ledger.errors import Code, Refused
 from ledger.pb import abci_pb2 as pb
-from ledger.proposal import Report
 from ledger.records import NonceWindow
 from ledger.roles import Decision
 from state.reader import Overlay

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from ledger import envelope, proposal
+from ledger import actions, bodies, envelope
 from ledger.pb.envelope_pb2 import Envelope
 from ledger.types import ActionKind
 from tests.simulation.world import CLUSTERS, EVERYBODY, HUMANS, NODES, RELEASES
@@ -98,11 +98,11 @@ class Traffic:
         name = self._chance.choice(RELEASES)
         clusters: tuple[str, ...] = ("east",)
         if self._one_in(5):
-            body = proposal.rollback_body(name, self._chance.randrange(1, 5))
+            body = bodies.rollback_body(name, self._chance.randrange(1, 5))
         else:
             clusters = self._chance.choice((("east",), ("east",), CLUSTERS, CLUSTERS, ("mars",)))
             manifests = [configmap("settings", str(self._chance.randrange(100)))]
-            body = proposal.release_body(release(name, clusters=clusters, manifests=manifests))
+            body = bodies.release_body(release(name, clusters=clusters, manifests=manifests))
         who = self._chance.choice((*HUMANS, *HUMANS, AGENT, AGENT, NODES[0], STRANGER, ORGANISATION))
         tx = self.sign(who, body, height)
         if clusters != ("mars",) and (who in HUMANS or who == AGENT):
@@ -117,9 +117,9 @@ class Traffic:
         body = judgement_body(self._chance.choice([*self._proposals][-reach:]), kind)
         if self._one_in(20):
             other = envelope.decode(self._proposals[0])
-            body = proposal.judgement_body(kind, envelope.envelope_id(other), "ab" * 32)
+            body = bodies.judgement_body(kind, envelope.envelope_id(other), "ab" * 32)
         elif self._one_in(20):
-            body = proposal.judgement_body(kind, "ab" * 32, "cd" * 32)
+            body = bodies.judgement_body(kind, "ab" * 32, "cd" * 32)
         who = self._chance.choice((*HUMANS, *HUMANS, *HUMANS, AGENT, ORGANISATION, NODES[0]))
         return self.sign(who, body, height)
 
@@ -128,10 +128,10 @@ class Traffic:
         item = {"object": "v1/ConfigMap/demo/settings", "outcome": "created", "health": "current", "code": 0}
         cluster, name = self._chance.choice((*CLUSTERS, "east")), self._chance.choice(RELEASES)
         revision, sequence = self._chance.randrange(1, 4), max(1, self._sequence)
-        report = proposal.Report(cluster, name, revision, sequence, "applied", "current", (item,))
+        report = actions.Report(cluster, name, revision, sequence, "applied", "current", (item,))
         own = next(node for node in NODES if node.cluster == cluster)
         who = own if not self._one_in(5) else self._chance.choice((*NODES, HUMANS[0]))
-        return self.sign(who, proposal.report_body(report), height)
+        return self.sign(who, bodies.report_body(report), height)
 
     def _forge(self, height: int) -> bytes:
         """Give one member's words under another's name: signer, key or signature exchanged."""

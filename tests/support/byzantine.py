@@ -13,9 +13,9 @@ from pathlib import Path
 
 from abci_app.__main__ import main
 from abci_app.application import ConclaveApplication
+from ledger.bodies import rollback_body
 from ledger.limits import ENVELOPE_BYTES_MAX
 from ledger.pb import abci_pb2 as pb
-from ledger.proposal import rollback_body
 from state.store import Store
 from tests.support.subjects import ALICE, STRANGER, Pen, Subject, seal
 

@@ -28,9 +28,9 @@ from consensus.answers import (
 from consensus.light.types import LightBlock, SignedHeader
 from consensus.results import result_bytes
 from ledger import canonical, keys
+from ledger.bodies import judgement_body, release_body, rollback_body
 from ledger.envelope import seal
 from ledger.errors import Code, EnvironmentFault, Refused
-from ledger.proposal import judgement_body, release_body, rollback_body
 from ledger.types import ActionKind, JsonObject, sha256
 from state.merkle import merkle_root, prove
 from state.reader import Overlay

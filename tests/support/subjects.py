@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from nacl.signing import SigningKey
 
-from ledger import envelope, keys, proposal
+from ledger import actions, bodies, envelope, keys
 from ledger.types import API_VERSION, ActionKind, Did, Json, JsonObject
 
 CHAIN_ID = "test-chain"
@@ -140,13 +140,13 @@ def identifier(tx: bytes) -> str:
 
 def judgement_body(tx: bytes, kind: ActionKind = ActionKind.APPROVAL) -> bytes:
     """Give the body that judges exactly the proposal in ``tx``."""
-    return proposal.judgement_body(kind, identifier(tx), envelope.decode(tx).digest)
+    return bodies.judgement_body(kind, identifier(tx), envelope.decode(tx).digest)
 
 
-def report_of(release_name: str = "web", revision: int = 1, sequence: int = 1) -> proposal.Report:
+def report_of(release_name: str = "web", revision: int = 1, sequence: int = 1) -> actions.Report:
     """Give a report of ``CLUSTER`` that all went well."""
     item = {"object": "v1/ConfigMap/demo/settings", "outcome": "created", "health": "current", "code": 0}
-    return proposal.Report(CLUSTER, release_name, revision, sequence, "applied", "current", (item,))
+    return actions.Report(CLUSTER, release_name, revision, sequence, "applied", "current", (item,))
 
 
 @dataclass(slots=True)
@@ -162,11 +162,11 @@ class Pen:
 
     def propose(self, subject: Subject, content: JsonObject | None = None) -> bytes:
         """Propose a release."""
-        return self.write(subject, proposal.release_body(release() if content is None else content))
+        return self.write(subject, bodies.release_body(release() if content is None else content))
 
     def roll_back(self, subject: Subject, to_revision: int, name: str = "web") -> bytes:
         """Propose a rollback."""
-        return self.write(subject, proposal.rollback_body(name, to_revision))
+        return self.write(subject, bodies.rollback_body(name, to_revision))
 
     def approve(self, subject: Subject, tx: bytes) -> bytes:
         """Approve the proposal in ``tx``."""
@@ -176,6 +176,6 @@ class Pen:
         """Reject the proposal in ``tx``."""
         return self.write(subject, judgement_body(tx, ActionKind.REJECTION))
 
-    def report(self, subject: Subject, report: proposal.Report) -> bytes:
+    def report(self, subject: Subject, report: actions.Report) -> bytes:
         """Report."""
-        return self.write(subject, proposal.report_body(report))
+        return self.write(subject, bodies.report_body(report))

@@ -23,8 +23,8 @@ from consensus.rpc import RpcClient
 from consensus.submit import submit
 from consensus.trust_store import TrustRoot, TrustStore
 from ledger import statekeys
+from ledger.bodies import judgement_body, release_body
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
-from ledger.proposal import judgement_body, release_body
 from ledger.types import ActionKind, ProposalState
 from tests.integration import nodes
 from tests.support.ledger import ALICE, BOB, CAROL, a_release, app_state, envelope

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from abci_app import machine
-from ledger import proposal, statekeys
+from ledger import bodies, statekeys
 from ledger.errors import Code
 from ledger.roles import Decision
 from ledger.types import ActionKind
@@ -74,14 +74,14 @@ class Histories(RuleBasedStateMachine):
     @rule(who=WHO, name=NAMES, clusters=CLUSTERS)
     def propose(self, who: Subject, name: str, clusters: tuple[str, ...]) -> None:
         manifests = [configmap("settings", str(len(self.proposals)))]
-        body = proposal.release_body(release(name, clusters=clusters, manifests=manifests))
+        body = bodies.release_body(release(name, clusters=clusters, manifests=manifests))
         wanted = self.reference.propose_release(person(who), name, clusters, self.next_height)
         self.expect_proposal(who, body, wanted)
 
     @rule(who=WHO, name=NAMES, to_revision=st.integers(1, 4))
     def roll_back(self, who: Subject, name: str, to_revision: int) -> None:
         wanted = self.reference.propose_rollback(person(who), name, to_revision, self.next_height)
-        self.expect_proposal(who, proposal.rollback_body(name, to_revision), wanted)
+        self.expect_proposal(who, bodies.rollback_body(name, to_revision), wanted)
 
     def expect_proposal(self, who: Subject, body: bytes, wanted: Outcome) -> None:
         tx, met = self.send(who, body)
@@ -109,7 +109,7 @@ class Histories(RuleBasedStateMachine):
         approves = kind is ActionKind.APPROVAL
         body = judgement_body(self.proposals[number], kind)
         if not exact:
-            body = proposal.judgement_body(kind, identifier(self.proposals[number]), "ab" * 32)
+            body = bodies.judgement_body(kind, identifier(self.proposals[number]), "ab" * 32)
         wanted = self.reference.judge(person(who), number, self.next_height, approves=approves, exact=exact)
         assert self.send(who, body)[1] == wanted
 

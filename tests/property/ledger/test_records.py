@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import proposal, receipt, records
+from ledger import actions, bodies, receipt, records
 from ledger.receipt import Receipt
 from ledger.records import (
     ChangeSummary,
@@ -50,8 +50,8 @@ RECORDS = st.one_of(
     st.builds(ReleaseRecord, NAME, POSITIVE, CLUSTERS),
     st.builds(RevisionRecord, NAME, POSITIVE, HEX, HEX, HEX, COUNT, CLUSTERS, OPTIONAL),
     st.builds(
-        ReportRecord, NAME, NAME, POSITIVE, POSITIVE, st.sampled_from(proposal.OUTCOMES),
-        st.sampled_from(proposal.HEALTHS), st.just(({"object": "x"},)), COUNT, DID,
+        ReportRecord, NAME, NAME, POSITIVE, POSITIVE, st.sampled_from(actions.OUTCOMES),
+        st.sampled_from(actions.HEALTHS), st.just(({"object": "x"},)), COUNT, DID,
     ),
 )  # fmt: skip
 
@@ -88,14 +88,14 @@ def test_receipts_read_back(written: Receipt) -> None:
 @settings(max_examples=80, deadline=None)
 @given(
     st.builds(
-        proposal.Report,
-        NAME, NAME, POSITIVE, POSITIVE, st.sampled_from(proposal.OUTCOMES), st.sampled_from(proposal.HEALTHS),
+        actions.Report,
+        NAME, NAME, POSITIVE, POSITIVE, st.sampled_from(actions.OUTCOMES), st.sampled_from(actions.HEALTHS),
         st.lists(
             st.fixed_dictionaries(
                 {
                     "object": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
-                    "outcome": st.sampled_from(proposal.OBJECT_OUTCOMES),
-                    "health": st.sampled_from(proposal.HEALTHS),
+                    "outcome": st.sampled_from(actions.OBJECT_OUTCOMES),
+                    "health": st.sampled_from(actions.HEALTHS),
                     "code": st.integers(0, 9999),
                 }
             ),
@@ -103,5 +103,5 @@ def test_receipts_read_back(written: Receipt) -> None:
         ).map(tuple),
     )
 )  # fmt: skip
-def test_reports_read_back(report: proposal.Report) -> None:
-    assert proposal.read_action(proposal.report_body(report), image_digest_required=True) == report
+def test_reports_read_back(report: actions.Report) -> None:
+    assert actions.read_action(bodies.report_body(report), image_digest_required=True) == report

@@ -10,7 +10,7 @@ import pytest
 
 from abci_app.application import APP_VERSION, ConclaveApplication
 from abci_app.genesis import genesis_state
-from ledger import envelope, keys, proposal, records, statekeys
+from ledger import bodies, envelope, keys, records, statekeys
 from ledger.errors import Code
 from ledger.pb import abci_pb2 as pb
 from ledger.pb.proof_pb2 import CommitmentProof
@@ -145,7 +145,7 @@ def test_a_restart_from_disk_goes_on_where_it_was(tmp_path: Path) -> None:
     chain = Chain(ConclaveApplication.open(tmp_path))
     try:
         assert chain.info() == straight.info() == (4, expected[-1].app_hash)
-        assert chain.check(seal(ALICE, proposal.release_body(release()), 99)) == Code.OK
+        assert chain.check(seal(ALICE, bodies.release_body(release()), 99)) == Code.OK
     finally:
         chain.application.close()
 
@@ -211,9 +211,9 @@ def test_check_tx_never_takes_the_slow_road_of_the_exact_rule(monkeypatch: pytes
 @pytest.mark.requires("abci.mempool")
 def test_what_is_refused_leaves_no_trace_in_the_check_state() -> None:
     chain = started()
-    unknown = proposal.judgement_body(ActionKind.APPROVAL, "00" * 32, "00" * 32)
+    unknown = bodies.judgement_body(ActionKind.APPROVAL, "00" * 32, "00" * 32)
     assert chain.check(seal(ALICE, unknown, 5)) == Code.PROPOSAL_UNKNOWN
-    assert chain.check(seal(ALICE, proposal.release_body(release()), 5)) == Code.OK
+    assert chain.check(seal(ALICE, bodies.release_body(release()), 5)) == Code.OK
 
 
 @pytest.mark.requires("abci.prepare")
@@ -230,8 +230,8 @@ def test_prepare_keeps_what_passes_in_order_and_process_accepts_it() -> None:
     bad = [
         b"junk",
         proposed,
-        seal(STRANGER, proposal.release_body(release()), 1),
-        seal(ALICE, proposal.release_body(release()), 500, chain_id="other"),
+        seal(STRANGER, bodies.release_body(release()), 1),
+        seal(ALICE, bodies.release_body(release()), 500, chain_id="other"),
         seal(ALICE, b"{}", 501),
     ]
     offered = [good[0], bad[0], bad[1], good[1], *bad[2:4], good[2], *bad[4:], good[3], overtaken]
@@ -261,10 +261,10 @@ def test_process_rejects_what_no_honest_proposer_makes_and_only_that() -> None:
     proposed = pen.propose(ALICE)
     assert chain.process([])
     assert chain.process([proposed, proposed])
-    assert chain.process([seal(STRANGER, proposal.release_body(release()), 1)])
+    assert chain.process([seal(STRANGER, bodies.release_body(release()), 1)])
     assert not chain.process([proposed, b"junk"])
     assert not chain.process([b""])
-    assert not chain.process([seal(ALICE, proposal.release_body(release()), 1, chain_id="other")])
+    assert not chain.process([seal(ALICE, bodies.release_body(release()), 1, chain_id="other")])
     assert not chain.process([proposed[:-1] + bytes((proposed[-1] ^ 1,))])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from abci_app.check import Opened, open_envelope
 from abci_app.memory import OPENED_WEIGHT_MAX, OpenedMemory
-from ledger import proposal
+from ledger import actions, bodies, changes
 from tests.support.memory_state import CONSTANTS
 from tests.support.subjects import ALICE, STRANGER, release, report_of, seal
 
@@ -21,7 +21,7 @@ def opened(body: bytes) -> tuple[Opened, int]:
 @pytest.mark.requires("abci.opened-bounded")
 def test_the_oldest_are_forgotten_first() -> None:
     memory = OpenedMemory()
-    entry, size = opened(proposal.release_body(release()))
+    entry, size = opened(bodies.release_body(release()))
     for number in range(OPENED_WEIGHT_MAX // 1024):
         memory.put(number.to_bytes(4, "big"), entry, size)
     assert memory.weight <= OPENED_WEIGHT_MAX
@@ -34,7 +34,7 @@ def test_the_oldest_are_forgotten_first() -> None:
 @pytest.mark.requires("abci.opened-bounded")
 def test_large_reports_weigh_what_they_take() -> None:
     many = dataclasses.replace(report_of(), objects=report_of().objects * 2000)
-    entry, size = opened(proposal.report_body(many))
+    entry, size = opened(bodies.report_body(many))
     memory = OpenedMemory()
     for number in range(100):
         memory.put(number.to_bytes(4, "big"), entry, size)
@@ -45,17 +45,17 @@ def test_large_reports_weigh_what_they_take() -> None:
 
 @pytest.mark.requires("abci.opened-bounded")
 def test_bodies_are_dropped() -> None:
-    entry, _ = opened(proposal.release_body(release()))
+    entry, _ = opened(bodies.release_body(release()))
     assert entry.envelope.body == b""
-    assert isinstance(entry.action, proposal.Proposal)
-    assert isinstance(entry.action.change, proposal.Release)
+    assert isinstance(entry.action, actions.Proposal)
+    assert isinstance(entry.action.change, changes.Release)
     assert entry.action.change.manifests == []
 
 
 @pytest.mark.requires("abci.opened-bounded")
 def test_the_same_key_counts_once() -> None:
     memory = OpenedMemory()
-    entry = open_envelope(seal(ALICE, proposal.rollback_body("web", 1), 1), CONSTANTS)
+    entry = open_envelope(seal(ALICE, bodies.rollback_body("web", 1), 1), CONSTANTS)
     for _ in range(3):
         memory.put(b"k", entry, 300)
     assert (len(memory), memory.weight) == (1, 1024)

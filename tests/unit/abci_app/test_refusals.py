@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ledger import envelope, proposal, records, statekeys
+from ledger import bodies, envelope, records, statekeys
 from ledger.envelope import Signature
 from ledger.errors import Code
 from ledger.limits import RELEASES_PER_CLUSTER_MAX
@@ -58,23 +58,23 @@ def signed_by_another() -> bytes:
 
 
 def of_changed_body() -> bytes:
-    body = proposal.judgement_body(ActionKind.APPROVAL, identifier(PROPOSAL), "00" * 32)
+    body = bodies.judgement_body(ActionKind.APPROVAL, identifier(PROPOSAL), "00" * 32)
     return seal(CAROL, body, NONCE)
 
 
 def of_unknown() -> bytes:
-    return seal(CAROL, proposal.judgement_body(ActionKind.APPROVAL, "00" * 32, DIGEST), NONCE)
+    return seal(CAROL, bodies.judgement_body(ActionKind.APPROVAL, "00" * 32, DIGEST), NONCE)
 
 
 def secret() -> bytes:
     item = configmap("s") | {"kind": "Secret", "data": {"a": "YQ=="}}
-    return seal(ALICE, proposal.release_body(release(manifests=[item])), NONCE)
+    return seal(ALICE, bodies.release_body(release(manifests=[item])), NONCE)
 
 
 def unpinned() -> bytes:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
     pod |= {"spec": {"containers": [{"image": "nginx"}]}}
-    return seal(ALICE, proposal.release_body(release(manifests=[pod])), NONCE)
+    return seal(ALICE, bodies.release_body(release(manifests=[pod])), NONCE)
 
 
 def said(
@@ -85,8 +85,8 @@ def said(
 
 APPROVE = judgement_body(PROPOSAL)
 REJECT = judgement_body(PROPOSAL, ActionKind.REJECTION)
-RELEASE = proposal.release_body(release())
-REPORT = proposal.report_body(report_of("done"))
+RELEASE = bodies.release_body(release())
+REPORT = bodies.report_body(report_of("done"))
 NOT_OPENED: list[tuple[str, Callable[[], bytes], Code]] = [
     ("garbage", lambda: b"garbage", Code.ENVELOPE_UNREADABLE),
     ("nothing", lambda: b"", Code.FIELD_MISSING),
@@ -121,15 +121,15 @@ NOT_EXECUTED: list[tuple[str, Callable[[], bytes], Code]] = [
     ("approval of the final", said(ALICE, judgement_body(FINAL)), Code.PROPOSAL_NOT_OPEN),
     (
         "unknown cluster",
-        said(ALICE, proposal.release_body(release(clusters=("mars",)))),
+        said(ALICE, bodies.release_body(release(clusters=("mars",)))),
         Code.CLUSTER_UNKNOWN,
     ),
-    ("rollback of nothing", said(ALICE, proposal.rollback_body("none", 1)), Code.RELEASE_UNKNOWN),
-    ("rollback to the future", said(ALICE, proposal.rollback_body("done", 2)), Code.REVISION_UNKNOWN),
+    ("rollback of nothing", said(ALICE, bodies.rollback_body("none", 1)), Code.RELEASE_UNKNOWN),
+    ("rollback to the future", said(ALICE, bodies.rollback_body("done", 2)), Code.REVISION_UNKNOWN),
     ("another's cluster", said(OTHER_NODE, REPORT), Code.REPORTER_NOT_OF_CLUSTER),
-    ("report on nothing", said(NODE, proposal.report_body(report_of("none"))), Code.RELEASE_UNKNOWN),
-    ("report on what is not final", said(NODE, proposal.report_body(report_of("web"))), Code.RELEASE_UNKNOWN),
-    ("report on the future", said(NODE, proposal.report_body(report_of("done", 2))), Code.REVISION_UNKNOWN),
+    ("report on nothing", said(NODE, bodies.report_body(report_of("none"))), Code.RELEASE_UNKNOWN),
+    ("report on what is not final", said(NODE, bodies.report_body(report_of("web"))), Code.RELEASE_UNKNOWN),
+    ("report on the future", said(NODE, bodies.report_body(report_of("done", 2))), Code.REVISION_UNKNOWN),
 ]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from abci_app import rules
 from ledger import envelope
+from ledger.actions import Judgement
 from ledger.errors import Code
 from ledger.limits import (
     APPROVALS_PER_PROPOSAL_MAX,
@@ -15,7 +16,6 @@ from ledger.limits import (
     NONCE_WINDOW_SIZE,
     NOT_AFTER_HORIZON_BLOCKS_MAX,
 )
-from ledger.proposal import Judgement
 from ledger.records import (
     ChangeSummary,
     JudgementRecord,

@@ -16,8 +16,10 @@ from consensus import release_reader
 from consensus.operators import Evidence
 from consensus.reader import View
 from ledger import records, statekeys
+from ledger.actions import Proposal, Report
+from ledger.bodies import judgement_body, release_body, report_body
+from ledger.changes import Release
 from ledger.errors import Code, Refused, VerificationFailed
-from ledger.proposal import Proposal, Release, Report, judgement_body, release_body, report_body
 from ledger.records import JudgementRecord, ProposalRecord, ReleaseRecord
 from ledger.types import ActionKind, Did, ProposalState
 from tests.support.ledger import (

@@ -14,8 +14,8 @@ from consensus.answers import BroadcastAnswer, InclusionProof, TxResult
 from consensus.results import result_at, result_bytes, verify_transaction
 from consensus.submit import Patience, submit
 from ledger import canonical
+from ledger.bodies import release_body
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
-from ledger.proposal import release_body
 from ledger.types import ProposalState, sha256
 from state.merkle import merkle_root, prove
 from tests.support.ledger import ALICE, CAROL, Ledger, Node, a_release, envelope

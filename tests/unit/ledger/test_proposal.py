@@ -7,25 +7,26 @@ from typing import Any
 
 import pytest
 
-from ledger import canonical, proposal
+from ledger import actions, bodies, canonical
+from ledger.actions import Judgement, Proposal
+from ledger.changes import Release, Rollback
 from ledger.errors import Code
 from ledger.limits import CLUSTERS_PER_RELEASE_MAX, OBJECTS_PER_RELEASE_MAX, REASON_BYTES_MAX
-from ledger.proposal import Judgement, Proposal, Release, Rollback
 from ledger.types import API_VERSION, ActionKind
 from tests.support.refusal import refusal_of
 from tests.support.subjects import DIGEST, configmap, release, report_of
 
 ID = "cd" * 32
-PROPOSE = canonical.load(proposal.release_body(release(), reason="why"))
-ROLLBACK = canonical.load(proposal.rollback_body("web", 3))
-APPROVE = canonical.load(proposal.judgement_body(ActionKind.APPROVAL, ID, DIGEST))
-REJECT = canonical.load(proposal.judgement_body(ActionKind.REJECTION, ID, DIGEST, reason="no"))
-REPORT = canonical.load(proposal.report_body(report_of()))
+PROPOSE = canonical.load(bodies.release_body(release(), reason="why"))
+ROLLBACK = canonical.load(bodies.rollback_body("web", 3))
+APPROVE = canonical.load(bodies.judgement_body(ActionKind.APPROVAL, ID, DIGEST))
+REJECT = canonical.load(bodies.judgement_body(ActionKind.REJECTION, ID, DIGEST, reason="no"))
+REPORT = canonical.load(bodies.report_body(report_of()))
 DELETE = object()
 
 
-def read(body: Any) -> proposal.Action:
-    return proposal.read_action(canonical.dump(body), image_digest_required=True)
+def read(body: Any) -> actions.Action:
+    return actions.read_action(canonical.dump(body), image_digest_required=True)
 
 
 def change(body: Any, path: str, value: Any) -> Any:
@@ -51,7 +52,7 @@ def test_every_kind_reads_back_as_written() -> None:
     assert read(APPROVE) == Judgement(ActionKind.APPROVAL, ID, DIGEST, "")
     assert read(REJECT) == Judgement(ActionKind.REJECTION, ID, DIGEST, "no")
     assert read(REPORT) == report_of()
-    kinds = [proposal.kind_of(read(body)) for body in (PROPOSE, ROLLBACK, APPROVE, REJECT, REPORT)]
+    kinds = [actions.kind_of(read(body)) for body in (PROPOSE, ROLLBACK, APPROVE, REJECT, REPORT)]
     assert kinds == ["Proposal", "Proposal", "Approval", "Rejection", "Report"]
 
 
