@@ -55,6 +55,7 @@ class ConclaveApplication:
         self._committed = Remembered(store)
         self._check = Overlay(self._committed)
         self._time = 0
+        self._txs: tuple[bytes, ...] = ()
         self._opened = OpenedMemory()
         self._mempool = Mempool()
 
@@ -171,7 +172,7 @@ class ConclaveApplication:
         result = apply_block(base, block, self._known_constants(), self._open)
         following = membership.version_at(membership.protocol_of(base), request.height + 1)
         self._staged = stage(self._store.committed, request.height, following, base.changes())
-        self._time = request.time.seconds
+        self._time, self._txs = request.time.seconds, tuple(request.txs)
         changed = following != membership.version_at(membership.protocol_of(base), request.height)
         return wire.finalized(result, self._staged.version.app_hash, version=following if changed else None)
 
@@ -183,7 +184,8 @@ class ConclaveApplication:
             self._forget_constants()
         self._staged, self._genesis = None, {}
         self._check = Overlay(self._committed)
-        self._mempool.committed()
+        self._mempool.committed(self._txs)
+        self._txs = ()
         self._snapshots.committed()
         return pb.ResponseCommit()
 
@@ -243,7 +245,7 @@ class ConclaveApplication:
     def _enter(self, state: Overlay, tx: bytes, height: int) -> Opened:
         """Judge a new transaction by every rule; if it keeps them, use its nonce on ``state``."""
         opened = self._open(tx, mempool=state)
-        self._mempool.check_room(len(tx), urgent=opened.is_urgent)
+        self._mempool.check_room(len(tx), urgent=opened.is_urgent, signer=opened.envelope.signer)
         admitted = admit(opened, state, height, self._known_constants())
         check_action(self._context(state, height), admitted)
         use_account(state, admitted)

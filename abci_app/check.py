@@ -18,13 +18,23 @@ from ledger import canonical, shape, statekeys
 from ledger import envelope as envelopes
 from ledger import identity as identities
 from ledger.account import Account
-from ledger.actions import URGENT_KINDS, Action, Proposal, Revocation, kind_of, purpose_of, read_action
+from ledger.actions import (
+    URGENT_KINDS,
+    Action,
+    KeyChange,
+    Proposal,
+    Revocation,
+    kind_of,
+    purpose_of,
+    read_action,
+)
 from ledger.authority.scope import asks_for_host, touches_of_release
 from ledger.changes import Release
 from ledger.envelope import Envelope
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
-from ledger.keys import Algorithm, PublicKey
+from ledger.key_set import commitment, resolve_first
+from ledger.keys import Algorithm, PublicKey, algorithm_of
 from ledger.records import ContentRecord, Parameters, TouchRecord
 from ledger.types import ActionKind
 from state.reader import StateReader
@@ -87,17 +97,23 @@ def open_envelope(
         Refused: any code of ``ledger.envelope`` and ``ledger.actions``; SIGNER_UNKNOWN in the mempool.
     """
     envelope = envelopes.decode(tx)
+    keys = tuple(signature.key_id for signature in envelope.signatures)
     if mempool and state is not None:
-        identity_of(state, envelope.signer)
+        _check_known(identity_of(state, envelope.signer), keys)
+    resolve, action = resolver(state), None
+    if any(algorithm_of(key) is not Algorithm.ED25519 for key in keys):
+        # A composite key that is only just presented is found in the action that presents it.
+        action = _read(envelope, constants)
+        if isinstance(action, KeyChange):
+            resolve = resolve_first(action.keys, resolve)
     identifier = envelopes.verify_signatures(
-        envelope, chain_id=constants.chain_id, resolve=resolver(state), exact=not mempool
+        envelope, chain_id=constants.chain_id, resolve=resolve, exact=not mempool
     )
-    action = read_action(envelope.body, image_digest_required=constants.parameters.image_digest_required)
+    action = action or _read(envelope, constants)
     content = None
     if isinstance(action, Proposal) and isinstance(action.change, Release):
         content = content_of(action.change)
         action = dataclasses.replace(action, change=dataclasses.replace(action.change, manifests=[]))
-    keys = tuple(signature.key_id for signature in envelope.signatures)
     return Opened(
         identifier,
         dataclasses.replace(envelope, body=b"", signatures=()),
@@ -106,6 +122,18 @@ def open_envelope(
         keys,
         content,
     )
+
+
+def _read(envelope: Envelope, constants: Constants) -> Action:
+    return read_action(envelope.body, image_digest_required=constants.parameters.image_digest_required)
+
+
+def _check_known(signer: IdentityRecord, keys: tuple[str, ...]) -> None:
+    """Every key is the signer's or one it committed to: nobody makes this node judge by keys of strangers."""
+    listed = {key.key_id for key in signer.keys}
+    for key in keys:
+        if key not in listed and commitment(key) not in signer.next:
+            raise Refused(Code.KEY_NOT_OF_SIGNER, got=key, expected="a key of the signer", signer=signer.did)
 
 
 def content_of(release: Release) -> ContentRecord:

@@ -26,15 +26,16 @@ def write(ctx: Context, identity: IdentityRecord, *, cause: str) -> None:
     Raises:
         Refused: KEY_TAKEN, LIMIT_EXCEEDED.
     """
-    content = rules.write_identity(identity)
-    if indexes.insert(ctx.state, statekeys.INDEX_IDENTITIES, identity.did):
-        ctx.emit("identity", did=identity.did, name=identity.name, cause="registration")
-    else:
-        ctx.emit("identity", did=identity.did, name=identity.name, cause=cause)
+    content, before = rules.write_identity(identity), ctx.state.get(statekeys.identity(identity.did))
+    listed = () if before is None else rules.read_identity(before).keys
+    indexes.insert(ctx.state, statekeys.INDEX_IDENTITIES, identity.did)
+    known = {key.key_id for key in listed}
     for key in identity.keys:
-        _register(ctx, identity, key)
+        if key.key_id not in known:
+            _register(ctx, identity, key)
     ctx.state.put(statekeys.identity(identity.did), content)
     ctx.state.put(statekeys.identity_version(identity.did, identity.version), content)
+    ctx.emit("identity", did=identity.did, name=identity.name, cause=cause)
 
 
 def change_keys(ctx: Context, admitted: Admitted, change: KeyChange) -> None:
@@ -83,17 +84,9 @@ def _known(ctx: Context, did: str) -> bool:
 
 def _register(ctx: Context, identity: IdentityRecord, key: rules.KeyRecord) -> None:
     at = statekeys.key(key.key_id)
-    record = canonical.dump_plain(
-        {
-            "algorithm": key.algorithm.value,
-            "did": identity.did,
-            "publicKey": key.public_key,
-        }
-    )
-    known = ctx.state.get(at)
-    if known is not None and known != record:
+    if ctx.state.get(at) is not None:
         raise Refused(
             Code.KEY_TAKEN, got=key.key_id, expected="a key that no identity has had", todo="make a fresh key"
         )
-    if known is None:
-        ctx.state.put(at, record)
+    record = {"algorithm": key.algorithm.value, "did": identity.did, "publicKey": key.public_key}
+    ctx.state.put(at, canonical.dump_plain(record))

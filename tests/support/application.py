@@ -28,6 +28,7 @@ class Chain:
     def __init__(self, application: ConclaveApplication | None = None) -> None:
         self.application = application or memory_application()
         self.height = 0
+        self.time = 0
 
     def start(self) -> bytes:
         """Send InitChain; give its app hash."""
@@ -50,8 +51,10 @@ class Chain:
         return self.application.process_proposal(request).status == pb.ResponseProcessProposal.ACCEPT
 
     def finalize(self, txs: Sequence[bytes]) -> pb.ResponseFinalizeBlock:
-        """Send FinalizeBlock for the next height."""
-        return self.application.finalize_block(pb.RequestFinalizeBlock(txs=txs, height=self.height + 1))
+        """Send FinalizeBlock for the next height, at ``time``."""
+        request = pb.RequestFinalizeBlock(txs=txs, height=self.height + 1)
+        request.time.seconds = self.time
+        return self.application.finalize_block(request)
 
     def commit(self) -> None:
         """Send Commit."""

@@ -15,8 +15,8 @@ from nacl.signing import SigningKey
 
 from abci_app.check import Constants, admit, open_envelope
 from abci_app.genesis import genesis_state
-from abci_app.machine import TxResult as Applied
-from abci_app.machine import apply_block
+from abci_app.machine.block import Block, apply_block
+from abci_app.machine.block import TxResult as Applied
 from consensus.answers import (
     BroadcastAnswer,
     InclusionProof,
@@ -27,10 +27,11 @@ from consensus.answers import (
 )
 from consensus.light.types import LightBlock, SignedHeader
 from consensus.results import result_bytes
-from ledger import canonical, keys
+from ledger import canonical, keys, records, standard, statekeys
 from ledger.bodies import judgement_body, release_body, rollback_body
 from ledger.envelope import seal
 from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.records import Parameters
 from ledger.types import ActionKind, JsonObject, sha256
 from state.merkle import merkle_root, prove
 from state.reader import Overlay
@@ -125,7 +126,12 @@ def app_state(*, humans: int = 2, organisations: int = 2) -> bytes:
                 }
                 for s in SUBJECTS
             ],
-            "rules": [{"name": "default", "humans": humans, "organisations": organisations}],
+            "objects": standard.objects(
+                [(s.name, s.did) for s in SUBJECTS if s.kind == "human"],
+                [(s.name, s.did) for s in SUBJECTS if s.kind == "agent"],
+                approvals=humans,
+                organisations=organisations,
+            ),
             "clusters": [{"name": "east"}, {"name": "west"}],
         }
     )
@@ -150,7 +156,7 @@ class Ledger:
         self.trees: dict[int, Tree] = {0: Tree.build(self.values[0].items())}
         self.txs: dict[int, list[bytes]] = {}
         self.results: dict[int, list[TxResult]] = {0: []}
-        self.constants = Constants(self.chain.chain_id, image_digest_required=True, proposal_ttl_blocks=500)
+        self.constants = Constants(self.chain.chain_id, Parameters(True, 500))
 
     @property
     def height(self) -> int:
@@ -171,7 +177,8 @@ class Ledger:
         )
         height = self.height
         state = Overlay(_Values(self.values[last]))
-        applied = apply_block(state, txs, height, self.constants, self.open)
+        block = Block(height, self.chain.time_ns(height) // 10**9, txs)
+        applied = apply_block(state, block, self.constants, self.open).results
         self.edit(height, dict(state.changes()), last)
         self.txs[height] = list(txs)
         self.results[height] = [_result(a) for a in applied]
@@ -188,6 +195,11 @@ class Ledger:
                 values[key] = value
         self.values[height], self.trees[height] = values, Tree.build(values.items())
 
+    def requirement(self, identifier: str) -> str:
+        """Give the digest of what a proposal requires."""
+        content = self.values[self.height][statekeys.proposal(identifier)]
+        return records.read_proposal(content).requirement
+
     def release(self, text: str = "hello", *, approvers: tuple[Subject, ...] = (ALICE, CAROL)) -> str:
         """Propose the release and have it approved, a block each; give the proposal's id."""
         return self.approve(envelope(ALICE, release_body(a_release(text=text))), approvers)
@@ -201,7 +213,7 @@ class Ledger:
         assert [r.code for r in self.commit(proposal)] == [0]
         opened = self.open(proposal)
         for approver in approvers:
-            body = judgement_body(ActionKind.APPROVAL, opened.id, opened.digest)
+            body = judgement_body(ActionKind.APPROVAL, opened.id, opened.digest, self.requirement(opened.id))
             assert [r.code for r in self.commit(envelope(approver, body))] == [0]
         identifier: str = opened.id
         return identifier
@@ -258,9 +270,8 @@ class Node:
         """Check a transaction; what passes is in the next block at once, and the block after proves it."""
         code, log = 0, ""
         try:
-            admit(
-                self.ledger.open(tx), _Values(self.ledger.values[self.ledger.height]), self.ledger.height + 1
-            )
+            state = _Values(self.ledger.values[self.ledger.height])
+            admit(self.ledger.open(tx), state, self.ledger.height + 1, self.ledger.constants)
         except Refused as refusal:
             code, log = int(refusal.code), str(refusal)
         if code == 0:

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 
 from abci_app.check import Constants, open_envelope
 from abci_app.genesis import genesis_state
-from abci_app.machine import TxResult, apply_block
+from abci_app.machine.block import Block, BlockResult, TxResult, apply_block
 from ledger.pb.proof_pb2 import CommitmentProof
+from ledger.records import Parameters
 from state.batch import Committed, Staged
 from state.reader import Overlay
 from state.tree import Tree
 from tests.support.subjects import CHAIN_ID, genesis_bytes
 
-CONSTANTS = Constants(CHAIN_ID, image_digest_required=True, proposal_ttl_blocks=50)
+CONSTANTS = Constants(CHAIN_ID, Parameters(image_digest_required=True, proposal_ttl_blocks=50))
 
 
 @functools.cache
@@ -33,7 +34,9 @@ class MemoryState:
     def __init__(self, content: dict[bytes, bytes] | None = None) -> None:
         self.content = dict(_genesis() if content is None else content)
         self.height = 0
+        self.time = 0
         self.constants = CONSTANTS
+        self.result: BlockResult | None = None
 
     def get(self, key: bytes) -> bytes | None:
         """Give the value of ``key``."""
@@ -43,15 +46,16 @@ class MemoryState:
         """Apply the next block, or the one of a later ``height``, for good."""
         self.height = self.height + 1 if height is None else height
         overlay = Overlay(self)
-        results = apply_block(
-            overlay, txs, self.height, self.constants, lambda tx: open_envelope(tx, self.constants)
+        block = Block(self.height, self.time, txs)
+        self.result = apply_block(
+            overlay, block, self.constants, lambda tx: open_envelope(tx, self.constants, overlay)
         )
         for key, value in overlay.changes().items():
             if value is None:
                 self.content.pop(key, None)
             else:
                 self.content[key] = value
-        return results
+        return list(self.result.results)
 
     def root(self) -> bytes:
         """Give the root of the tree over the whole content."""

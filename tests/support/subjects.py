@@ -6,15 +6,16 @@ ledger. Promises that two calls with the same arguments give the same bytes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nacl.signing import SigningKey
 
-from ledger import actions, bodies, envelope, keys
+from ledger import actions, bodies, envelope, keys, standard
 from ledger.types import API_VERSION, ActionKind, Did, Json, JsonObject
 
 CHAIN_ID = "test-chain"
@@ -82,12 +83,38 @@ STRANGER = Subject("stranger")
 MEMBERS = (ALICE, BOB, CAROL, AGENT, NODE, OTHER_NODE, ORGANISATION)
 
 
+def constitution(members: Iterable[Subject], approvals: int = 2, organisations: int = 2) -> list[JsonObject]:
+    """Give the standard roles, bindings and rule for some subjects."""
+    found = tuple(members)
+    return standard.objects(
+        [(who.name, who.did) for who in found if who.kind == "human"],
+        [(who.name, who.did) for who in found if who.kind == "agent"],
+        approvals=approvals,
+        organisations=organisations,
+    )
+
+
+@functools.cache
+def requirement(approvals: int = 2, organisations: int = 2, ttl_blocks: int = 50) -> str:
+    """Give the digest of what the standard rule requires of any change."""
+    named = {
+        "humans": approvals,
+        "organisations": organisations,
+        "quorum": [],
+        "delaySeconds": 0,
+        "ttlBlocks": ttl_blocks,
+        "denyThreshold": 1,
+        "rules": [["default", 1]],
+    }
+    return hashlib.sha256(json.dumps(named, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def genesis_document() -> JsonObject:
     """Give a genesis ``app_state``: ``MEMBERS``, two humans of two organisations, clusters east, west."""
     return {
         "parameters": {"imageDigestRequired": True, "proposalTtlBlocks": 50},
         "identities": [member.record() for member in MEMBERS],
-        "rules": [{"name": "default", "humans": 2, "organisations": 2}],
+        "objects": constitution(MEMBERS),
         "clusters": [{"name": "east"}, {"name": "west"}],
     }
 
@@ -138,9 +165,10 @@ def identifier(tx: bytes) -> str:
     return envelope.envelope_id(envelope.decode(tx))
 
 
-def judgement_body(tx: bytes, kind: ActionKind = ActionKind.APPROVAL) -> bytes:
-    """Give the body that judges exactly the proposal in ``tx``."""
-    return bodies.judgement_body(kind, identifier(tx), envelope.decode(tx).digest)
+def judgement_body(tx: bytes, kind: ActionKind = ActionKind.APPROVAL, required: str | None = None) -> bytes:
+    """Give the body that judges exactly the proposal in ``tx``, by default under the test genesis' rule."""
+    digest = envelope.decode(tx).digest
+    return bodies.judgement_body(kind, identifier(tx), digest, required or requirement())
 
 
 def report_of(release_name: str = "web", revision: int = 1, sequence: int = 1) -> actions.Report:
