@@ -188,6 +188,12 @@ def test_a_flood_of_urgent_ones_leaves_room_in_the_lane() -> None:
     names = chosen(mempool)
     assert names[:2] == ["m0", "freeze"]
     assert len(names) <= URGENT_LANE_TXS_MAX // SHARE + 1
+    mempool.committed([urgent("freeze").tx])
+    mempool.take(urgent("m-late", "mallory"))
+    assert "m-late" not in chosen(mempool)
+    mempool.committed([urgent(f"m{number}", "mallory").tx for number in range(URGENT_LANE_TXS_MAX)])
+    mempool.take(urgent("m-late", "mallory"))
+    assert chosen(mempool) == ["m-late"]
 
 
 @pytest.mark.requires("mempool.turn")
