@@ -38,11 +38,12 @@ REQUIREMENTS: dict[str, str] = {
     "ledger.record-round-trip": "records have the bytes of the specification [ledger.md 3]",
     "ledger.record-strict": "a record with any other shape is refused [ledger.md 3]",
     "ledger.receipt-round-trip": "receipts have the bytes of the specification [ledger.md 5]",
+    "abci.approval-requirement": "a judgement means one requirement; under another it is given anew [authority.md 4]",
+    "abci.release-active": "a deleted release is over, a withdrawn one may come back [releases.md 2]",
     "ledger.verbs": "each kind of subject has its verbs; agents never approve [ledger.md 2]",
     "ledger.quorum": "each human and each organisation counts once, nobody else [DESIGN 4]",
     "ledger.error-text": "refusals are bounded and carry no control characters [DESIGN 7]",
     "ledger.codes-table": "codes.md and the code agree; numbers are unique [codes.md]",
-    "ledger.nonce-window-bytes": "a nonce window is written and read in its one form [ledger.md 3]",
     # -- state --------------------------------------------------------------------------------------
     "state.root-of-content": "the root is ICS-23 SmtSpec over the content alone [ledger.md 3]",
     "state.tree-immutable": "an update leaves every older tree as it was [DESIGN 4]",

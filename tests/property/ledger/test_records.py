@@ -12,10 +12,13 @@ from ledger import actions, bodies, receipt, records
 from ledger.receipt import Receipt
 from ledger.records import (
     ChangeSummary,
+    DesiredRecord,
+    DesiredState,
     JudgementRecord,
-    NonceWindow,
+    MetricRecord,
     ProposalRecord,
     ReleaseRecord,
+    ReleaseState,
     ReportRecord,
     RevisionRecord,
 )
@@ -28,30 +31,32 @@ NAME = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 CLUSTERS = st.sets(NAME, min_size=1, max_size=4).map(lambda names: tuple(sorted(names)))
 HEX = st.binary(min_size=32, max_size=32).map(bytes.hex)
 DID = st.from_regex(r"did:key:z[1-9A-HJ-Za-km-z]{1,20}", fullmatch=True).map(Did)
-JUDGEMENTS = st.lists(st.builds(JudgementRecord, HEX, DID, COUNT), max_size=3).map(tuple)
+KEYS = st.lists(st.just("z"), max_size=2).map(tuple)
+JUDGEMENTS = st.lists(st.builds(JudgementRecord, HEX, DID, KEYS, HEX, COUNT), max_size=3).map(tuple)
 OPTIONAL = st.none() | POSITIVE
 CHANGE = st.builds(
-    ChangeSummary, st.sampled_from(["release", "rollback"]), NAME, OPTIONAL, CLUSTERS | st.just(())
+    ChangeSummary, st.sampled_from(["apply", "rollback"]), NAME, OPTIONAL, CLUSTERS | st.just(())
 )
 STATES = st.sampled_from(ProposalState)
+METRICS = st.lists(st.builds(MetricRecord, st.just("o"), NAME, COUNT, COUNT), max_size=2).map(tuple)
 READERS: dict[type, Any] = {
-    NonceWindow: records.read_nonces,
+    DesiredRecord: records.read_desired,
     ProposalRecord: records.read_proposal,
     ReleaseRecord: records.read_release,
     RevisionRecord: records.read_revision,
     ReportRecord: records.read_report,
 }
 RECORDS = st.one_of(
-    st.builds(NonceWindow, COUNT, st.integers(0, 2**64 - 1)),
+    st.builds(DesiredRecord, NAME, NAME, POSITIVE, st.sampled_from(DesiredState), st.booleans(), COUNT),
     st.builds(
-        ProposalRecord, HEX, POSITIVE, HEX, DID, STATES, COUNT, COUNT, NAME, CHANGE, JUDGEMENTS, JUDGEMENTS,
-        OPTIONAL, OPTIONAL,
+        ProposalRecord, HEX, POSITIVE, HEX, DID, STATES, COUNT, COUNT, HEX, CHANGE, st.none() | NAME,
+        JUDGEMENTS, JUDGEMENTS, OPTIONAL, OPTIONAL, OPTIONAL, OPTIONAL, OPTIONAL,
     ),
-    st.builds(ReleaseRecord, NAME, POSITIVE, CLUSTERS),
-    st.builds(RevisionRecord, NAME, POSITIVE, HEX, HEX, HEX, COUNT, CLUSTERS, OPTIONAL),
+    st.builds(ReleaseRecord, NAME, NAME, POSITIVE, CLUSTERS, OPTIONAL, st.sampled_from(ReleaseState)),
+    st.builds(RevisionRecord, NAME, POSITIVE, HEX, HEX, HEX, COUNT, COUNT, CLUSTERS, OPTIONAL, OPTIONAL),
     st.builds(
         ReportRecord, NAME, NAME, POSITIVE, POSITIVE, st.sampled_from(actions.OUTCOMES),
-        st.sampled_from(actions.HEALTHS), st.just(({"object": "x"},)), COUNT, DID,
+        st.sampled_from(actions.HEALTHS), st.just(({"object": "x"},)), METRICS, COUNT, COUNT, DID,
     ),
 )  # fmt: skip
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ledger import envelope, receipt, records, statekeys
-from ledger import proposal as bodies
+from abci_app import indexes
+from ledger import bodies, envelope, receipt, records, statekeys
 from ledger.errors import Code
 from ledger.types import ProposalState
 from tests.support.memory_state import MemoryState
@@ -67,9 +67,9 @@ def test_propose_approve_approve_final() -> None:
     assert (revision.content, revision.authority) == (record.id, record.id)
     assert revision.digest == envelope.decode(proposal).digest
     assert records.read_release(state.content[statekeys.release("web")]).clusters == ("east",)
-    assert records.read_names(state.get(statekeys.INDEX_RELEASES)) == ("web",)
-    assert records.read_names(state.get(statekeys.cluster_releases("east"))) == ("web",)
-    assert records.read_names(state.get(statekeys.cluster_releases("west"))) == ()
+    assert tuple(indexes.entries(state, statekeys.INDEX_RELEASES)) == ("web",)
+    assert tuple(indexes.entries(state, statekeys.cluster_releases("east"))) == ("web",)
+    assert tuple(indexes.entries(state, statekeys.cluster_releases("west"))) == ()
     assert records.read_number(state.content[statekeys.proposal_number(1)]) == record.id
     for tx in (proposal, first, second):
         assert state.get(statekeys.envelope(identifier(tx))) == tx
@@ -99,7 +99,7 @@ def test_an_upgrade_is_the_next_revision_and_may_add_clusters() -> None:
     assert codes(state, wider, pen.approve(BOB, wider), pen.approve(CAROL, wider)) == [Code.OK] * 3
     record = records.read_release(state.content[statekeys.release("web")])
     assert (record.revision, record.clusters) == (2, ("east", "west"))
-    assert records.read_names(state.get(statekeys.cluster_releases("west"))) == ("web",)
+    assert tuple(indexes.entries(state, statekeys.cluster_releases("west"))) == ("web",)
     narrower = pen.propose(ALICE, release())
     assert codes(state, narrower) == [Code.RELEASE_CLUSTERS_CHANGED]
 
@@ -157,7 +157,7 @@ def test_a_proposal_expires() -> None:
     state.apply([proposal, pen.approve(ALICE, proposal)])
     late = pen.approve(CAROL, proposal)
     expires = proposal_record(state, proposal).expires
-    assert expires == 1 + state.constants.proposal_ttl_blocks
+    assert expires == 1 + state.constants.parameters.proposal_ttl_blocks
     (result,) = state.apply([late], height=expires + 1)
     assert result.code is Code.PROPOSAL_EXPIRED
 

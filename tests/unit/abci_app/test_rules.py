@@ -10,33 +10,54 @@ from abci_app import rules
 from ledger import envelope
 from ledger.actions import Judgement
 from ledger.errors import Code
+from ledger.identity import did_key_identity
 from ledger.limits import (
     APPROVALS_PER_PROPOSAL_MAX,
-    JSON_INTEGER_MAX,
-    NONCE_WINDOW_SIZE,
     NOT_AFTER_HORIZON_BLOCKS_MAX,
 )
 from ledger.records import (
     ChangeSummary,
     JudgementRecord,
-    NonceWindow,
     ProposalRecord,
     ReleaseRecord,
-    ReportRecord,
+    ReleaseState,
 )
-from ledger.roles import Identity
 from ledger.types import ActionKind, Did, ProposalState, SubjectKind
 from tests.support.refusal import refusal_of
 from tests.support.subjects import ALICE, BOB, DIGEST, report_of, seal
+from tests.support.subjects import NODE as OTHER
 
 ENVELOPE = envelope.decode(seal(ALICE, b"{}", 1, not_after=100))
+RULE = "ef" * 32
 RECORD = ProposalRecord(
-    "ab" * 32, 1, DIGEST, ALICE.did, ProposalState.OPEN, 5, 55, "default",
-    ChangeSummary("release", "web", None, ("east",)),
+    "ab" * 32, 1, DIGEST, ALICE.did, ProposalState.OPEN, 5, 55, RULE,
+    ChangeSummary("apply", "web", None, ("east",)),
 )  # fmt: skip
-APPROVAL = Judgement(ActionKind.APPROVAL, RECORD.id, DIGEST, "")
-NODE = Identity(Did("did:key:n"), "n", SubjectKind.NODE, "a", "east")
-RELEASE = ReleaseRecord("web", 2, ("east", "west"))
+APPROVAL = Judgement(ActionKind.APPROVAL, RECORD.id, DIGEST, RULE)
+NODE = did_key_identity(OTHER.did, "n", SubjectKind.NODE, "a", "east", 0)
+RELEASE = ReleaseRecord("web", "demo", 2, ("east", "west"), None, ReleaseState.ACTIVE)
+ALLOWED = {
+    SubjectKind.HUMAN: set(ActionKind) - {ActionKind.REPORT},
+    SubjectKind.AGENT: {ActionKind.PROPOSAL},
+    SubjectKind.NODE: {ActionKind.REPORT},
+    SubjectKind.ORGANISATION: set[ActionKind](),
+}
+OWN_KEYS = {ActionKind.ROTATION, ActionKind.RECOVERY, ActionKind.DEACTIVATION}
+
+
+@pytest.mark.requires("ledger.verbs")
+@pytest.mark.parametrize("kind", SubjectKind)
+@pytest.mark.parametrize("action", ActionKind)
+def test_what_each_kind_of_subject_may_ever_do(kind: SubjectKind, action: ActionKind) -> None:
+    subject = dataclasses.replace(NODE, kind=kind)
+    rules.check_kind(subject, ActionKind.REVOCATION, own=True)
+    if action in ALLOWED[kind] | OWN_KEYS:
+        rules.check_kind(subject, action)
+        return
+    judging = action in (ActionKind.APPROVAL, ActionKind.REJECTION)
+    agent = kind is SubjectKind.AGENT and judging
+    code = Code.AGENT_MAY_NOT_APPROVE if agent else Code.VERB_NOT_ALLOWED
+    refusal_of(lambda: rules.check_kind(subject, action), code)
 
 
 @pytest.mark.requires("abci.height-window")
@@ -47,20 +68,6 @@ def test_an_envelope_is_included_up_to_its_last_height() -> None:
     far = dataclasses.replace(ENVELOPE, not_after_height=NOT_AFTER_HORIZON_BLOCKS_MAX + 5)
     rules.check_height(far, 5)
     refusal_of(lambda: rules.check_height(far, 4), Code.NOT_AFTER_TOO_FAR)
-
-
-@pytest.mark.requires("abci.nonce-window")
-def test_nonces_at_the_edges_of_the_window() -> None:
-    window = rules.use_nonce(NonceWindow(0, 0), 100)
-    assert window == NonceWindow(100, 1)
-    window = rules.use_nonce(window, 100 - NONCE_WINDOW_SIZE + 1)
-    assert window == NonceWindow(100, 1 | 1 << NONCE_WINDOW_SIZE - 1)
-    refusal_of(lambda: rules.use_nonce(window, 100), Code.NONCE_REPLAYED)
-    refusal_of(lambda: rules.use_nonce(window, 100 - NONCE_WINDOW_SIZE + 1), Code.NONCE_REPLAYED)
-    refusal_of(lambda: rules.use_nonce(window, 100 - NONCE_WINDOW_SIZE), Code.NONCE_TOO_OLD)
-    assert rules.use_nonce(window, 101) == NonceWindow(101, 0b11)
-    assert rules.use_nonce(window, JSON_INTEGER_MAX) == NonceWindow(JSON_INTEGER_MAX, 1)
-    assert rules.use_nonce(NonceWindow(0, 0), 1) == NonceWindow(1, 1)
 
 
 @pytest.mark.requires("abci.proposal-open")
@@ -79,9 +86,18 @@ def test_a_judgement_means_exactly_this_body() -> None:
     refusal_of(lambda: rules.check_judgement(RECORD, other, BOB.did), Code.APPROVAL_DIGEST_MISMATCH)
 
 
+@pytest.mark.requires("abci.approval-requirement")
+def test_a_judgement_means_exactly_this_requirement() -> None:
+    other = dataclasses.replace(APPROVAL, requirement="00" * 32)
+    refusal_of(lambda: rules.check_judgement(RECORD, other, BOB.did), Code.REQUIREMENT_CHANGED)
+    earlier = JudgementRecord(DIGEST, BOB.did, ("z",), "00" * 32, 5)
+    again = dataclasses.replace(RECORD, approvals=(earlier,))
+    rules.check_judgement(again, APPROVAL, BOB.did)
+
+
 @pytest.mark.requires("abci.approval-once")
 def test_one_judgement_a_subject_and_a_bounded_number() -> None:
-    mine = JudgementRecord(DIGEST, BOB.did, 5)
+    mine = JudgementRecord(DIGEST, BOB.did, ("z",), RULE, 5)
     for record in (
         dataclasses.replace(RECORD, approvals=(mine,)),
         dataclasses.replace(RECORD, rejections=(mine,)),
@@ -91,18 +107,33 @@ def test_one_judgement_a_subject_and_a_bounded_number() -> None:
             Code.APPROVAL_DUPLICATE,
         )
         rules.check_judgement(record, APPROVAL, ALICE.did)
-    many = tuple(JudgementRecord(DIGEST, Did(f"did:key:{i}"), 5) for i in range(APPROVALS_PER_PROPOSAL_MAX))
+    many = tuple(
+        JudgementRecord(DIGEST, Did(f"did:key:{i}"), ("z",), RULE, 5)
+        for i in range(APPROVALS_PER_PROPOSAL_MAX)
+    )
     full = dataclasses.replace(RECORD, approvals=many)
     refusal_of(lambda: rules.check_judgement(full, APPROVAL, BOB.did), Code.LIMIT_EXCEEDED)
 
 
 @pytest.mark.requires("abci.release-clusters")
 def test_a_release_keeps_the_clusters_it_has() -> None:
-    known = frozenset({"east", "west", "north"})
-    rules.check_release_clusters(("east",), known, None)
-    rules.check_release_clusters(("east", "north", "west"), known, RELEASE)
-    refusal_of(lambda: rules.check_release_clusters(("south",), known, None), Code.CLUSTER_UNKNOWN)
-    refusal_of(lambda: rules.check_release_clusters(("east",), known, RELEASE), Code.RELEASE_CLUSTERS_CHANGED)
+    rules.check_release_clusters(("east",), (), None)
+    rules.check_release_clusters(("east", "north", "west"), (), RELEASE)
+    refusal_of(lambda: rules.check_release_clusters(("south",), ("south",), None), Code.CLUSTER_UNKNOWN)
+    refusal_of(lambda: rules.check_release_clusters(("east",), (), RELEASE), Code.RELEASE_CLUSTERS_CHANGED)
+    gone = dataclasses.replace(RELEASE, state=ReleaseState.DELETED)
+    rules.check_release_clusters(("east",), (), gone)
+
+
+@pytest.mark.requires("abci.release-active")
+def test_a_deleted_release_is_over() -> None:
+    assert rules.check_active(RELEASE, "web") is RELEASE
+    withdrawn = dataclasses.replace(RELEASE, state=ReleaseState.WITHDRAWN)
+    assert rules.check_active(withdrawn, "web") is withdrawn
+    gone = dataclasses.replace(RELEASE, state=ReleaseState.DELETED)
+    refusal_of(lambda: rules.check_active(gone, "web"), Code.RELEASE_NOT_ACTIVE)
+    refusal_of(lambda: rules.check_active(None, "web"), Code.RELEASE_UNKNOWN)
+    assert rules.clusters_of(gone) == ()
 
 
 @pytest.mark.requires("abci.rollback-target")
@@ -115,24 +146,23 @@ def test_a_rollback_names_a_revision_that_was() -> None:
 
 @pytest.mark.requires("abci.report-rules")
 def test_a_report_is_of_the_reporters_cluster_on_a_revision_it_was_given() -> None:
-    rules.check_report(report_of(), NODE, RELEASE, None)
-    rules.check_report(report_of(revision=2), NODE, RELEASE, None)
+    rules.check_report(report_of(), NODE, RELEASE, 0)
+    rules.check_report(report_of(revision=2), NODE, RELEASE, 0)
     west = dataclasses.replace(NODE, cluster="west")
-    refusal_of(lambda: rules.check_report(report_of(), west, RELEASE, None), Code.REPORTER_NOT_OF_CLUSTER)
+    refusal_of(lambda: rules.check_report(report_of(), west, RELEASE, 0), Code.REPORTER_NOT_OF_CLUSTER)
     nowhere = dataclasses.replace(NODE, cluster=None)
-    refusal_of(lambda: rules.check_report(report_of(), nowhere, RELEASE, None), Code.REPORTER_NOT_OF_CLUSTER)
-    refusal_of(lambda: rules.check_report(report_of(), NODE, None, None), Code.RELEASE_UNKNOWN)
-    refusal_of(lambda: rules.check_report(report_of(revision=3), NODE, RELEASE, None), Code.REVISION_UNKNOWN)
+    refusal_of(lambda: rules.check_report(report_of(), nowhere, RELEASE, 0), Code.REPORTER_NOT_OF_CLUSTER)
+    refusal_of(lambda: rules.check_report(report_of(), NODE, None, 0), Code.RELEASE_UNKNOWN)
+    refusal_of(lambda: rules.check_report(report_of(revision=3), NODE, RELEASE, 0), Code.REVISION_UNKNOWN)
     elsewhere = dataclasses.replace(RELEASE, clusters=("west",))
-    refusal_of(lambda: rules.check_report(report_of(), NODE, elsewhere, None), Code.CLUSTER_UNKNOWN)
+    refusal_of(lambda: rules.check_report(report_of(), NODE, elsewhere, 0), Code.CLUSTER_UNKNOWN)
 
 
 @pytest.mark.requires("abci.report-rules")
 def test_reports_come_in_sequence() -> None:
-    last = ReportRecord("east", "web", 1, 5, "applied", "current", (), 9, NODE.did)
-    rules.check_report(report_of(sequence=6), NODE, RELEASE, last)
+    rules.check_report(report_of(sequence=6), NODE, RELEASE, 5)
     for sequence in (1, 4, 5):
         refusal_of(
-            lambda sequence=sequence: rules.check_report(report_of(sequence=sequence), NODE, RELEASE, last),  # type: ignore[misc]
+            lambda sequence=sequence: rules.check_report(report_of(sequence=sequence), NODE, RELEASE, 5),  # type: ignore[misc]
             Code.REPORT_SEQUENCE_STALE,
         )

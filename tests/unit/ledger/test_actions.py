@@ -7,20 +7,34 @@ from typing import Any
 
 import pytest
 
-from ledger import actions, bodies, canonical
+from ledger import actions, bodies, canonical, standard
 from ledger.actions import Judgement, Proposal
-from ledger.changes import Release, Rollback
+from ledger.changes import Configure, Delete, LedgerObject, ObjectName, Release, Rollback, Withdraw
 from ledger.errors import Code
+from ledger.key_set import KeyObject
+from ledger.keys import Algorithm, PublicKey
 from ledger.limits import CLUSTERS_PER_RELEASE_MAX, OBJECTS_PER_RELEASE_MAX, REASON_BYTES_MAX
 from ledger.types import API_VERSION, ActionKind
 from tests.support.refusal import refusal_of
-from tests.support.subjects import DIGEST, configmap, release, report_of
+from tests.support.subjects import ALICE, DIGEST, configmap, release, report_of
 
 ID = "cd" * 32
+RULE = "ef" * 32
+KEY = KeyObject(PublicKey(Algorithm.ED25519, ALICE.public_key), ("approve", "rotate"))
 PROPOSE = canonical.load(bodies.release_body(release(), reason="why"))
 ROLLBACK = canonical.load(bodies.rollback_body("web", 3))
-APPROVE = canonical.load(bodies.judgement_body(ActionKind.APPROVAL, ID, DIGEST))
-REJECT = canonical.load(bodies.judgement_body(ActionKind.REJECTION, ID, DIGEST, reason="no"))
+APPROVE = canonical.load(bodies.judgement_body(ActionKind.APPROVAL, ID, DIGEST, RULE))
+REJECT = canonical.load(bodies.judgement_body(ActionKind.REJECTION, ID, DIGEST, RULE, reason="no"))
+WITHDRAW = canonical.load(bodies.withdraw_body("web"))
+DELETE_RELEASE = canonical.load(bodies.delete_body("web", prune=True))
+CONFIGURE = canonical.load(
+    bodies.configure_body([standard.ledger_object("Cluster", "north", {})], [("Role", "old")])
+)
+FREEZE = canonical.load(bodies.freeze_body("stop", clusters=("east",), reason="fire"))
+REVOKE = canonical.load(bodies.revocation_body(ALICE.did, (ALICE.key_id,)))
+PAUSE = canonical.load(bodies.hold_body(ActionKind.PAUSE, "web"))
+ROTATE = canonical.load(bodies.key_change_body(ActionKind.ROTATION, [KEY.to_json()], [ID]))
+DEACTIVATE = canonical.load(bodies.deactivation_body())
 REPORT = canonical.load(bodies.report_body(report_of()))
 DELETE = object()
 
@@ -46,14 +60,47 @@ def change(body: Any, path: str, value: Any) -> Any:
 @pytest.mark.requires("ledger.action-round-trip")
 def test_every_kind_reads_back_as_written() -> None:
     assert read(PROPOSE) == Proposal(
-        Release("web", ("east",), "demo", [configmap("settings")], release()["spec"]["provenance"]), "why"
+        Release(
+            "web",
+            ("east",),
+            "demo",
+            [configmap("settings")],
+            release()["spec"]["provenance"],
+            {"clusters": ["east"]},
+        ),
+        "why",
     )
     assert read(ROLLBACK) == Proposal(Rollback("web", 3), "")
-    assert read(APPROVE) == Judgement(ActionKind.APPROVAL, ID, DIGEST, "")
-    assert read(REJECT) == Judgement(ActionKind.REJECTION, ID, DIGEST, "no")
+    assert read(APPROVE) == Judgement(ActionKind.APPROVAL, ID, DIGEST, RULE, "")
+    assert read(REJECT) == Judgement(ActionKind.REJECTION, ID, DIGEST, RULE, "no")
     assert read(REPORT) == report_of()
-    kinds = [actions.kind_of(read(body)) for body in (PROPOSE, ROLLBACK, APPROVE, REJECT, REPORT)]
-    assert kinds == ["Proposal", "Proposal", "Approval", "Rejection", "Report"]
+    assert read(WITHDRAW) == Proposal(Withdraw("web"), "")
+    assert read(DELETE_RELEASE) == Proposal(Delete("web", True), "")
+    changed = Configure((LedgerObject("Cluster", "north", {}, {}),), (ObjectName("Role", "old"),))
+    assert read(CONFIGURE) == Proposal(changed, "")
+    assert read(FREEZE) == actions.Freeze("stop", ("east",), ("*",), ("*",), "fire")
+    assert read(REVOKE) == actions.Revocation(ALICE.did, (ALICE.key_id,), "")
+    assert read(PAUSE) == actions.Hold(ActionKind.PAUSE, "web", "")
+    assert read(ROTATE) == actions.KeyChange(ActionKind.ROTATION, (KEY,), (ID,))
+    assert read(DEACTIVATE) == actions.Deactivation("")
+
+
+@pytest.mark.requires("ledger.action-round-trip")
+def test_every_kind_of_action_has_a_reader_a_kind_and_a_purpose() -> None:
+    everything = (PROPOSE, APPROVE, REJECT, REPORT, FREEZE, REVOKE, PAUSE, ROTATE, DEACTIVATE)
+    found = {actions.kind_of(read(body)) for body in everything}
+    assert found | {ActionKind.RESUME, ActionKind.RECOVERY} == set(ActionKind)
+    assert {actions.kind_of(read(change(PAUSE, "kind", "Resume")))} == {ActionKind.RESUME}
+    assert {actions.kind_of(read(change(ROTATE, "kind", "Recovery")))} == {ActionKind.RECOVERY}
+    assert all(actions.purpose_of(kind) for kind in ActionKind)
+
+
+@pytest.mark.requires("ledger.action-round-trip")
+def test_a_proposal_may_name_a_dry_run_and_a_break_glass_object() -> None:
+    body = bodies.proposal_body({"withdraw": {"release": "web"}}, break_glass="fire", dry_run=ID, against=0)
+    assert actions.read_action(body, image_digest_required=True) == Proposal(
+        Withdraw("web"), "", 0, "fire", ID
+    )
 
 
 RELEASE = "change.release"
@@ -122,6 +169,41 @@ REFUSED: list[tuple[Any, str, Any, Code]] = [
     (REPORT, "objects.0.log", "", Code.FIELD_UNKNOWN),
     (REPORT, "objects", [REPORT["objects"][0]] * (2 * OBJECTS_PER_RELEASE_MAX + 1), Code.LIMIT_EXCEEDED),
     (REPORT, "reason", "x", Code.FIELD_UNKNOWN),
+    (REPORT, "metrics", [{"object": "o", "name": "cpu", "value": -1, "replicas": 1}], Code.FIELD_INVALID),
+    (APPROVE, "requirement", DELETE, Code.FIELD_MISSING),
+    (APPROVE, "requirement", "x", Code.FIELD_INVALID),
+    (PROPOSE, "breakGlass", "No", Code.FIELD_INVALID),
+    (PROPOSE, "dryRun", "x", Code.FIELD_INVALID),
+    (PROPOSE, f"{RELEASE}.spec.selector", {"matchLabels": {"a": "b"}}, Code.FIELD_INVALID),
+    (PROPOSE, f"{RELEASE}.spec.rollout", {"waves": [{}]}, Code.FIELD_INVALID),
+    (PROPOSE, f"{RELEASE}.spec.health", {"healthyPercent": 0}, Code.FIELD_INVALID),
+    (PROPOSE, f"{RELEASE}.spec.autoscale", {}, Code.FIELD_INVALID),
+    (WITHDRAW, "change.withdraw.prune", True, Code.FIELD_UNKNOWN),
+    (DELETE_RELEASE, "change.delete.prune", DELETE, Code.FIELD_MISSING),
+    (DELETE_RELEASE, "change.delete.prune", 1, Code.FIELD_INVALID),
+    (CONFIGURE, "change.configure", {}, Code.FIELD_INVALID),
+    (CONFIGURE, "change.configure.put.0.kind", "Freeze", Code.FIELD_INVALID),
+    (CONFIGURE, "change.configure.put.0.spec", [], Code.FIELD_INVALID),
+    (CONFIGURE, "change.configure.put.0.metadata.labels", {"a": 1}, Code.FIELD_INVALID),
+    (
+        CONFIGURE,
+        "change.configure.put.0.metadata.labels",
+        {str(i): "" for i in range(17)},
+        Code.LIMIT_EXCEEDED,
+    ),
+    (CONFIGURE, "change.configure.remove.0.kind", "Parameters", Code.FIELD_INVALID),
+    (CONFIGURE, "change.configure.remove", [{"kind": "Role", "name": "a"}] * 2, Code.OBJECT_DUPLICATE),
+    (FREEZE, "clusters", [], Code.FIELD_INVALID),
+    (FREEZE, "clusters", ["b", "a"], Code.FIELD_INVALID),
+    (FREEZE, "namespaces", ["a*b"], Code.FIELD_INVALID),
+    (FREEZE, "name", DELETE, Code.FIELD_MISSING),
+    (REVOKE, "subject", "alice", Code.FIELD_INVALID),
+    (REVOKE, "keyIds", ["b", "a"], Code.FIELD_INVALID),
+    (PAUSE, "release", "", Code.FIELD_INVALID),
+    (ROTATE, "keys", [], Code.FIELD_INVALID),
+    (ROTATE, "keys.0.keyId", ID, Code.FIELD_INVALID),
+    (ROTATE, "next", [ID, ID], Code.FIELD_INVALID),
+    (DEACTIVATE, "subject", ALICE.did, Code.FIELD_UNKNOWN),
 ]
 
 
