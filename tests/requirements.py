@@ -38,6 +38,7 @@ REQUIREMENTS: dict[str, str] = {
     "ledger.record-round-trip": "records have the bytes of the specification [ledger.md 3]",
     "ledger.record-strict": "a record with any other shape is refused [ledger.md 3]",
     "ledger.receipt-round-trip": "receipts have the bytes of the specification [ledger.md 5]",
+    "abci.genesis-validators": "a validator of genesis is bound to the node identity that has its key [membership.md 1]",
     "abci.approval-requirement": "a judgement means one requirement; under another it is given anew [authority.md 4]",
     "abci.release-active": "a deleted release is over, a withdrawn one may come back [releases.md 2]",
     "ledger.verbs": "each kind of subject has its verbs; agents never approve [ledger.md 2]",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from abci_app.application import APP_VERSION, ConclaveApplication
+from abci_app.application import ConclaveApplication
 from abci_app.genesis import genesis_state
 from ledger import bodies, envelope, keys, records, statekeys
 from ledger.errors import Code
@@ -60,7 +60,7 @@ def test_a_second_genesis_forgets_what_was_opened_under_the_first() -> None:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "p"},
+        "metadata": {"name": "p", "namespace": "demo"},
         "spec": {"containers": [{"image": "x"}]},
     }
     tx = Pen().propose(ALICE, release(manifests=[pod]))
@@ -211,7 +211,7 @@ def test_check_tx_never_takes_the_slow_road_of_the_exact_rule(monkeypatch: pytes
 @pytest.mark.requires("abci.mempool")
 def test_what_is_refused_leaves_no_trace_in_the_check_state() -> None:
     chain = started()
-    unknown = bodies.judgement_body(ActionKind.APPROVAL, "00" * 32, "00" * 32)
+    unknown = bodies.judgement_body(ActionKind.APPROVAL, "00" * 32, "00" * 32, "00" * 32)
     assert chain.check(seal(ALICE, unknown, 5)) == Code.PROPOSAL_UNKNOWN
     assert chain.check(seal(ALICE, bodies.release_body(release()), 5)) == Code.OK
 
@@ -343,7 +343,7 @@ def test_results_carry_code_and_receipt_and_the_log_is_for_people() -> None:
 def test_info_and_the_calls_that_refuse_honestly() -> None:
     application = started().application
     info = application.info(pb.RequestInfo())
-    assert (info.data, info.app_version) == ("conclave", APP_VERSION)
+    assert (info.data, info.app_version) == ("conclave", 1)
     assert not application.list_snapshots(pb.RequestListSnapshots()).snapshots
     offer = application.offer_snapshot(pb.RequestOfferSnapshot())
     assert offer.result == pb.ResponseOfferSnapshot.REJECT_FORMAT

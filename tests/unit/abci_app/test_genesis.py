@@ -9,29 +9,59 @@ from typing import Any
 
 import pytest
 
-from abci_app.genesis import genesis_state
+from abci_app.genesis import GenesisValidator, genesis_state
+from consensus.listing import listing
 from ledger import canonical, records, statekeys
 from ledger.errors import Code
+from ledger.identity import read_identity
 from ledger.keys import key_id
 from ledger.records import Parameters
+from ledger.standard import approval_rule, binding, ledger_object
 from tests.support.refusal import refusal_of
-from tests.support.subjects import ALICE, CHAIN_ID, MEMBERS, STRANGER, genesis_bytes, genesis_document
+from tests.support.subjects import (
+    ALICE,
+    CHAIN_ID,
+    MEMBERS,
+    STRANGER,
+    Subject,
+    genesis_bytes,
+    genesis_document,
+)
+
+OBJECTS = genesis_document()["objects"]
+VALIDATOR = Subject("node0", kind="node")
 
 
 @pytest.mark.requires("abci.genesis-state")
 def test_the_state_keys_of_height_0() -> None:
     state = genesis_state(genesis_bytes(), CHAIN_ID)
     assert state[statekeys.LEDGER] == b'{"chainId":"test-chain"}'
-    parameters = Parameters(imageDigestRequired=True, proposalTtlBlocks=50)
+    parameters = Parameters(image_digest_required=True, proposal_ttl_blocks=50)
     assert records.read_parameters(state[statekeys.PARAMETERS]) == parameters
-    dids = records.read_names(state[statekeys.INDEX_IDENTITIES], field="dids")
+    dids = listing(state.get, statekeys.INDEX_IDENTITIES)
     assert dids == tuple(sorted(member.did for member in MEMBERS))
-    assert records.read_names(state[statekeys.INDEX_CLUSTERS]) == ("east", "west")
-    assert records.read_names(state[statekeys.INDEX_RULES]) == ("default",)
-    assert canonical.load(state[statekeys.identity(ALICE.did)]) == ALICE.record()
-    assert state[statekeys.cluster("east")] == b'{"name":"east"}'
-    assert records.read_rule(state[statekeys.rule("default")]).humans == 2
-    assert len(state) == 5 + len(MEMBERS) + 1 + 2
+    assert listing(state.get, statekeys.index_objects("Cluster")) == ("east", "west")
+    assert listing(state.get, statekeys.index_objects("ApprovalRule")) == ("default",)
+    alice = read_identity(state[statekeys.identity(ALICE.did)])
+    assert (alice.name, alice.organisation, alice.version) == ("alice", "a", 1)
+    assert [key.key_id for key in alice.active_keys] == [ALICE.key_id]
+    assert records.read_did(state[statekeys.identity_name("alice")]) == ALICE.did
+    constitution = records.read_constitution(state[statekeys.CONSTITUTION])
+    assert (constitution.version, constitution.height, constitution.authority) == (1, 0, None)
+    assert state[statekeys.constitution_version(1)] == state[statekeys.CONSTITUTION]
+
+
+@pytest.mark.requires("abci.genesis-validators")
+def test_a_validator_of_genesis_is_bound_to_the_node_whose_key_it_has() -> None:
+    document = genesis_document()
+    document["identities"].append(VALIDATOR.record())
+    validators = [GenesisValidator(VALIDATOR.public_key, 10), GenesisValidator(STRANGER.public_key, 5)]
+    state = genesis_state(genesis_bytes(document), CHAIN_ID, validators)
+    found = records.read_validators(state[statekeys.VALIDATORS]).validators
+    assert [(v.name, v.node, v.power) for v in found] == [
+        ("genesis-1", None, 5),
+        (VALIDATOR.name, VALIDATOR.did, 10),
+    ]
 
 
 @pytest.mark.requires("abci.genesis-state")
@@ -61,7 +91,8 @@ def edit(path: str, value: Any) -> Callable[[Any], None]:
     return apply
 
 
-RULE = {"name": "default", "humans": 1, "organisations": 1}
+RULE = approval_rule("wide", 2, 2)
+FAR = approval_rule("far", 9, 1)
 BROKEN: list[tuple[str, Callable[[Any], None]]] = [
     ("unknown field", edit("extra", 1)),
     ("parameters", edit("parameters", None)),
@@ -79,20 +110,21 @@ BROKEN: list[tuple[str, Callable[[Any], None]]] = [
     ("lone surrogate", edit("identities.0.organisation", "\ud800")),
     ("no organisation", edit("identities.0.organisation", "")),
     ("human of a cluster", edit("identities.0.cluster", "east")),
-    ("node of no cluster", edit("identities.4.cluster", None)),
     ("node of an unknown cluster", edit("identities.4.cluster", "north")),
     ("cluster twice", edit("clusters.+", {"name": "east"})),
     ("cluster name", edit("clusters.+", {"name": "a/b"})),
     ("cluster field", edit("clusters.0.size", 3)),
-    ("no rules", edit("rules.-", None)),
-    ("no default rule", edit("rules.0.name", "other")),
-    ("rule twice", edit("rules.+", RULE)),
-    ("rule of nobody", edit("rules.0.humans", 0)),
-    ("more humans than there are", edit("rules.0.humans", 4)),
-    ("more organisations than there are", edit("rules.0.organisations", 3)),
-    ("more humans than a proposal can hold", edit("rules.+", RULE | {"name": "wide", "humans": 65})),
-    ("second rule out of reach", edit("rules.+", {"name": "far", "humans": 9, "organisations": 1})),
-    ("list for object", edit("rules", {})),
+    ("no constitution", edit("objects.-", None)),
+    ("no rules", edit("objects", OBJECTS[:-1])),
+    ("rule twice", edit("objects.+", OBJECTS[-1])),
+    ("more humans than there are", edit("objects.+", FAR)),
+    ("more organisations than there are", edit("objects.+", approval_rule("far", 2, 3))),
+    ("more humans than a proposal can hold", edit("objects.+", approval_rule("wide", 65, 1))),
+    ("a rule of nobody", edit("objects.+", approval_rule("none", 0, 1))),
+    ("a role nobody defined", edit("objects.+", binding("b", ALICE.did, "nothing"))),
+    ("a binding of a stranger", edit("objects.+", binding("b", STRANGER.did, "operator"))),
+    ("a validator among the objects", edit("objects.+", ledger_object("Validator", "v", {}))),
+    ("list for object", edit("objects", {})),
     ("too many clusters", edit("clusters", [{"name": f"c{i}"} for i in range(1001)])),
 ]
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from abci_app import indexes
 from ledger import bodies, envelope, records, statekeys
 from ledger.envelope import Signature
 from ledger.errors import Code
 from ledger.limits import RELEASES_PER_CLUSTER_MAX
 from ledger.types import ActionKind
+from state.reader import Overlay
 from tests.support.memory_state import MemoryState
 from tests.support.subjects import (
     AGENT,
@@ -32,6 +34,7 @@ from tests.support.subjects import (
     judgement_body,
     release,
     report_of,
+    requirement,
     seal,
 )
 
@@ -58,12 +61,12 @@ def signed_by_another() -> bytes:
 
 
 def of_changed_body() -> bytes:
-    body = bodies.judgement_body(ActionKind.APPROVAL, identifier(PROPOSAL), "00" * 32)
+    body = bodies.judgement_body(ActionKind.APPROVAL, identifier(PROPOSAL), "00" * 32, requirement())
     return seal(CAROL, body, NONCE)
 
 
 def of_unknown() -> bytes:
-    return seal(CAROL, bodies.judgement_body(ActionKind.APPROVAL, "00" * 32, DIGEST), NONCE)
+    return seal(CAROL, bodies.judgement_body(ActionKind.APPROVAL, "00" * 32, DIGEST, DIGEST), NONCE)
 
 
 def secret() -> bytes:
@@ -167,7 +170,7 @@ def test_what_is_refused_when_executed_burns_its_nonce_and_nothing_else(
     assert (first.code, first.data) == (code, b"")
     assert again.code is Code.NONCE_REPLAYED
     changed = {key for key in state.content if state.content[key] != before.get(key)}
-    assert changed == {statekeys.nonce(envelope.decode(tx).signer)}
+    assert changed == {statekeys.account(envelope.decode(tx).signer)}
     assert before.keys() - state.content.keys() == set()
 
 
@@ -186,7 +189,9 @@ def test_a_bad_transaction_does_not_touch_its_neighbours() -> None:
 @pytest.mark.requires("abci.refusals")
 def test_without_a_rule_nothing_is_possible() -> None:
     state = ledger()
-    del state.content[statekeys.rule("default")]
+    bare = records.read_constitution(state.content[statekeys.CONSTITUTION])
+    without = dataclasses.replace(bare, rules=(), digest="00" * 32)
+    state.content[statekeys.CONSTITUTION] = records.write(without)
     results = state.apply([seal(ALICE, RELEASE, NONCE), seal(CAROL, APPROVE, NONCE)])
     assert [result.code for result in results] == [Code.NO_RULE_MATCHES] * 2
 
@@ -195,7 +200,10 @@ def test_without_a_rule_nothing_is_possible() -> None:
 def test_the_releases_of_a_cluster_are_bounded() -> None:
     state = ledger()
     full = tuple(f"r{number:04d}" for number in range(RELEASES_PER_CLUSTER_MAX))
-    state.content[statekeys.cluster_releases("east")] = records.write_names(full)
+    overlay = Overlay(state)
+    for name in full:
+        indexes.insert(overlay, statekeys.cluster_releases("east"), name)
+    state.content |= {key: value for key, value in overlay.changes().items() if value is not None}
     before = state.content[statekeys.proposal(identifier(PROPOSAL))]
     (result,) = state.apply([seal(CAROL, APPROVE, NONCE)])
     assert result.code is Code.LIMIT_EXCEEDED

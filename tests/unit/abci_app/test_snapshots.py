@@ -13,7 +13,7 @@ import pytest
 import abci_app.snapshot_folder
 import abci_app.snapshots
 import state.snapshot
-from abci_app.application import APP_VERSION, ConclaveApplication
+from abci_app.application import ConclaveApplication
 from abci_app.settings import SNAPSHOT_EVERY_HEIGHTS, Settings, load
 from abci_app.snapshot_folder import SnapshotFolder
 from abci_app.snapshots import HOLD_MAX_S, HOLD_S
@@ -196,7 +196,7 @@ def test_a_restored_application_goes_on_with_the_others(source: Chain, tmp_path:
         for index in range(snapshot.chunks):
             assert _info(opened)[0] == 0
             assert _apply(opened, index, _chunk(source, snapshot, index)).result == Apply.ACCEPT
-        assert _info(opened) == (6, app_hash, APP_VERSION)
+        assert _info(opened) == (6, app_hash, 1)
         chain = Chain(opened)
         chain.height = 6
         assert chain.block([]).app_hash == source.info()[1]
@@ -252,7 +252,7 @@ def test_a_snapshot_of_another_state_is_refused_and_nothing_of_it_stays(
         assert {a.result for a in answers[:-1]} == {Apply.ACCEPT}
         assert answers[-1].result == Apply.REJECT_SNAPSHOT
         assert list(answers[-1].reject_senders) == ["liar0", "liar1"]
-        assert _info(opened) == (0, b"", APP_VERSION)
+        assert _info(opened) == (0, b"", 1)
         assert _apply(opened, 0, _chunk(source, snapshot, 0)).result == Apply.ABORT
         assert list((tmp_path / "new" / "app-snapshots").iterdir()) == []
         assert _offer(opened, snapshot, app_hash) == Offer.ACCEPT
@@ -329,5 +329,5 @@ def test_the_parameters_carry_the_version_that_info_gives(source: Chain) -> None
     """CometBFT's rollback takes the version of the next header from them."""
     request = pb.RequestInitChain(chain_id=CHAIN_ID, app_state_bytes=genesis_bytes(), initial_height=1)
     parameters = source.application.init_chain(request).consensus_params
-    assert parameters.version.app == source.application.info(pb.RequestInfo()).app_version == APP_VERSION
+    assert parameters.version.app == source.application.info(pb.RequestInfo()).app_version == 1
     assert not parameters.HasField("block")
