@@ -113,7 +113,8 @@ class ConclaveApplication:
             else:
                 opened = self._enter(self._check, request.tx, height)
         except Refused as refusal:
-            self._mempool.forget(request.tx)
+            if request.type == pb.RECHECK:
+                self._mempool.forget(request.tx)
             return pb.ResponseCheckTx(code=refusal.code, log=str(refusal), codespace="conclave")
         self._mempool.take(_waiting(request.tx, opened))
         return pb.ResponseCheckTx()

@@ -13,7 +13,7 @@ from ledger.actions import Proposal, Report
 from ledger.changes import Configure, Release
 from ledger.limits import KIB, MIB
 
-OPENED_WEIGHT_MAX = 16 * MIB
+OPENED_WEIGHT_MAX = 32 * MIB
 """Bytes of RAM, estimated."""
 _BASE_WEIGHT = KIB
 _CLUSTER_WEIGHT = 128

@@ -18,8 +18,8 @@ RPC_ANSWER_BYTES_MAX = 32 * MIB
 """A full block in base64 with its JSON around it, with room."""
 ABCI_MESSAGE_BYTES_MAX = 64 * MIB
 
-MEMPOOL_TXS_MAX = 50_000
-MEMPOOL_BYTES_MAX = 256 * MIB
+MEMPOOL_TXS_MAX = 20_000
+MEMPOOL_BYTES_MAX = 128 * MIB
 """What CometBFT's mempool holds by the configuration we write; the application refuses before it is full."""
 
 JSON_DEPTH_MAX = 128

@@ -90,7 +90,7 @@ def _work_off_agenda(ctx: Context) -> None:
     for entry in indexes.pop_up_to(ctx.state, statekeys.AGENDA, bound, AGENDA_ITEMS_PER_BLOCK_MAX):
         _, kind, name = entry.split("/")
         if kind == "execute":
-            proposals.execute_due(ctx, name)
+            proposals.execute_due(ctx, int(name))
         else:
             progress.step(ctx, name)
 

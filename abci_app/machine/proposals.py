@@ -149,9 +149,11 @@ def judge(ctx: Context, admitted: Admitted, judgement: Judgement, tx: bytes) -> 
     return Receipt(opened.id, ctx.height, record.id, record.number, record.state, record.revision)
 
 
-def execute_due(ctx: Context, identifier: str) -> None:
+def execute_due(ctx: Context, number: int) -> None:
     """Execute an approved proposal whose delay is over, if all that it needs still holds."""
-    record = existing_proposal(ctx, identifier)
+    known = ctx.state.get(statekeys.proposal_number(number))
+    assert known is not None, "a proposal of the agenda is not there"
+    record = existing_proposal(ctx, records.read_number(known))
     if record.state is not ProposalState.APPROVED:
         return
     attempt = ctx.fork()
@@ -166,8 +168,8 @@ def execute_due(ctx: Context, identifier: str) -> None:
         else:
             record = _execute_unless_frozen(attempt, record, scope)
     except Refused as refusal:
-        record = dataclasses.replace(record, state=ProposalState.FAILED, code=int(refusal.code))
-        _write(ctx, record)
+        failed = dataclasses.replace(record, state=ProposalState.FAILED, code=int(refusal.code))
+        _write(ctx, _closed(ctx, failed))
         return
     _write(attempt, record)
     ctx.merge(attempt)
@@ -313,7 +315,7 @@ def _closed(ctx: Context, record: ProposalRecord) -> ProposalRecord:
 
 
 def _schedule(ctx: Context, record: ProposalRecord, due: int) -> None:
-    indexes.insert(ctx.state, statekeys.AGENDA, f"{due:012d}/execute/{record.id}")
+    indexes.insert(ctx.state, statekeys.AGENDA, f"{due:012d}/execute/{record.number:010d}")
 
 
 def _write(ctx: Context, record: ProposalRecord) -> None:
