@@ -401,4 +401,14 @@ REQUIREMENTS: dict[str, str] = {
     "mempool.turn": "a flood ahead of others holds up nobody for more than a turn [spam.md 3]",
     "mempool.order": "urgent first, then one of each signer in turn, each in its order, none lost [spam.md 3]",
     "mempool.select": "a block takes in fair order what fits and is admitted [spam.md 3]",
+    # -- indexes ------------------------------------------------------------------------------------
+    "ledger.index-records": "heads, pages and counts of an index have one form; any other is refused [indexes.md 2, 3]",
+    "ledger.index-entries": "an entry is printable ASCII, neither empty nor too long [indexes.md 1]",
+    "indexes.sorted-set": "under any changes an index is the sorted set of what was put in and not taken out [indexes.md 1]",
+    "indexes.pages": "pages split and join as specified; an insert writes one page and the count [indexes.md 4]",
+    "indexes.no-orphans": "the records are those the head names, by the changes alone; an empty index is absent [indexes.md 4]",
+    "indexes.limit": "an index is bounded; what is refused changes nothing [indexes.md 1, 4]",
+    "indexes.agenda": "what is due comes oldest first, bounded; where nothing is, nothing is written [indexes.md 6]",
+    "listing.complete": "a list is everything its index holds, or refused with the record's key [indexes.md 5]",
+    "listing.parts": "a part of a list leaves nothing out in between and reads only its pages [indexes.md 5]",
 }
