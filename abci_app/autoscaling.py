@@ -1,7 +1,7 @@
 """How many replicas: decided by the machine from what bridges reported, in integers.
 
-Owns the decision. Promises that replicas stay within the signed bounds, that missing or old metrics never scale down,
-and that every decision names what it was made from. Source: docs/spec/releases.md §6.
+Owns the decision. Promises that replicas stay within the signed bounds, that missing or old metrics never
+scale down, and that every decision names what it was made from. Source: docs/spec/releases.md §6.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Would this pass, and what is still missing? The one place where that is answered.
 
-Owns the dry run: an action is executed on a fork of committed state and thrown away. Promises that nothing changes and
-that the answer names the rule met. It is the answering node's word, not a proof: what it says is shown to people, and
-believed by nobody. Source: docs/spec/ledger.md §4.
+Owns the dry run: an action is executed on a fork of committed state and thrown away. Promises that nothing
+changes and that the answer names the rule met. It is the answering node's word, not a proof: what it says
+is shown to people, and believed by nobody. Source: docs/spec/ledger.md §4.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How a rollout moves: waves, deadlines, health, and what is to be done when it fails.
 
-Owns the rules. Free functions over frozen records; time is an argument. Promises that no wave starts before the one
-before it is healthy, and that nothing starts in a rollout that is paused, failed or over.
-Source: docs/spec/releases.md §3, §4.
+Owns the rules. Free functions over frozen records; time is an argument. Promises that no wave starts before
+all clusters of the waves before it are healthy, and that nothing starts in a rollout that is paused, failed or over. Source:
+docs/spec/releases.md §3, §4.
 """
 
 from __future__ import annotations
@@ -137,23 +137,27 @@ def advance(
         time: now.
         may_start: whether a cluster may, for example because no freeze lies on it.
     """
+    if rollout.state is not RolloutState.PROGRESSING:
+        return rollout, ()
+    states = {cluster.name: cluster.state for cluster in rollout.clusters}
+    wave = rollout.wave
+    # Of the waves before too: a cluster that was healthy may have failed since.
+    while all(states[name] is ClusterState.HEALTHY for past in rollout.waves[: wave + 1] for name in past):
+        if wave + 1 == len(rollout.waves):
+            return dataclasses.replace(rollout, wave=wave, state=RolloutState.COMPLETE), ()
+        wave += 1
+    here = rollout.waves[wave]
+    room = len(here)
+    if rollout.max_unavailable is not None:
+        room = rollout.max_unavailable - sum(states[name] is ClusterState.STARTED for name in here)
     started: list[str] = []
-    while rollout.state is RolloutState.PROGRESSING:
-        here = [_progress(rollout, name) for name in rollout.waves[rollout.wave]]
-        if all(cluster.state is ClusterState.HEALTHY for cluster in here):
-            if rollout.wave + 1 == len(rollout.waves):
-                rollout = dataclasses.replace(rollout, state=RolloutState.COMPLETE)
-            else:
-                rollout = dataclasses.replace(rollout, wave=rollout.wave + 1)
-            continue
-        room = _room(rollout, here)
-        chosen = [c.name for c in here if c.state is ClusterState.WAITING and may_start(c.name)][:room]
-        started += chosen
-        for name in chosen:
-            begun = ClusterProgress(name, ClusterState.STARTED, started=time)
-            rollout = _with(rollout, begun)
-        break
-    return rollout, tuple(started)
+    for name in here:
+        if len(started) >= room:
+            break
+        if states[name] is ClusterState.WAITING and may_start(name):
+            started.append(name)
+    begun = {name: ClusterProgress(name, ClusterState.STARTED, started=time) for name in started}
+    return _with(dataclasses.replace(rollout, wave=wave), begun), tuple(started)
 
 
 def observe(rollout: RolloutRecord, seen: Observation, time: int) -> RolloutRecord:
@@ -166,15 +170,15 @@ def observe(rollout: RolloutRecord, seen: Observation, time: int) -> RolloutReco
         failed = dataclasses.replace(
             known, state=ClusterState.FAILED, healthy_since=None, reason=known.reason or reason
         )
-        return _judged(_with(rollout, failed))
+        return _judged(_with(rollout, {seen.cluster: failed}))
     healthy = seen.outcome == "applied" and 100 * seen.current >= rollout.health.healthy_percent * seen.total
     if not healthy:
         if known.state is ClusterState.HEALTHY:
             return rollout
-        return _with(rollout, dataclasses.replace(known, healthy_since=None))
+        return _with(rollout, {seen.cluster: dataclasses.replace(known, healthy_since=None)})
     since = time if known.healthy_since is None else known.healthy_since
     found = dataclasses.replace(known, healthy_since=since)
-    return _settled(_with(rollout, found), time)
+    return _settled(_with(rollout, {seen.cluster: found}), time)
 
 
 def expire(rollout: RolloutRecord, time: int) -> RolloutRecord:
@@ -182,14 +186,14 @@ def expire(rollout: RolloutRecord, time: int) -> RolloutRecord:
     if rollout.state is not RolloutState.PROGRESSING:
         return rollout
     rollout = _settled(rollout, time)
-    for cluster in rollout.clusters:
-        deadline = (cluster.started or 0) + rollout.progress_deadline_seconds
-        if cluster.state is ClusterState.STARTED and time >= deadline:
-            failed = dataclasses.replace(
-                cluster, state=ClusterState.FAILED, healthy_since=None, reason="progress deadline passed"
-            )
-            rollout = _with(rollout, failed)
-    return _judged(rollout)
+    late = {
+        c.name: dataclasses.replace(
+            c, state=ClusterState.FAILED, healthy_since=None, reason="progress deadline passed"
+        )
+        for c in rollout.clusters
+        if c.state is ClusterState.STARTED and time >= (c.started or 0) + rollout.progress_deadline_seconds
+    }
+    return _judged(_with(rollout, late))
 
 
 def next_due(rollout: RolloutRecord) -> int | None:
@@ -226,7 +230,7 @@ def resume(rollout: RolloutRecord, time: int) -> RolloutRecord:
         Refused: ROLLOUT_STATE_CONFLICT.
     """
     _check_state(rollout, RolloutState.PAUSED)
-    lost = time - (rollout.paused_time or 0)
+    since = rollout.paused_time or 0
     return dataclasses.replace(
         rollout,
         state=RolloutState.PROGRESSING,
@@ -234,7 +238,7 @@ def resume(rollout: RolloutRecord, time: int) -> RolloutRecord:
         paused_time=None,
         clusters=tuple(
             dataclasses.replace(
-                c, started=_later(c.started, lost), healthy_since=_later(c.healthy_since, lost)
+                c, started=_later(c.started, since, time), healthy_since=_later(c.healthy_since, since, time)
             )
             if c.state is not ClusterState.HEALTHY
             else c
@@ -295,30 +299,23 @@ def _selected(selector: JsonObject, labels: Labels) -> tuple[str, ...]:
     )
 
 
-def _progress(rollout: RolloutRecord, name: str) -> ClusterProgress:
-    return next(cluster for cluster in rollout.clusters if cluster.name == name)
-
-
-def _with(rollout: RolloutRecord, changed: ClusterProgress) -> RolloutRecord:
-    clusters = tuple(changed if c.name == changed.name else c for c in rollout.clusters)
-    return dataclasses.replace(rollout, clusters=clusters)
-
-
-def _room(rollout: RolloutRecord, here: list[ClusterProgress]) -> int:
-    if rollout.max_unavailable is None:
-        return len(here)
-    busy = sum(c.state in (ClusterState.STARTED, ClusterState.FAILED) for c in here)
-    return max(0, rollout.max_unavailable - busy)
+def _with(rollout: RolloutRecord, changed: Mapping[str, ClusterProgress]) -> RolloutRecord:
+    if not changed:
+        return rollout
+    return dataclasses.replace(rollout, clusters=tuple(changed.get(c.name, c) for c in rollout.clusters))
 
 
 def _settled(rollout: RolloutRecord, time: int) -> RolloutRecord:
-    for cluster in rollout.clusters:
-        since = cluster.healthy_since
-        if cluster.state is ClusterState.HEALTHY or since is None:
-            continue
-        if time - since >= rollout.health.settle_seconds:
-            rollout = _with(rollout, dataclasses.replace(cluster, state=ClusterState.HEALTHY, reason=""))
-    return rollout
+    # While it is paused, the clock of a rollout stands still.
+    now = time if rollout.paused_time is None else rollout.paused_time
+    settled = {
+        c.name: dataclasses.replace(c, state=ClusterState.HEALTHY, reason="")
+        for c in rollout.clusters
+        if c.state is not ClusterState.HEALTHY
+        and c.healthy_since is not None
+        and max(0, now - c.healthy_since) >= rollout.health.settle_seconds
+    }
+    return _with(rollout, settled)
 
 
 def _judged(rollout: RolloutRecord) -> RolloutRecord:
@@ -339,5 +336,6 @@ def _check_state(rollout: RolloutRecord, expected: RolloutState) -> None:
         )
 
 
-def _later(time: int | None, seconds: int) -> int | None:
-    return None if time is None else time + seconds
+def _later(time: int | None, paused: int, resumed: int) -> int | None:
+    """Add the time that passed in the pause; what began within the pause begins when it ends."""
+    return None if time is None else time + resumed - max(paused, time)

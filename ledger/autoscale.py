@@ -31,7 +31,7 @@ class MetricTarget:
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """How fast replicas follow, up or down: the window in which the calmest answer counts, and the largest step."""
+    """How fast replicas follow: the window in which the calmest answer counts, and the largest step."""
 
     stabilization_seconds: Seconds = 0
     step_max: Annotated[int, Limits(1, REPLICAS_MAX)] = REPLICAS_MAX

@@ -1,1 +1,1 @@
-"""The replicated machine: what each action does to the state, one room a topic. ``block.apply_block`` is the door."""
+"""The replicated machine: what each action does to the state, one room a topic; ``block`` is the door."""

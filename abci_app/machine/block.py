@@ -1,4 +1,4 @@
-"""A block: what is due, then every transaction in order. The executable specification of the ledger begins here.
+"""A block: what is due, then every transaction in order. Here the executable specification begins.
 
 Owns the order. Promises that results depend on the arguments alone, that every transaction gets exactly
 one, and that a refused one changes nothing but its signer's account. Never reads a clock, draws randomness,

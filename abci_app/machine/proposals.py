@@ -57,13 +57,13 @@ def check_proposal(ctx: Context, admitted: Admitted, proposal: Proposal) -> Aske
         Refused: PERMISSION_DENIED, NO_RULE_MATCHES, BREAK_GLASS_INVALID, or whatever rule the change breaks.
     """
     opened, change = admitted.opened, summary_of(proposal)
-    if change.operation == Operation.APPLY:
-        current = release_record(ctx.state, str(change.release))
-        rules.check_release_clusters(change.clusters, unknown_clusters(ctx.state, change.clusters), current)
-        rules.check_against(current, change.against)
     scope = scope_of(ctx.state, opened.id, change, opened.content)
-    if change.operation == Operation.ROLLBACK:
-        rules.check_against(release_record(ctx.state, str(change.release)), change.against)
+    if change.release is not None:
+        current = release_record(ctx.state, change.release)
+        if change.operation == Operation.APPLY:
+            unknown = unknown_clusters(ctx.state, scope.clusters)
+            rules.check_release_clusters(scope.clusters, unknown, current)
+        rules.check_against(current, change.against)
     requirement = requirement_of(ctx.state, scope, ctx.constants, ctx.time, proposal.break_glass)
     if requirement.members is not None:
         check_member(requirement, admitted.signer)
