@@ -1,8 +1,8 @@
 """How a rollout moves: waves, deadlines, health, and what is to be done when it fails.
 
 Owns the rules. Free functions over frozen records; time is an argument. Promises that no wave starts before
-all clusters of the waves before it are healthy, and that nothing starts in a rollout that is paused, failed or over. Source:
-docs/spec/releases.md §3, §4.
+all clusters of the waves before it are healthy, and that nothing starts in a rollout that is paused, failed
+or over. Source: docs/spec/releases.md §3, §4.
 """
 
 from __future__ import annotations
