@@ -137,9 +137,12 @@ def test_what_is_no_entry_is_not_inserted() -> None:
 
 @pytest.mark.requires("indexes.limit")
 def test_a_head_that_grew_too_large_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = filled(FULL)
+    monkeypatch.setattr(indexes, "INDEX_PAGE_ENTRIES_MAX", 8)
+    state = filled(68)
     before = kept(state)
-    monkeypatch.setattr("state.limits.STATE_VALUE_BYTES_MAX", 10)
+    size = len(before[NAME])
+    assert size > 2 * max(len(value) for key, value in before.items() if key != NAME)
+    monkeypatch.setattr("state.limits.STATE_VALUE_BYTES_MAX", size)
     refusal_of(lambda: indexes.insert(state, NAME, "z"), Code.LIMIT_EXCEEDED)
     assert kept(state) == before
 

@@ -71,6 +71,12 @@ def test_a_part_reads_the_pages_it_lies_on_alone() -> None:
     assert listing(without(page(8)), NAME, limit=2) == ("a", "c")
 
 
+@pytest.mark.requires("listing.parts")
+def test_a_part_of_more_than_is_counted_is_refused() -> None:
+    failure(altered(index.count_key(NAME), b'{"count":2}'), after="b")
+    assert listing(altered(index.count_key(NAME), b'{"count":4}'), NAME, after="b") == ("c", "h", "i", "m")
+
+
 @pytest.mark.requires("listing.complete")
 @pytest.mark.parametrize("key", sorted(PAGES.keys() - {NAME}))
 def test_a_page_or_the_count_that_is_missing_is_noticed(key: bytes) -> None:
