@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ledger import canonical
 from ledger.authority.objects import (
@@ -57,7 +58,7 @@ def grant(  # one role rule, all of it open unless said
 
 
 def denial(*verbs: str, **where: tuple[str, ...]) -> RoleRule:
-    return grant(*verbs, effect=Effect.DENY, **where)  # type: ignore[arg-type]  # patterns only
+    return grant(*verbs, effect=Effect.DENY, **where)
 
 
 def role(name: str, *rules: RoleRule) -> Role:
@@ -77,16 +78,16 @@ def bind(
     return RoleBinding(name, Did(f"did:key:{who}"), to, namespaces, clusters, parent, *heights)
 
 
-def rule(name: str = "default", version: int = 1, **parts: object) -> ApprovalRule:
+def rule(name: str = "default", version: int = 1, **parts: Any) -> ApprovalRule:
     """Give a rule that judges everything and requires the least, but for ``parts``, fields of either half."""
-    matched: dict[str, object] = {
+    matched: dict[str, Any] = {
         "operations": OPERATIONS,
         "kinds": ANY,
         "namespaces": ANY,
         "clusters": ANY,
         "risks": RISKS,
     }
-    required: dict[str, object] = {
+    required: dict[str, Any] = {
         "humans": 1,
         "organisations": 1,
         "quorum": (),
@@ -96,11 +97,11 @@ def rule(name: str = "default", version: int = 1, **parts: object) -> ApprovalRu
     }
     for key, value in parts.items():
         (matched if key in matched else required)[key] = value
-    required["quorum"] = tuple(RoleCount(*item) for item in required["quorum"])  # type: ignore[attr-defined]
-    return ApprovalRule(name, version, Match(**matched), Require(**required))  # type: ignore[arg-type]
+    required["quorum"] = tuple(RoleCount(*item) for item in required["quorum"])
+    return ApprovalRule(name, version, Match(**matched), Require(**required))
 
 
-def break_glass(name: str = "night", **parts: object) -> BreakGlass:
+def break_glass(name: str = "night", **parts: Any) -> BreakGlass:
     spec: JsonObject = {
         "members": ["did:key:ann", "did:key:bob"],
         "count": 2,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from ledger.authority.constitution import Constitution
@@ -85,7 +87,9 @@ def test_who_may_not_approve_is_told_so() -> None:
     needed = requirement(constitution, ASKED, 100)
     check_voice(constitution, needed, ANN, ASKED, 1)
     for someone in (Person("stranger"), Person("bot", kind=SubjectKind.AGENT)):
-        refusal_of(lambda s=someone: check_voice(constitution, needed, s, ASKED, 1), Code.PERMISSION_DENIED)
+        refusal_of(
+            functools.partial(check_voice, constitution, needed, someone, ASKED, 1), Code.PERMISSION_DENIED
+        )
 
 
 @pytest.mark.requires("authority.whose-voice-counts")

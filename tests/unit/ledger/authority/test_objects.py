@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -90,7 +91,7 @@ def test_a_missing_or_unknown_field_is_refused(kind: str) -> None:
     read, spec = READERS[kind]
     for field in spec:
         left = {name: value for name, value in spec.items() if name != field}
-        refusal_of(lambda left=left: read(stored(kind, "x", left)), Code.FIELD_MISSING)
+        refusal_of(functools.partial(read, stored(kind, "x", left)), Code.FIELD_MISSING)
     refusal_of(lambda: read(stored(kind, "x", {**spec, "extra": 1})), Code.FIELD_UNKNOWN)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from typing import Any
 
 import pytest
 
@@ -40,9 +42,10 @@ def test_each_field_is_the_strictest_of_all_that_apply() -> None:
 def test_a_rule_applies_that_judges_any_part_of_a_change() -> None:
     asked = scope(("ConfigMap", "a", "x"), ("Secret", "b", "y"), clusters=("east", "west"))
     most = ("west", "Secret", "b")
-    for part in ({"clusters": most[:1]}, {"kinds": ("Sec*",)}, {"namespaces": ("b",)}):
+    parts: list[dict[str, Any]] = [{"clusters": most[:1]}, {"kinds": ("Sec*",)}, {"namespaces": ("b",)}]
+    for part in parts:
         assert needs(asked, rule(), rule("more", humans=5, **part)).humans == 5
-    apart = {"kinds": ("Secret",), "namespaces": ("a",)}
+    apart: dict[str, Any] = {"kinds": ("Secret",), "namespaces": ("a",)}
     assert needs(asked, rule(), rule("more", humans=5, **apart)).humans == 1
 
 
@@ -63,7 +66,7 @@ def test_a_star_in_a_rule_means_every_kind_for_a_rule_only_asks_for_more() -> No
         {"clusters": ("west",)},
     ],
 )
-def test_what_no_rule_judges_is_impossible(part: dict[str, tuple[str, ...]]) -> None:
+def test_what_no_rule_judges_is_impossible(part: dict[str, Any]) -> None:
     refusal_of(lambda: needs(scope(), rule(**part)), Code.NO_RULE_MATCHES)
 
 
@@ -78,7 +81,7 @@ def test_every_touch_on_every_cluster_needs_a_rule_and_the_refusal_names_the_fir
         Scope(Operation.APPLY, (), ("east",), Risk.LOW),
         Scope(Operation.APPLY, asked.touches, (), Risk.LOW),
     ):
-        refusal_of(lambda e=empty: needs(e, rule()), Code.NO_RULE_MATCHES)
+        refusal_of(functools.partial(needs, empty, rule()), Code.NO_RULE_MATCHES)
 
 
 @pytest.mark.requires("authority.requirement-digest")
@@ -136,7 +139,7 @@ def test_a_break_glass_needs_so_many_of_its_members_at_once_and_nothing_else() -
     ],
 )
 def test_outside_its_scope_time_or_uses_there_is_no_break_glass(
-    part: dict[str, object], asked: Scope, time: int, uses: int
+    part: dict[str, Any], asked: Scope, time: int, uses: int
 ) -> None:
     constitution = Constitution.of((), (), (), [break_glass(**part)])
     refusal_of(
