@@ -6,7 +6,6 @@ scale down, and that every decision names what it was made from. Source: docs/sp
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,22 +16,26 @@ from ledger.records import MetricRecord
 
 @dataclass(frozen=True, slots=True)
 class ScaleDecision:
-    """A change of replicas and its inputs."""
+    """A change of replicas and its inputs; without metrics where only the signed bounds changed it."""
 
     object: str
     from_replicas: int
     to_replicas: int
-    medians: tuple[tuple[str, int], ...]
-    recommended: int
-    stabilized: int
+    bounds: tuple[int, int]
+    replicas: int | None = None
+    medians: tuple[tuple[str, int], ...] = ()
+    recommended: int | None = None
+    stabilized: int | None = None
 
-    def attributes(self) -> dict[str, str | int]:
+    def attributes(self) -> dict[str, str | int | None]:
         """Give what the event tells."""
         return {
             "object": self.object,
             "from_replicas": self.from_replicas,
             "to_replicas": self.to_replicas,
-            "medians": " ".join(f"{name}={value}" for name, value in self.medians),
+            "bounds": f"{self.bounds[0]}-{self.bounds[1]}",
+            "replicas": self.replicas,
+            "medians": " ".join(f"{name}={value}" for name, value in self.medians) or None,
             "recommended": self.recommended,
             "stabilized": self.stabilized,
         }
@@ -59,7 +62,7 @@ def decide_all(
     scales, decisions = [], []
     for rule in rules:
         samples = tuple(Sample(m.name, time, m.value, m.replicas) for m in metrics if m.object == rule.object)
-        start = ObjectScale(rule.object, rule.initial_replicas, time)
+        start = ObjectScale(rule.object, rule.initial_replicas, time=0)
         scale, decision = decide(rule, known.get(rule.object, start), samples, time)
         scales.append(scale)
         decisions += [decision] if decision else []
@@ -77,33 +80,44 @@ def decide(
         reported: new samples.
         time: now.
     """
-    held = min(max(scale.replicas, rule.min_replicas), rule.max_replicas)
+    bounds = rule.min_replicas, rule.max_replicas
+    held = _within(scale.replicas, bounds)
     samples = _kept(rule, (*scale.samples, *reported), time)
+    by_bounds = ScaleDecision(rule.object, scale.replicas, held, bounds)
     medians = tuple(
         (target.name, _lower_median([s.value for s in found]))
         for target in rule.metrics
         if (found := [s for s in samples if s.metric == target.name])
     )
     if not reported or not medians:
-        return dataclasses.replace(scale, replicas=held, samples=samples), None
-    newest = max(samples, key=lambda s: s.time).replicas
+        return _changed(scale, by_bounds, samples, scale.recommendations, time)
+    newest = reported[-1].replicas
     targets = {target.name: target.target for target in rule.metrics}
-    recommended = max(-(-newest * median // targets[name]) for name, median in medians)
+    recommended = min(max(-(-newest * median // targets[name]) for name, median in medians), REPLICAS_MAX)
     if len(medians) < len(rule.metrics):
         recommended = max(recommended, held)
-    recommended = min(recommended, REPLICAS_MAX)
-    longest = max(rule.scale_up.stabilization_seconds, rule.scale_down.stabilization_seconds)
-    past = tuple(r for r in scale.recommendations if time - r.time <= longest)
-    history = (*past, Recommendation(time, recommended))[-METRIC_SAMPLES_MAX:]
+    history = _relevant(rule, (*scale.recommendations, Recommendation(time, recommended)), time)
     stabilized = _stabilized(rule, history, held, time)
-    wanted = min(max(stabilized, held - rule.scale_down.step_max), held + rule.scale_up.step_max)
-    wanted = min(max(wanted, rule.min_replicas), rule.max_replicas)
-    if scale.recommendations and time - scale.time < rule.cooldown_seconds:
-        wanted = held
-    changed = ObjectScale(rule.object, wanted, scale.time if wanted == held else time, samples, history)
-    if wanted == held:
-        return changed, None
-    return changed, ScaleDecision(rule.object, held, wanted, medians, recommended, stabilized)
+    wanted = _within(stabilized, (held - rule.scale_down.step_max, held + rule.scale_up.step_max))
+    wanted = _within(wanted, bounds)
+    if wanted == held or (scale.time and time - scale.time < rule.cooldown_seconds):
+        return _changed(scale, by_bounds, samples, history, time)
+    decision = ScaleDecision(
+        rule.object, scale.replicas, wanted, bounds, newest, medians, recommended, stabilized
+    )
+    return _changed(scale, decision, samples, history, time)
+
+
+def _changed(
+    scale: ObjectScale,
+    decision: ScaleDecision,
+    samples: tuple[Sample, ...],
+    history: tuple[Recommendation, ...],
+    time: int,
+) -> tuple[ObjectScale, ScaleDecision | None]:
+    if decision.to_replicas == scale.replicas:
+        return ObjectScale(scale.object, scale.replicas, scale.time, samples, history), None
+    return ObjectScale(scale.object, decision.to_replicas, time, samples, history), decision
 
 
 def _kept(rule: AutoscaleRule, samples: Sequence[Sample], time: int) -> tuple[Sample, ...]:
@@ -114,11 +128,33 @@ def _kept(rule: AutoscaleRule, samples: Sequence[Sample], time: int) -> tuple[Sa
     return tuple(kept)
 
 
+def _relevant(
+    rule: AutoscaleRule, history: Sequence[Recommendation], time: int
+) -> tuple[Recommendation, ...]:
+    """Leave out what no later decision can depend on, so that a window holds many reports."""
+    kept: list[Recommendation] = []
+    for past in reversed(history):
+        least = all(later.replicas > past.replicas for later in kept)
+        greatest = all(later.replicas < past.replicas for later in kept)
+        age = time - past.time
+        if (least and age <= rule.scale_up.stabilization_seconds) or (
+            greatest and age <= rule.scale_down.stabilization_seconds
+        ):
+            kept.append(past)
+    return tuple(reversed(kept[:METRIC_SAMPLES_MAX]))
+
+
 def _stabilized(rule: AutoscaleRule, history: Sequence[Recommendation], held: int, time: int) -> int:
     """The least of the window when going up, the greatest when going down; between them, stay."""
-    up = min(r.replicas for r in history if time - r.time <= rule.scale_up.stabilization_seconds)
-    down = max(r.replicas for r in history if time - r.time <= rule.scale_down.stabilization_seconds)
-    return min(max(held, up), down) if up <= down else held
+    least = min(r.replicas for r in history if time - r.time <= rule.scale_up.stabilization_seconds)
+    greatest = max(r.replicas for r in history if time - r.time <= rule.scale_down.stabilization_seconds)
+    # The newest recommendation is in both windows, so that the least is never above the greatest.
+    return _within(held, (least, greatest))
+
+
+def _within(value: int, bounds: tuple[int, int]) -> int:
+    least, most = bounds
+    return min(max(value, least), most)
 
 
 def _lower_median(values: Sequence[int]) -> int:

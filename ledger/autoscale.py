@@ -72,7 +72,12 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class ObjectScale:
-    """The replicas of one object, since when, and what they were decided from."""
+    """The replicas of one object, when they last changed, and what they were decided from.
+
+    Attributes:
+        time: of the last change; 0 while they are the initial ones.
+        recommendations: those that can still be the least or the greatest of a stabilization window.
+    """
 
     object: ObjectId
     replicas: Replicas

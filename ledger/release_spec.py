@@ -16,7 +16,7 @@ from ledger.limits import (
     LABEL_BYTES_MAX,
     LABELS_MAX,
 )
-from ledger.rollout import HealthRule, RolloutOptions, Wave
+from ledger.rollout import HealthRule, RolloutOptions
 from ledger.types import Json, JsonObject
 
 
@@ -50,8 +50,12 @@ def read_rollout(spec: JsonObject, where: str) -> RolloutOptions:
     Raises:
         Refused: any code of ``shape``.
     """
-    options = codec.read(RolloutOptions, spec.get("rollout", {}), f"{where}.rollout")
-    for number, wave in enumerate(options.waves):
+    rollout = spec.get("rollout", {})
+    options = codec.read(RolloutOptions, rollout, f"{where}.rollout")
+    # The codec takes null for what a record may hold as None; an author leaves it out.
+    if rollout.get("maxUnavailable", 1) is None:
+        raise shape.invalid(f"{where}.rollout.maxUnavailable", None, "an integer, or no such field")
+    for number, wave in enumerate(rollout.get("waves", ())):
         _check_wave(wave, f"{where}.rollout.waves[{number}]")
     return options
 
@@ -71,7 +75,7 @@ def read_health(spec: JsonObject, where: str) -> HealthRule:
 
 
 def read_autoscale(spec: JsonObject, where: str) -> tuple[AutoscaleRule, ...]:
-    """Read ``autoscale``: one rule an object, by object id.
+    """Read ``autoscale``: one rule an object, each with its metrics, each once.
 
     Raises:
         Refused: any code of ``shape``.
@@ -80,25 +84,25 @@ def read_autoscale(spec: JsonObject, where: str) -> tuple[AutoscaleRule, ...]:
     items = shape.array(spec.get("autoscale", []), at, items_max=AUTOSCALES_PER_RELEASE_MAX)
     rules = tuple(codec.read(AutoscaleRule, item, f"{at}[{i}]") for i, item in enumerate(items))
     objects = [rule.object for rule in rules]
-    if objects != sorted(set(objects)):
-        raise shape.invalid(at, objects, "one rule an object, by object id")
+    if len(set(objects)) != len(objects):
+        raise shape.invalid(at, objects, "one rule an object")
     for number, rule in enumerate(rules):
         if not rule.min_replicas <= rule.initial_replicas <= rule.max_replicas:
             bounds = f"minReplicas {rule.min_replicas} … maxReplicas {rule.max_replicas}"
             raise shape.invalid(f"{at}[{number}].initialReplicas", rule.initial_replicas, bounds)
         names = [metric.name for metric in rule.metrics]
-        if not names or names != sorted(set(names)):
-            raise shape.invalid(f"{at}[{number}].metrics", names, "metrics by name, each once, at least one")
+        if not names or len(set(names)) != len(names):
+            raise shape.invalid(f"{at}[{number}].metrics", names, "metrics, each once, at least one")
     return rules
 
 
-def _check_wave(wave: Wave, where: str) -> None:
-    if wave.selector is not None:
-        if wave.clusters:
-            raise shape.invalid(where, list(wave.clusters), "clusters or a selector")
-        _selector(wave.selector, f"{where}.selector")
-    elif not wave.clusters or list(wave.clusters) != sorted(set(wave.clusters)):
-        raise shape.invalid(where, list(wave.clusters), "clusters, sorted, each once, or a selector")
+def _check_wave(wave: JsonObject, where: str) -> None:
+    if len(wave) != 1:
+        raise shape.invalid(where, sorted(wave), "clusters or a selector, exactly one")
+    if "selector" in wave:
+        _selector(wave["selector"], f"{where}.selector")
+    else:
+        _names(wave["clusters"], f"{where}.clusters")
 
 
 def _selector(value: Json, where: str) -> JsonObject:
