@@ -82,7 +82,7 @@ def played(changes: list[tuple[str, str]]) -> tuple[dict[bytes, bytes], list[str
 
 
 @pytest.mark.requires("indexes.sorted-set", "listing.complete", "listing.parts")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(CHANGES, ENTRIES, st.integers(0, 20))
 def test_an_index_is_a_sorted_set(changes: list[tuple[str, str]], after: str, limit: int) -> None:
     records, known = played(changes)
@@ -93,7 +93,7 @@ def test_an_index_is_a_sorted_set(changes: list[tuple[str, str]], after: str, li
 
 
 @pytest.mark.requires("indexes.no-orphans", "indexes.pages")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(CHANGES)
 def test_there_are_the_records_the_head_names_and_no_other(changes: list[tuple[str, str]]) -> None:
     records, known = played(changes)
@@ -140,7 +140,7 @@ def tampered(draw: st.DrawFn) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
 
 
 @pytest.mark.requires("listing.complete")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tampered())
 def test_no_record_can_be_dropped_cut_or_exchanged_to_hide_an_entry(
     pair: tuple[dict[bytes, bytes], dict[bytes, bytes]],
