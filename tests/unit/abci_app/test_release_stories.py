@@ -24,7 +24,7 @@ from tests.support.subjects import AGENT, ALICE, BOB, NODE, OTHER_NODE, Subject,
 from tests.unit.abci_app.test_governance import Story
 
 BOTH = ("east", "west")
-WAVES = {"rollout": {"waves": [{"clusters": ["east"]}], "progressDeadlineSeconds": 100}}
+WAVES: dict[str, Any] = {"rollout": {"waves": [{"clusters": ["east"]}], "progressDeadlineSeconds": 100}}
 OBJECT = "v1/ConfigMap/demo/settings"
 
 
@@ -250,7 +250,10 @@ def test_what_is_approved_while_frozen_waits_and_expires_with_its_proposal() -> 
 def test_a_pause_stops_starts_and_clocks_until_it_is_resumed() -> None:
     story = Rollouts()
     story.release(**WAVES)
-    hold = lambda kind: story.act(BOB, bodies.hold_body(kind, "web"))  # noqa: E731 - said four times
+
+    def hold(kind: ActionKind) -> Code:
+        return story.act(BOB, bodies.hold_body(kind, "web"))
+
     assert hold(ActionKind.RESUME) is Code.ROLLOUT_STATE_CONFLICT
     assert hold(ActionKind.PAUSE) is Code.OK
     assert hold(ActionKind.PAUSE) is Code.ROLLOUT_STATE_CONFLICT
