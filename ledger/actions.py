@@ -247,8 +247,10 @@ def _freeze(value: JsonObject, _: ActionKind) -> Freeze:
     body = shape.fields(value, "body", required=required, optional=("reason",))
     return Freeze(
         shape.name(body["name"], "body.name"),
-        *(read_patterns(body[name], f"body.{name}") for name in ("clusters", "namespaces", "releases")),
-        reason=_reason(body),
+        read_patterns(body["clusters"], "body.clusters"),
+        read_patterns(body["namespaces"], "body.namespaces"),
+        read_patterns(body["releases"], "body.releases"),
+        _reason(body),
     )
 
 

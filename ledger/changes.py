@@ -196,7 +196,7 @@ def _configure(value: Json, where: str) -> Configure:
         )
     put = tuple(read_ledger_object(v, f"{where}.put[{i}]") for i, v in enumerate(puts))
     remove = tuple(_object_name(v, f"{where}.remove[{i}]") for i, v in enumerate(removes))
-    named = [(o.kind, o.name) for o in (*remove, *put)]
+    named = [(o.kind, o.name) for o in remove] + [(o.kind, o.name) for o in put]
     if len(set(named)) != len(named):
         raise Refused(Code.OBJECT_DUPLICATE, got="one object twice", expected="each object once", field=where)
     return Configure(put, remove)

@@ -9,6 +9,7 @@ from abci_app import indexes
 from abci_app.check import Admitted, identity_of
 from abci_app.machine import incidents
 from abci_app.machine.context import Context
+from abci_app.machine.incidents import About
 from abci_app.machine.world import constitution_of
 from ledger import canonical, statekeys
 from ledger import identity as rules
@@ -52,7 +53,9 @@ def change_keys(ctx: Context, admitted: Admitted, change: KeyChange) -> None:
     )
     if change.kind is ActionKind.RECOVERY:
         signer = admitted.signer
-        incidents.record(ctx, IncidentKind.RECOVERY, f"{signer.name} recovered its keys", subject=signer.did)
+        incidents.record(
+            ctx, IncidentKind.RECOVERY, f"{signer.name} recovered its keys", About(subject=signer.did)
+        )
     check_not_locked_out(ctx)
 
 

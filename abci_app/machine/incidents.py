@@ -5,23 +5,26 @@ Owns their numbering. Source: docs/spec/releases.md §4.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from abci_app.machine.context import Context
 from ledger import records, statekeys
 from ledger.limits import REASON_BYTES_MAX
 from ledger.records import IncidentKind, IncidentRecord
 
 
-def record(  # noqa: PLR0913 - an incident names whatever it touches
-    ctx: Context,
-    kind: IncidentKind,
-    reason: str,
-    *,
-    release: str | None = None,
-    revision: int | None = None,
-    new_revision: int | None = None,
-    cluster: str | None = None,
-    subject: str | None = None,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an incident touches."""
+
+    release: str | None = None
+    revision: int | None = None
+    new_revision: int | None = None
+    cluster: str | None = None
+    subject: str | None = None
+
+
+def record(ctx: Context, kind: IncidentKind, reason: str, about: About) -> int:
     """Record an incident; give its number."""
     number = records.read_count(ctx.state.get(statekeys.INCIDENTS)) + 1
     incident = IncidentRecord(
@@ -30,11 +33,11 @@ def record(  # noqa: PLR0913 - an incident names whatever it touches
         height=ctx.height,
         time=ctx.time,
         reason=reason[:REASON_BYTES_MAX],
-        release=release,
-        revision=revision,
-        new_revision=new_revision,
-        cluster=cluster,
-        subject=subject,
+        release=about.release,
+        revision=about.revision,
+        new_revision=about.new_revision,
+        cluster=about.cluster,
+        subject=about.subject,
     )
     ctx.state.put(statekeys.INCIDENTS, records.write_count(number))
     ctx.put(statekeys.incident(number), incident)
@@ -42,10 +45,10 @@ def record(  # noqa: PLR0913 - an incident names whatever it touches
         "incident",
         number=number,
         kind=kind.value,
-        release=release,
-        revision=revision,
-        new_revision=new_revision,
-        cluster=cluster,
-        subject=subject,
+        release=about.release,
+        revision=about.revision,
+        new_revision=about.new_revision,
+        cluster=about.cluster,
+        subject=about.subject,
     )
     return number

@@ -8,11 +8,11 @@ ledger's parameters allow. Source: docs/spec/releases.md §3, §4.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from abci_app import indexes, rollouts
 from abci_app.machine import freezes, incidents
 from abci_app.machine.context import Context
+from abci_app.machine.incidents import About
 from abci_app.machine.world import content_record, release_record, revision_record
 from abci_app.rollouts import FreezeRelease, RollBack
 from ledger import freezing, records, release_spec, statekeys
@@ -172,21 +172,16 @@ def _remedy(ctx: Context, rollout: RolloutRecord) -> None:
         (parameters.rollback_window_seconds, parameters.rollbacks_per_window_max),
     )
     cluster, reason = rollouts.first_failure(rollout)
-    facts: dict[str, Any] = {
-        "release": rollout.release,
-        "revision": rollout.revision,
-        "cluster": cluster,
-    }
+    about = About(rollout.release, rollout.revision, cluster=cluster)
     if isinstance(remedy, RollBack):
-        number = incidents.record(
-            ctx, IncidentKind.ROLLBACK, reason, new_revision=release.revision + 1, **facts
-        )
+        about = dataclasses.replace(about, new_revision=release.revision + 1)
+        number = incidents.record(ctx, IncidentKind.ROLLBACK, reason, about)
         _roll_back(ctx, release, remedy.to_revision, number)
     elif isinstance(remedy, FreezeRelease):
-        number = incidents.record(ctx, IncidentKind.RELEASE_FROZEN, f"{reason}; {remedy.reason}", **facts)
+        number = incidents.record(ctx, IncidentKind.RELEASE_FROZEN, f"{reason}; {remedy.reason}", about)
         _freeze(ctx, rollout.release, number, remedy.reason)
     else:
-        incidents.record(ctx, IncidentKind.ROLLOUT_FAILED, reason, **facts)
+        incidents.record(ctx, IncidentKind.ROLLOUT_FAILED, reason, about)
 
 
 def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident: int) -> None:

@@ -14,6 +14,7 @@ from abci_app import indexes, rules
 from abci_app.check import Admitted, account_of, identity_of
 from abci_app.machine import configure, freezes, incidents, releases
 from abci_app.machine.context import Context
+from abci_app.machine.incidents import About
 from abci_app.machine.world import (
     constitution_of,
     constitution_record,
@@ -302,8 +303,7 @@ def _use_break_glass(ctx: Context, record: ProposalRecord) -> None:
         ctx,
         IncidentKind.BREAK_GLASS,
         f"proposal {record.number} under {record.break_glass}",
-        release=record.change.release,
-        subject=record.proposer,
+        About(record.change.release, subject=record.proposer),
     )
 
 

@@ -72,7 +72,7 @@ class Story:
 
     def identity(self, who: Subject, organisation: str | None = None) -> JsonObject:
         """Give an ``Identity`` object of a did:key."""
-        spec = {
+        spec: JsonObject = {
             "did": who.did,
             "kind": who.kind,
             "organisation": organisation or who.organisation,
