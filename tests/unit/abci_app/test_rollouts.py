@@ -26,7 +26,7 @@ def begun(
     *waves: tuple[str, ...], health: HealthRule | None = None, time: int = 100, **options: int
 ) -> RolloutRecord:
     """Give a rollout of these waves, with what starts at once started."""
-    how = (RolloutOptions((), **options), health or HealthRule())  # type: ignore[arg-type]
+    how = (RolloutOptions((), **options), health or HealthRule())
     return step(rollouts.begin("web", 2, waves, how, time), time)
 
 
