@@ -1,23 +1,19 @@
-"""The durable state: LevelDB, and the only file of this part that touches disk.
+"""The durable state.
 
-Owns the database, the committed version and its recent past. Promises that a version is written whole, synced
-and in one transaction, or not at all; that the root of the whole state is verified at every opening; and that
-every database error leaves here as an ``EnvironmentFault``. Holds no rule of the ledger; never logs.
+Owns the committed version and its recent past. Promises that a version is written whole, synced and in one
+transaction, or not at all; that an opening finds the newest version that was acknowledged, or one after it,
+and verifies the root of the whole state, or names the damage; and that every error leaves here as an
+``EnvironmentFault``. Holds no rule of the ledger; never logs.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import plyvel
 
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.limits import HISTORY_HEIGHTS
@@ -39,12 +35,12 @@ from state.batch import (
     writes_of,
 )
 from state.history import RecentTrees, check_height, rebuild, unavailable, value_at
+from state.level import FrozenState, LevelRecords, after, open_database, write
 from state.limits import PRUNE_KEYS_MAX, RESTORE_BATCH_BYTES
+from state.owner import Owner
 from state.tree import Tree
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_LOCK_SIGNS = (os.strerror(errno.EAGAIN), "already held by process")
-_OWNER_FILE = "owner.lock"
+__all__ = ["FrozenState", "Store"]
 
 
 class Store:
@@ -52,15 +48,17 @@ class Store:
 
     __slots__ = ("_committed", "_db", "_failed", "_owner", "_path", "_pruned_below", "_recent", "_records")
 
-    def __init__(self, path: Path, db: Any, owner: int) -> None:
+    def __init__(self, path: Path, db: Any, owner: Owner) -> None:
         self._path = path
         self._db = db
         self._owner = owner
-        self._records = _LevelRecords(db, path)
+        self._records = LevelRecords(db, path)
         self._recent = RecentTrees()
         self._pruned_below = 0
         self._failed: EnvironmentFault | None = None
         self._committed = self._load()
+        owner.check(self._committed)
+        owner.acknowledge(self._committed)
         if self._committed.height:
             self._recent.keep(self._committed.height, self._committed.tree, 0)
 
@@ -72,18 +70,16 @@ class Store:
             EnvironmentFault: STATE_LOCKED, STATE_CORRUPT, DISK_FULL, STATE_IO_FAILED.
         """
         folder = Path(path)
-        owner = _own(folder)
+        owner = Owner(folder)
         try:
-            # Without paranoid checks LevelDB drops a damaged record of its log and applies the ones after it.
-            db = plyvel.DB(str(folder), create_if_missing=True, paranoid_checks=True, bloom_filter_bits=10)
-        except plyvel.Error as error:
-            os.close(owner)
-            raise _fault(error, folder) from error
-        try:
-            return cls(folder, db, owner)
+            db = open_database(folder)
+            try:
+                return cls(folder, db, owner)
+            except BaseException:
+                db.close()
+                raise
         except BaseException:
-            db.close()
-            os.close(owner)
+            owner.release()
             raise
 
     @property
@@ -108,7 +104,7 @@ class Store:
         """
         # A commit in another thread must not come between the undo records and the present value.
         with closing(self._db.snapshot()) as snapshot:
-            records = _LevelRecords(snapshot, self._path)
+            records = LevelRecords(snapshot, self._path)
             marker = records.get(MARKER_KEY)
             newest = read_marker(marker)[0] if marker is not None else 0
             check_height(records, height, newest)
@@ -127,9 +123,12 @@ class Store:
         kept = self._recent.get(height)
         if kept is not None:
             return kept
-        check_height(self._records, height, newest.height)
         above, tree = self._recent.nearest_above(height) or (newest.height, newest.tree)
-        older = rebuild(self._records, tree, height, above)
+        # Commits in another thread may prune meanwhile; the records up to ``above`` are there by now.
+        with closing(self._db.snapshot()) as snapshot:
+            records = LevelRecords(snapshot, self._path)
+            check_height(records, height, newest.height)
+            older = rebuild(records, tree, height, above)
         self._recent.keep_rebuilt(height, older)
         return older
 
@@ -172,6 +171,7 @@ class Store:
         except EnvironmentFault as fault:
             self._failed = fault
             raise
+        self._owner.acknowledge(version)
         self._recent.keep(version.height, version.tree, len(staged.changes))
         self._committed = version
         return version
@@ -214,6 +214,7 @@ class Store:
         except BaseException:
             self._discard_unfinished()
             raise
+        self._owner.acknowledge(version)
         self._committed = version
         self._recent.keep(version.height, version.tree, 0)
 
@@ -224,6 +225,8 @@ class Store:
             Refused: ROLLBACK_IMPOSSIBLE where the height before is not kept.
             EnvironmentFault: DISK_FULL, STATE_CORRUPT, STATE_IO_FAILED.
         """
+        if self._failed is not None:
+            raise self._failed
         newest = self._committed
         height = newest.height - 1
         if height < 1 or self._records.get(root_key(height)) is None:
@@ -238,7 +241,12 @@ class Store:
             height, rebuild(self._records, newest.tree, height, newest.height), newest.app_version
         )
         undo = self._records.scan(undo_key(newest.height), undo_key(newest.height + 1))
-        self._write(rollback_writes(older, newest.height, undo), sync=True)
+        try:
+            self._owner.retract(older)
+            self._write(rollback_writes(older, newest.height, undo), sync=True)
+        except EnvironmentFault as fault:
+            self._failed = fault
+            raise
         self._recent = RecentTrees()
         self._recent.keep(older.height, older.tree, 0)
         self._committed = older
@@ -247,9 +255,7 @@ class Store:
     def close(self) -> None:
         """Close the database; a second time is no error."""
         self._db.close()
-        if self._owner >= 0:
-            os.close(self._owner)
-            self._owner = -1
+        self._owner.release()
 
     def __enter__(self) -> Self:
         return self
@@ -307,7 +313,8 @@ class Store:
             writes.append(Write(STATE_PREFIX + key, value))
             weight += len(key) + len(value)
             if weight >= RESTORE_BATCH_BYTES:
-                self._write(writes, sync=False)
+                # A batch may end one log and begin the next; what the last one seals must be there by then.
+                self._write(writes, sync=True)
                 writes, weight = [], 0
         self._write(writes, sync=True)
 
@@ -321,124 +328,7 @@ class Store:
         return Tree.build((key[prefix:], value) for key, value in self._state_records())
 
     def _state_records(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._records.scan(STATE_PREFIX, _after(STATE_PREFIX))
+        return self._records.scan(STATE_PREFIX, after(STATE_PREFIX))
 
     def _write(self, writes: list[Write], *, sync: bool) -> None:
-        try:
-            # Without transaction=True an exception inside the block would write the half batch.
-            with self._db.write_batch(transaction=True, sync=sync) as batch:
-                for write in writes:
-                    if write.value is None:
-                        batch.delete(write.key)
-                    else:
-                        batch.put(write.key, write.value)
-        except plyvel.Error as error:
-            raise _fault(error, self._path) from error
-
-
-class FrozenState:
-    """One version of the state as it was when it was frozen. Close it; one thread at a time reads it."""
-
-    __slots__ = ("_path", "_snapshot", "committed")
-
-    def __init__(self, committed: Committed, snapshot: Any, path: Path) -> None:
-        self.committed = committed
-        self._snapshot = snapshot
-        self._path = path
-
-    def pairs(self) -> Generator[tuple[bytes, bytes], None, None]:
-        """Go through every key and its value, in key order.
-
-        Raises:
-            EnvironmentFault: STATE_CORRUPT, STATE_IO_FAILED.
-        """
-        prefix = len(STATE_PREFIX)
-        records = _LevelRecords(self._snapshot, self._path)
-        for key, value in records.scan(STATE_PREFIX, _after(STATE_PREFIX)):
-            yield key[prefix:], value
-
-    def close(self) -> None:
-        """Let the database forget this version."""
-        self._snapshot.close()
-
-
-class _LevelRecords:
-    """``Records`` over a LevelDB database or a snapshot of one, every checksum verified."""
-
-    __slots__ = ("_path", "_source")
-
-    def __init__(self, source: Any, path: Path) -> None:
-        self._source = source
-        self._path = path
-
-    def get(self, key: bytes) -> bytes | None:
-        try:
-            value: bytes | None = self._source.get(key, verify_checksums=True)
-        except plyvel.Error as error:
-            raise _fault(error, self._path) from error
-        return value
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        try:
-            with closing(
-                self._source.iterator(start=start, stop=stop, verify_checksums=True, fill_cache=False)
-            ) as records:
-                yield from records
-        except plyvel.Error as error:
-            raise _fault(error, self._path) from error
-
-
-def _after(prefix: bytes) -> bytes:
-    """Give the first key after all keys with ``prefix``."""
-    return prefix[:-1] + bytes((prefix[-1] + 1,))
-
-
-def _own(folder: Path) -> int:
-    """Take the folder for this opening; gives the file that holds it while it is open.
-
-    LevelDB has a lock too, but a second try in the same process, though refused, releases that one.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = os.open(folder / _OWNER_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _fault(error, folder) from error
-    try:
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(owner)
-        raise (
-            _locked(str(error), folder) if isinstance(error, BlockingIOError) else _fault(error, folder)
-        ) from error
-    return owner
-
-
-def _locked(text: str, path: Path) -> EnvironmentFault:
-    return EnvironmentFault(
-        Code.STATE_LOCKED,
-        got=text,
-        expected="one process with this state open",
-        todo="stop the other node that uses this folder, or give this one a folder of its own",
-        path=str(path),
-    )
-
-
-def _fault(error: Exception, path: Path) -> EnvironmentFault:
-    """Translate what LevelDB or the file system said; LevelDB gives its causes as text only."""
-    said = error.args[0] if error.args else ""
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(error)
-    # LevelDB reads where a damaged file points, and the system calls that an invalid argument.
-    if isinstance(error, plyvel.CorruptionError) or os.strerror(errno.EINVAL) in text:
-        return corrupt(text, path=str(path))
-    if "/LOCK" in text and any(sign in text for sign in _LOCK_SIGNS):
-        return _locked(text, path)
-    number = error.errno if isinstance(error, OSError) else None
-    if number in _NO_ROOM or any(os.strerror(code) in text for code in _NO_ROOM):
-        todo = "free some space, then start the node again; nothing was half written"
-        return EnvironmentFault(
-            Code.DISK_FULL, got=text, expected="room on the disk", todo=todo, path=str(path)
-        )
-    todo = "check that the folder is on a healthy disk and belongs to this user"
-    return EnvironmentFault(
-        Code.STATE_IO_FAILED, got=text, expected="a working folder", todo=todo, path=str(path)
-    )
+        write(self._db, writes, self._path, sync=sync)

@@ -12,6 +12,7 @@ import pytest
 
 from ledger.errors import Code, EnvironmentFault
 from state.batch import Write
+from state.owner import OWNER_FILE
 from state.store import Store
 from tests.unit.state.chain import content_at, grow, tree_of
 
@@ -127,27 +128,37 @@ def test_no_changed_byte_gives_a_wrong_state(tmp_path: Path, compacted: bool) ->
             _flip(copy / file.name, at)
             outcomes.add(_open_or_code(copy))
             shutil.rmtree(copy)
-    # A damaged length at the end of a log looks like a torn tail: an older version, and a whole one.
-    assert Code.STATE_CORRUPT in outcomes
-    assert outcomes <= {Code.STATE_CORRUPT, *((5,) if compacted else range(6))}
+    assert outcomes == {Code.STATE_CORRUPT, 5}
 
 
-@pytest.mark.requires("state.corruption-named")
-def test_a_torn_tail_gives_the_version_before(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    with Store.open(source) as store:
-        grow(store, 5)
+def _cut_heights(source: Path, copy: Path) -> list[Code | int]:
+    """Open copies of ``source`` whose log is cut shorter and shorter."""
     (log,) = source.glob("*.log")
     whole = log.read_bytes()
-    heights = []
+    found = []
     for cut in range(0, len(whole), len(whole) // 20):
-        copy = tmp_path / "copy"
         shutil.copytree(source, copy)
         (copy / log.name).write_bytes(whole[: len(whole) - cut])
-        heights.append(_open_or_code(copy))
+        found.append(_open_or_code(copy))
         shutil.rmtree(copy)
-    assert heights == sorted(heights, reverse=True)
-    assert set(heights) >= {5, 4, 3, 2, 1}
+    return found
+
+
+@pytest.mark.requires("state.acknowledged-kept")
+def test_a_log_cut_below_what_was_acknowledged_is_named(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "source") as store:
+        grow(store, 5)
+    assert _cut_heights(tmp_path / "source", tmp_path / "copy") == [5, *[Code.STATE_CORRUPT] * 20]
+
+
+@pytest.mark.requires("state.acknowledged-kept")
+def test_who_removes_the_mark_goes_on_from_the_whole_version_before(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "source") as store:
+        grow(store, 5)
+    (tmp_path / "source" / OWNER_FILE).unlink()
+    heights = _cut_heights(tmp_path / "source", tmp_path / "copy")
+    assert set(heights) == {0, 1, 2, 3, 4, 5}
+    assert heights == sorted(heights, key=int, reverse=True)
 
 
 @pytest.mark.requires("state.corruption-named")
