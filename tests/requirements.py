@@ -116,7 +116,6 @@ REQUIREMENTS: dict[str, str] = {
     # -- abci_app -----------------------------------------------------------------------------------
     "abci.against": "a change made for an older revision than the newest never becomes final [spec: ledger.md §2]",
     "abci.height-window": "an envelope is included up to its last height, not far ahead [ledger.md 1]",
-    "abci.nonce-window": "each nonce is used once, within a window of 64 [ledger.md 1.3]",
     "abci.proposal-open": "only an open proposal is judged, and only in time [ledger.md 3]",
     "abci.approval-exact": "an approval means exactly one body [DESIGN 4]",
     "abci.approval-once": "one judgement a subject, a bounded number a proposal [DESIGN 4]",
@@ -454,4 +453,14 @@ REQUIREMENTS: dict[str, str] = {
     "authority.monotone": "fewer voices never approve more, more rules never ask less [authority.md 4, 5]",
     "authority.theorem-no-lockout": "every state let through can be changed, now and for ever [authority.md 6]",
     "authority.theorem-no-capture": "who is not enough never becomes enough by own acts [authority.md 6]",
+    "state.acknowledged-kept": "what a commit acknowledged is never silently older at an opening [issue 4]",
+    "state.scan-whole": "a reading of many records ends in damage as STATE_CORRUPT, never short [issue 4]",
+    "state.read-while-pruned": "a past tree asked for while commits prune is right or refused by code [issue 4]",
+    "state.bytes-at-any-fault": "any byte flipped, any file cut or lost: exact or named [issue 4]",
+    "state.death-at-any-byte": "killed at any byte of any file, in a commit, opening, restore: exact [issue 4]",
+    "state.room-at-any-byte": "a disk full at any byte is DISK_FULL; with room again the state is exact [issue 4]",
+    "state.rollback-after-faults": "a height back after any of these faults is exact or named [issue 4]",
+    "state.restore-identical": "a restored state gives the bytes of its source and goes on alike [issue 4]",
+    "abci.snapshot-pruned": "pruning beside a snapshot that is written changes no byte of it [issue 4]",
+    "abci.snapshot-whole": "a snapshot that lost a file or part of its list is not offered [issue 4]",
 }
