@@ -26,7 +26,7 @@ from runtime.tools import Tool, ToolError, find
 
 SIZES = {"300B": (313, 12_000), "2.4kB": (2400, 6_000)}
 """Label: bytes of a transaction, transactions in a run."""
-LOAD = Load(connections=payloads.SIGNERS, batch=100)
+LOAD = Load(connections=4, batch=100)
 
 
 def sides(abci_cli: Path) -> tuple[Side, Side]:

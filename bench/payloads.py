@@ -14,14 +14,20 @@ from pathlib import Path
 
 from nacl import signing
 
-from ledger import envelope, keys
+from ledger import envelope, keys, standard
+from ledger.authority.constitution import Constitution
+from ledger.authority.objects import StoredObject, read_approval_rule
+from ledger.authority.requirement import requirement
+from ledger.authority.scope import Operation, Risk, Scope, touches_of_release
 from ledger.bodies import judgement_body, release_body, rollback_body
-from ledger.roles import DEFAULT_RULE
+from ledger.limits import ENVELOPES_PER_WINDOW_MAX, OPEN_PROPOSALS_MAX, PROPOSAL_TTL_BLOCKS_MAX
 from ledger.types import ActionKind, JsonObject
 
 CHAIN_ID = "p1"
 RELEASE = "r"
-SIGNERS = 4
+CLUSTER = "c"
+SIGNERS = 64
+"""Each may have ``OPEN_PROPOSALS_MAX`` open proposals."""
 NOT_AFTER = 100_000
 FIRST_NONCE = 128
 """Below are the nonces of the setup; from here to 16383 a nonce takes two bytes."""
@@ -76,10 +82,15 @@ def app_state() -> JsonObject:
         for i, signer in enumerate(signers())
     ]
     return {
-        "parameters": {"imageDigestRequired": True, "proposalTtlBlocks": 100_000},
+        "parameters": {
+            "imageDigestRequired": True,
+            "proposalTtlBlocks": PROPOSAL_TTL_BLOCKS_MAX,
+            "openProposalsMax": OPEN_PROPOSALS_MAX,
+            "envelopesPerWindowMax": ENVELOPES_PER_WINDOW_MAX,
+        },
         "identities": identities,
-        "rules": [{"name": DEFAULT_RULE, "humans": 2, "organisations": 2}],
-        "clusters": [{"name": "c"}],
+        "objects": _objects(),
+        "clusters": [{"name": CLUSTER}],
     }
 
 
@@ -88,7 +99,7 @@ def setup() -> tuple[bytes, ...]:
     proposer, first, second = signers()[:3]
     proposal = proposer.seal(release_body(_release(1)), 1)
     opened = envelope.decode(proposal)
-    body = judgement_body(ActionKind.APPROVAL, envelope.envelope_id(opened), opened.digest)
+    body = judgement_body(ActionKind.APPROVAL, envelope.envelope_id(opened), opened.digest, _required())
     return proposal, first.seal(body, 1), second.seal(body, 1)
 
 
@@ -120,6 +131,25 @@ def write(path: Path, txs: Iterable[bytes]) -> None:
             file.write(struct.pack(">I", len(tx)) + tx)
 
 
+def _objects() -> list[JsonObject]:
+    return standard.objects([(f"human{i}", keys.did_key(s.public)) for i, s in enumerate(signers())])
+
+
+def _required() -> str:
+    """Give the digest of what the release requires, as the ledger will record it."""
+    rules = [
+        StoredObject("ApprovalRule", found["metadata"]["name"], {}, 1, 0, None, found["spec"])
+        for found in _objects()
+        if found["kind"] == "ApprovalRule"
+    ]
+    constitution = Constitution.of(
+        roles=[], bindings=[], rules=[read_approval_rule(rule) for rule in rules], break_glasses=[]
+    )
+    touches = touches_of_release(RELEASE, "n", _release(1)["spec"]["manifests"])
+    scope = Scope(Operation.APPLY, touches, (CLUSTER,), Risk.LOW)
+    return requirement(constitution, scope, PROPOSAL_TTL_BLOCKS_MAX).digest
+
+
 def _body(signer: Signer, size: int) -> bytes:
     """Give a body that makes an envelope of ``size`` bytes: a small rollback, or a release."""
     if size < len(signer.seal(release_body(_release(1)), FIRST_NONCE)):
@@ -149,7 +179,7 @@ def _release(padding: int) -> JsonObject:
         "kind": "Release",
         "metadata": {"name": RELEASE},
         "spec": {
-            "clusters": ["c"],
+            "clusters": [CLUSTER],
             "namespace": "n",
             "manifests": [manifest],
             "provenance": {"source": "yaml", "digest": "0" * 64, "renderer": "bench"},

@@ -21,11 +21,13 @@ import click
 from conclave import home as homes
 from conclave.command import Session, verb
 from conclave.home import Home, Subject
-from consensus.node.localnet import DEFAULT_BASE_PORT, PORTS_PER_NODE, Localnet, write_localnet
+from consensus.node.genesis import NodeKey
+from consensus.node.localnet import DEFAULT_BASE_PORT, PORTS_PER_NODE, Localnet, make_keys, write_localnet
 from consensus.node.spec import NodeSpec
 from identity.signer import generate_key
-from ledger import shape
+from ledger import shape, standard
 from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.keys import did_key
 from ledger.types import JsonObject, SubjectKind
 
 DEFAULT_HUMANS = ("alice:A", "bob:A", "carol:B")
@@ -95,26 +97,23 @@ def _make(
     path: Path, chain_id: str, wish: _Wish, chain: tuple[int, int | None, bool]
 ) -> tuple[Home, list[NodeSpec]]:
     validators, base_port, digest_required = chain
-    subjects = _subjects(path, wish)
+    subjects = _subjects(path, wish, validators)
+    _check_rule(wish.rule, subjects)
+    keys = make_keys(validators)
     app_state = {
         "parameters": {"imageDigestRequired": digest_required, "proposalTtlBlocks": PROPOSAL_TTL_BLOCKS},
-        "identities": [
-            {
-                "did": subject.did,
-                "name": subject.name,
-                "kind": subject.kind.value,
-                "organisation": subject.organisation,
-                "cluster": subject.cluster,
-            }
-            for subject in subjects
-        ],
-        "rules": [{"name": "default", **wish.rule}],
+        "identities": [*map(_identity, subjects), *_nodes(keys)],
         "clusters": [{"name": cluster} for cluster in wish.clusters],
+        "objects": standard.objects(
+            _of_kind(subjects, SubjectKind.HUMAN),
+            _of_kind(subjects, SubjectKind.AGENT),
+            approvals=wish.rule["humans"],
+            organisations=wish.rule["organisations"],
+        ),
     }
-    _check_rule(wish.rule, subjects)
     port = base_port or _free_ports(PORTS_PER_NODE * validators)
     localnet = Localnet(path / "nodes", chain_id, size=validators, base_port=port)
-    planned = write_localnet(localnet, time.time_ns(), app_state)
+    planned = write_localnet(localnet, time.time_ns(), app_state, keys)
     specs = [node.spec for node in planned]
     shutil.copyfile(specs[0].paths.genesis, path / "genesis.json")
     for cluster in wish.clusters:
@@ -125,12 +124,12 @@ def _make(
     return home, specs
 
 
-def _subjects(path: Path, wish: _Wish) -> list[Subject]:
+def _subjects(path: Path, wish: _Wish, validators: int) -> list[Subject]:
     wanted: list[tuple[str, str, SubjectKind, str | None]]
     wanted = [(*_named(text, "--human"), SubjectKind.HUMAN, None) for text in wish.humans]
     wanted += [(*_named(text, "--agent", "agents"), SubjectKind.AGENT, None) for text in wish.agents]
     wanted += [(f"bridge-{name}"[:63], NODE_ORGANISATION, SubjectKind.NODE, name) for name in wish.clusters]
-    names = [name for name, *_ in wanted]
+    names = [*(name for name, *_ in wanted), *(f"node{i}" for i in range(validators))]
     twin = next((name for name in names if names.count(name) > 1), None)
     if twin is not None:
         raise Refused(Code.USAGE, got=f"{twin} twice", expected="every name once", todo="choose other names")
@@ -139,6 +138,34 @@ def _subjects(path: Path, wish: _Wish) -> list[Subject]:
         signer = generate_key(path / "keys" / f"{name}.pem")
         subjects.append(Subject(name, signer.did, kind, organisation, f"file:keys/{name}.pem", cluster))
     return subjects
+
+
+def _identity(subject: Subject) -> JsonObject:
+    return {
+        "did": subject.did,
+        "name": subject.name,
+        "kind": subject.kind.value,
+        "organisation": subject.organisation,
+        "cluster": subject.cluster,
+    }
+
+
+def _nodes(keys: tuple[tuple[NodeKey, NodeKey], ...]) -> list[JsonObject]:
+    """Give the identity of each validator: the did:key of the key it votes with."""
+    return [
+        {
+            "did": did_key(validator.public),
+            "name": f"node{number}",
+            "kind": SubjectKind.NODE.value,
+            "organisation": NODE_ORGANISATION,
+            "cluster": None,
+        }
+        for number, (validator, _) in enumerate(keys)
+    ]
+
+
+def _of_kind(subjects: list[Subject], kind: SubjectKind) -> list[tuple[str, str]]:
+    return [(subject.name, subject.did) for subject in subjects if subject.kind is kind]
 
 
 def _named(text: str, option: str, default: str = "") -> tuple[str, str]:

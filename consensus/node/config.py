@@ -16,12 +16,18 @@ from pathlib import Path
 from consensus.light.types import HASH_BYTES
 from consensus.node.spec import NodeSpec, StateSync
 from ledger.errors import Code, Refused, unwritable
-from ledger.limits import BLOCK_BYTES_MAX, ENVELOPE_BYTES_MAX, MIB, RPC_REQUEST_BYTES_MAX
+from ledger.limits import (
+    BLOCK_BYTES_MAX,
+    ENVELOPE_BYTES_MAX,
+    MEMPOOL_BYTES_MAX,
+    MEMPOOL_TXS_MAX,
+    MIB,
+    RPC_REQUEST_BYTES_MAX,
+)
 from state.limits import SNAPSHOT_CHUNKS_MAX
 
-MEMPOOL_TXS_MAX = 50_000
-MEMPOOL_BYTES_MAX = 256 * MIB
-MEMPOOL_CACHE_TXS = 100_000
+MEMPOOL_CACHE_TXS = 2 * MEMPOOL_TXS_MAX
+"""What was committed or waits is not judged again when peers repeat it (docs/spec/spam.md §4)."""
 RECHECK_TIMEOUT_S = 10
 """CometBFT discards late answers of a recheck; a full mempool takes a Python application seconds."""
 P2P_BYTES_PER_S = 64 * MIB

@@ -72,15 +72,30 @@ def plan_localnet(localnet: Localnet, keys: tuple[tuple[NodeKey, NodeKey], ...])
     )
 
 
-def write_localnet(localnet: Localnet, time_ns: int, app_state: JsonObject) -> tuple[PlannedNode, ...]:
-    """Make keys and write every home of a localnet; ``time_ns`` is the genesis time.
+def make_keys(size: int) -> tuple[tuple[NodeKey, NodeKey], ...]:
+    """Make (validator, node) keys for so many nodes."""
+    return tuple((NodeKey.generate(), NodeKey.generate()) for _ in range(size))
+
+
+def write_localnet(
+    localnet: Localnet,
+    time_ns: int,
+    app_state: JsonObject,
+    keys: tuple[tuple[NodeKey, NodeKey], ...] | None = None,
+) -> tuple[PlannedNode, ...]:
+    """Write every home of a localnet.
+
+    Args:
+        localnet: what it is.
+        time_ns: of genesis.
+        app_state: the ledger's genesis objects.
+        keys: (validator, node) pairs, one a node; made here if not given.
 
     Raises:
         EnvironmentFault: HOME_EXISTS, HOME_INVALID.
         Refused: GENESIS_INVALID, LIMIT_EXCEEDED.
     """
-    keys = tuple((NodeKey.generate(), NodeKey.generate()) for _ in range(localnet.size))
-    nodes = plan_localnet(localnet, keys)
+    nodes = plan_localnet(localnet, keys or make_keys(localnet.size))
     validators = tuple(GenesisValidator(node.spec.moniker, node.validator.public) for node in nodes)
     document = genesis(localnet.chain_id, time_ns, validators, app_state)
     for node in nodes:

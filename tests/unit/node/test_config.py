@@ -14,7 +14,7 @@ from consensus.node.genesis import NodeKey
 from consensus.node.localnet import Localnet, plan_localnet
 from consensus.node.spec import NodeSpec, StateSync
 from ledger.errors import Code, EnvironmentFault, Refused
-from ledger.limits import ENVELOPE_BYTES_MAX, RPC_REQUEST_BYTES_MAX
+from ledger.limits import ENVELOPE_BYTES_MAX, MEMPOOL_BYTES_MAX, MEMPOOL_TXS_MAX, RPC_REQUEST_BYTES_MAX
 
 
 def _keys(count: int) -> tuple[tuple[NodeKey, NodeKey], ...]:
@@ -28,7 +28,9 @@ def test_a_large_release_fits_everywhere(tmp_path: Path) -> None:
     config = tomllib.loads(config_toml(NodeSpec("n", tmp_path, 26656, 26657)))
     assert config["rpc"]["max_body_bytes"] == RPC_REQUEST_BYTES_MAX
     assert config["mempool"]["max_tx_bytes"] == ENVELOPE_BYTES_MAX
-    assert config["mempool"]["size"] == 50_000
+    assert config["mempool"]["size"] == MEMPOOL_TXS_MAX
+    assert config["mempool"]["max_txs_bytes"] == MEMPOOL_BYTES_MAX
+    assert config["mempool"]["cache_size"] >= 2 * MEMPOOL_TXS_MAX
     assert config["mempool"]["recheck"] is True
 
 
