@@ -1,0 +1,176 @@
+"""Replicas from metrics: ratio, median, windows, steps, bounds, cooldown."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abci_app import autoscaling
+from abci_app.autoscaling import ScaleDecision
+from ledger import autoscale
+from ledger.autoscale import AutoscaleRule, Direction, MetricTarget, ScaleRecord
+from ledger.limits import METRIC_SAMPLES_MAX, REPLICAS_MAX
+from ledger.records import MetricRecord
+
+WEB = "apps/v1/Deployment/demo/web"
+NOW = Direction()
+RULE = AutoscaleRule(
+    WEB, 1, 20, 4, (MetricTarget("requests", 10),), window_seconds=0, scale_up=NOW, scale_down=NOW
+)
+
+
+def ruled(**changed: Any) -> AutoscaleRule:
+    return dataclasses.replace(RULE, **changed)
+
+
+class Cluster:
+    """One cluster's scale over time: a report at a time, decided one after the other."""
+
+    def __init__(self, rule: AutoscaleRule) -> None:
+        self.rule = rule
+        self.record: ScaleRecord | None = None
+        self.decisions: tuple[ScaleDecision, ...] = ()
+
+    def replicas(self) -> int:
+        assert self.record is not None
+        return self.record.objects[0].replicas
+
+    def report(self, time: int, replicas: int | None = None, **metrics: int) -> int:
+        """Report metrics at a time; give the replicas that hold then."""
+        had = self.replicas() if replicas is None and self.record else replicas or self.rule.initial_replicas
+        found = tuple(MetricRecord(WEB, name, value, had) for name, value in metrics.items())
+        self.record, self.decisions = autoscaling.decide_all((self.rule,), self.record, found, time)
+        assert autoscale.read(autoscale.write(self.record)) == self.record
+        return self.replicas()
+
+
+@pytest.mark.requires("autoscale.ratio")
+@pytest.mark.parametrize(("value", "replicas"), [(10, 4), (11, 5), (25, 10), (24, 10), (7, 3), (0, 1)])
+def test_replicas_follow_the_ratio_rounded_up(value: int, replicas: int) -> None:
+    assert Cluster(RULE).report(100, requests=value) == replicas
+
+
+@pytest.mark.requires("autoscale.ratio")
+def test_the_greatest_of_the_metrics_counts() -> None:
+    rule = ruled(metrics=(MetricTarget("requests", 10), MetricTarget("memory", 100)))
+    assert Cluster(rule).report(100, requests=5, memory=150) == 6
+    assert Cluster(rule).report(100, requests=20, memory=50) == 8
+
+
+@pytest.mark.requires("autoscale.ratio")
+def test_the_lower_median_of_the_window_counts() -> None:
+    web = Cluster(ruled(window_seconds=20))
+    assert web.report(100, replicas=4, requests=10) == 4
+    assert web.report(110, replicas=4, requests=90) == 4
+    assert web.report(120, replicas=4, requests=20) == 8
+    # Without a metric nothing is decided; then the median is of 90, 20 and 5, with the replicas of now.
+    assert web.report(121, replicas=8) == 8
+    assert web.report(130, replicas=8, requests=5) == 16
+
+
+@pytest.mark.requires("autoscale.missing")
+def test_without_metrics_nothing_changes_and_one_missing_forbids_down() -> None:
+    web = Cluster(ruled(metrics=(MetricTarget("requests", 10), MetricTarget("memory", 100))))
+    assert (web.report(100), web.decisions) == (4, ())
+    assert (web.report(101, other=1), web.decisions) == (4, ())
+    assert web.report(102, requests=1) == 4
+    assert web.report(103, requests=20) == 8
+    assert web.report(104, requests=1, memory=1) == 1
+
+
+@pytest.mark.requires("autoscale.stabilization")
+def test_up_takes_the_least_and_down_the_greatest_of_its_window() -> None:
+    web = Cluster(ruled(scale_up=Direction(30), scale_down=Direction(60)))
+    assert web.report(100, requests=10) == 4
+    assert web.report(110, requests=20) == 4
+    assert web.report(131, requests=15) == 6  # 4 is over, the least is 6
+    assert web.report(140, requests=5) == 6  # 8 was recommended 30 s ago
+    assert web.report(171, requests=5) == 6  # 6 was recommended 40 s ago
+    assert web.report(192, requests=5) == 3
+
+
+@pytest.mark.requires("autoscale.stabilization")
+def test_a_peak_counts_for_its_whole_window_however_many_reports_follow() -> None:
+    web = Cluster(ruled(scale_down=Direction(100)))
+    assert web.report(100, requests=20) == 8
+    assert {web.report(time, requests=1 + time % 3) for time in range(101, 201)} == {8}
+    assert web.report(201, requests=1) < 8
+
+
+@pytest.mark.requires("autoscale.bounds")
+def test_steps_and_bounds() -> None:
+    rule = ruled(scale_up=Direction(0, 3), scale_down=Direction(0, 2), min_replicas=3, max_replicas=9)
+    web = Cluster(rule)
+    assert [web.report(time, requests=1000) for time in (1, 2, 3)] == [7, 9, 9]
+    assert [web.report(time, requests=0) for time in (4, 5, 6, 7)] == [7, 5, 3, 3]
+
+
+@pytest.mark.requires("autoscale.bounds")
+def test_new_bounds_hold_at_once_and_are_told() -> None:
+    web = Cluster(ruled(cooldown_seconds=1000))
+    assert web.report(100, requests=20) == 8
+    web.rule = dataclasses.replace(web.rule, max_replicas=5)
+    assert web.report(110) == 5
+    (told,) = web.decisions
+    assert told == ScaleDecision(WEB, 8, 5, (1, 5))
+    assert told.attributes()["medians"] is None
+    assert (web.report(111), web.decisions) == (5, ())
+
+
+@pytest.mark.requires("autoscale.cooldown")
+def test_a_change_rests_and_the_initial_replicas_are_none() -> None:
+    web = Cluster(ruled(cooldown_seconds=60))
+    assert web.report(100, requests=10) == 4
+    assert web.report(101, requests=20) == 8
+    assert web.report(160, requests=20) == 8
+    assert web.report(161, requests=20) == 16
+
+
+@pytest.mark.requires("autoscale.told")
+def test_a_change_is_told_with_its_inputs() -> None:
+    web = Cluster(ruled(metrics=(MetricTarget("requests", 10), MetricTarget("memory", 100))))
+    web.report(100, requests=15, memory=10)
+    (told,) = web.decisions
+    assert told.attributes() == {
+        "object": WEB, "from_replicas": 4, "to_replicas": 6, "bounds": "1-20", "replicas": 4,
+        "medians": "requests=15 memory=10", "recommended": 6, "stabilized": 6,
+    }  # fmt: skip
+    web.report(101, requests=10, memory=10)
+    assert web.decisions == ()
+
+
+@pytest.mark.requires("autoscale.ratio")
+def test_each_object_has_its_own_metrics_and_a_rule_that_went_leaves_nothing() -> None:
+    api = ruled(object="apps/v1/Deployment/demo/api", initial_replicas=2)
+    metrics = (MetricRecord(WEB, "requests", 20, 4),)
+    record, (told,) = autoscaling.decide_all((api, RULE), None, metrics, 100)
+    assert ([o.replicas for o in record.objects], told.object) == ([2, 8], WEB)
+    record, _ = autoscaling.decide_all((api,), record, (), 101)
+    assert [o.object for o in record.objects] == [api.object]
+
+
+@pytest.mark.requires("autoscale.bounds")
+@settings(max_examples=60, deadline=None)
+@given(
+    st.builds(Direction, st.integers(0, 50), st.integers(1, 30)),
+    st.builds(Direction, st.integers(0, 50), st.integers(1, 30)),
+    st.lists(
+        st.tuples(st.integers(0, 20), st.integers(0, 2**53 - 1), st.integers(0, 2**53 - 1)), max_size=50
+    ),
+)
+def test_any_metrics_stay_within_bounds_steps_and_limits(
+    up: Direction, down: Direction, reports: list[tuple[int, int, int]]
+) -> None:
+    web = Cluster(ruled(scale_up=up, scale_down=down, window_seconds=200, max_replicas=REPLICAS_MAX))
+    time, before = 1000, RULE.initial_replicas
+    for passed, value, had in reports:
+        time += passed
+        after = web.report(time, replicas=had, requests=value)
+        assert max(1, before - down.step_max) <= after <= min(REPLICAS_MAX, before + up.step_max)
+        assert web.record is not None
+        assert len(web.record.objects[0].samples) <= METRIC_SAMPLES_MAX
+        before = after
