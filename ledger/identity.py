@@ -66,8 +66,12 @@ class IdentityRecord:
 
     @property
     def is_living(self) -> bool:
-        """Whether the subject can speak, or recover and then speak."""
-        return self.deactivated is None and (self.is_active or bool(self.next))
+        """Whether the subject can propose and, unless it is an agent, approve; or recover and then do so."""
+        if self.deactivated is not None:
+            return False
+        has = {purpose for key in self.active_keys for purpose in key.purposes}
+        needed = {Purpose.PROPOSE} | ({Purpose.APPROVE} if self.kind is not SubjectKind.AGENT else set())
+        return bool(self.next) or needed <= has
 
     def is_revoked(self, key_id: str) -> bool:
         """Whether nothing a key ever signed counts any more in what is not yet executed.

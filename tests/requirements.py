@@ -68,7 +68,6 @@ REQUIREMENTS: dict[str, str] = {
     "abci.approval-requirement": "a judgement means one requirement; under another it is given anew [authority.md 4]",
     "abci.release-active": "a deleted release is over, a withdrawn one may come back [releases.md 2]",
     "ledger.verbs": "each kind of subject has its verbs; agents never approve [ledger.md 2]",
-    "ledger.quorum": "each human and each organisation counts once, nobody else [DESIGN 4]",
     "ledger.error-text": "refusals are bounded and carry no control characters [DESIGN 7]",
     "ledger.codes-table": "codes.md and the code agree; numbers are unique [codes.md]",
     # -- state --------------------------------------------------------------------------------------
