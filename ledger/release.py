@@ -1,13 +1,15 @@
 """A release revision as a cluster must run it.
 
 Owns the typed record that travels from the verified ledger to the bridge; promises that its manifests are
-exactly what the operators signed.
+exactly what the operators signed, and that its replicas lie within what they signed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ledger.autoscale import AutoscaleRule
+from ledger.records import DesiredState
 from ledger.types import JsonObject
 
 
@@ -20,12 +22,17 @@ class ReleaseRevision:
         revision: its number, from 1.
         digest: sha256 (hex) of the body that carries the manifests.
         content_proposal: id of the proposal whose body carries the manifests.
-        authority_proposal: id of the proposal that was approved (differs for a rollback).
+        authority_proposal: id of the proposal that was approved (differs for a rollback by people).
         clusters: the clusters it targets.
         namespace: the default namespace of the release.
         manifests: the Kubernetes objects, as signed.
         height: the height at which the revision became final.
-        approvers: DIDs whose approvals were verified.
+        approvers: DIDs whose approvals were verified and counted.
+        state: whether the cluster shall have it.
+        prune: of a deleted release: whether its objects leave the cluster too.
+        autoscale: its rules for replicas, as signed.
+        replicas: by object id, of every object that has a rule; within the rule's bounds.
+        cause: the number of the incident by which the machine rolled back to it.
     """
 
     name: str
@@ -38,3 +45,8 @@ class ReleaseRevision:
     manifests: tuple[JsonObject, ...]
     height: int
     approvers: tuple[str, ...]
+    state: DesiredState = DesiredState.PRESENT
+    prune: bool = False
+    autoscale: tuple[AutoscaleRule, ...] = ()
+    replicas: tuple[tuple[str, int], ...] = ()
+    cause: int | None = None
