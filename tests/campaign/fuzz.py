@@ -52,7 +52,7 @@ class Mutator:
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
-        self._traffic = Traffic(self._chance)
+        self._traffic = Traffic(self._chance, World.of(self._chance))
         self._kept: list[bytes] = []
         self._height = 0
         self._ways: tuple[Callable[[bytes], bytes], ...] = (

@@ -24,12 +24,22 @@ from ledger.bodies import release_body
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.types import JsonObject
 from tests.campaign.judgement import Proven
-from tests.support.subjects import Subject, configmap, judgement_body, release, seal
+from tests.support.subjects import (
+    Subject,
+    configmap,
+    constitution,
+    judgement_body,
+    release,
+    requirement,
+    seal,
+)
 
 CHAIN_ID = "crash-campaign"
 CREWS = 3
 LOOKS = 5
 """How often, a second each, the node may say that it has an envelope and not show it."""
+_TTL_BLOCKS = 10_000
+_REQUIREMENT = requirement(ttl_blocks=_TTL_BLOCKS)
 _PATIENCE = Patience(timeout_seconds=5.0)
 _AWAY = frozenset({Code.TIMEOUT, Code.RPC_UNREACHABLE, Code.RPC_REFUSED, Code.RPC_ANSWER_INVALID, Code.STALE})
 """What a node that dies or comes up answers; the envelope is sent again."""
@@ -43,9 +53,9 @@ def crew(number: int) -> tuple[Subject, Subject]:
 def genesis_document() -> JsonObject:
     """Give the genesis of the ledger under load."""
     return {
-        "parameters": {"imageDigestRequired": True, "proposalTtlBlocks": 10_000},
+        "parameters": {"imageDigestRequired": True, "proposalTtlBlocks": _TTL_BLOCKS},
         "identities": [who.record() for number in range(CREWS) for who in crew(number)],
-        "rules": [{"name": "default", "humans": 2, "organisations": 2}],
+        "objects": constitution([who for number in range(CREWS) for who in crew(number)]),
         "clusters": [{"name": "east"}],
     }
 
@@ -108,8 +118,8 @@ class Load:
         while not self._stop.is_set():
             manifests = [configmap("settings", str(len(self.proven)))]
             proposal = send(one, release_body(release(f"web-{number}", manifests=manifests)))
-            send(one, judgement_body(proposal))
-            send(other, judgement_body(proposal))
+            send(one, judgement_body(proposal, required=_REQUIREMENT))
+            send(other, judgement_body(proposal, required=_REQUIREMENT))
 
     def _insist(self, attempt: Callable[[], ProvenReceipt]) -> ProvenReceipt | None:
         """Send until there is a proof; None where the ledger has it and the node's index lost it."""

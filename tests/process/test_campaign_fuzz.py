@@ -6,9 +6,8 @@ import itertools
 
 import pytest
 
-from abci_app import machine
+from abci_app.machine import proposals
 from ledger.errors import Code
-from ledger.records import NonceWindow
 from tests.campaign.fuzz import BLOCK, Mutator, fuzz
 
 COUNT = 3000
@@ -35,10 +34,10 @@ def test_a_seed_sends_the_same() -> None:
 def test_an_exception_in_the_machine_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = itertools.count()
 
-    def now_and_then(state: object, name: str) -> NonceWindow:
+    def now_and_then(state: object, name: str) -> None:
         raise ZeroDivisionError(f"{name} at call {next(calls)}")
 
-    monkeypatch.setattr(machine, "release_record", now_and_then)
+    monkeypatch.setattr(proposals, "release_record", now_and_then)
     with pytest.raises(ZeroDivisionError):
         fuzz(1000, 1)
 

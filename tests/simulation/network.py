@@ -24,6 +24,8 @@ from tests.simulation.world import World
 ROUNDS_MAX = 60
 WHOLE_EVERY = 50
 """How often, in blocks, the app hash is computed anew from everything ever written."""
+START_SECONDS = 1_800_000_000
+SECONDS_PER_BLOCK_MAX = 12
 RAM_DISK = Path("/dev/shm")
 
 
@@ -37,7 +39,8 @@ class Network:
         self.blocks: list[Decided] = []
         self.crashes = 0
         self.lost_rounds = 0
-        self._traffic = Traffic(self._chance)
+        self._traffic = Traffic(self._chance, self.world)
+        self.time = START_SECONDS
         self._underway: list[tuple[int, bytes]] = []
         on_disk = self._chance.randrange(1, 3)
         self.replicas = [
@@ -59,6 +62,7 @@ class Network:
 
     def block(self) -> str:
         """Live through one height; give its app hash and the digest of its results."""
+        self.time += self._chance.randrange(1, SECONDS_PER_BLOCK_MAX)
         self._restart()
         self._gossip()
         txs = self._decide()
@@ -130,7 +134,8 @@ class Network:
         waiting = list(proposer.mempool)
         txs = proposer.up.prepare(waiting, room)
         assert sum(map(len, txs)) <= room, "more than the block holds"
-        assert [tx for tx in waiting if tx in set(txs)] == txs, "not what waits, in its order, each once"
+        assert len(set(txs)) == len(txs), "something twice"
+        assert set(txs) <= set(waiting), "what does not wait"
         return txs
 
     def _hostile_block(self) -> list[bytes]:
@@ -146,17 +151,17 @@ class Network:
         live = [replica for replica in self.replicas if replica.chain is not None]
         # One replica is spared, so that there is an answer; it is another one each time.
         spared = self._chance.choice(live)
-        answer = spared.execute(txs, "")
+        answer = spared.execute(txs, self.time, "")
         assert answer is not None
         for replica in live:
             if replica is not spared:
                 crash = self._chance.choice(CRASHES) if self._percent(4) else ""
                 self.crashes += bool(crash)
-                response = replica.execute(txs, crash)
+                response = replica.execute(txs, self.time, crash)
                 assert response in (None, answer), "answers differ"
-        self.blocks.append(Decided(tuple(txs), answer))
+        self.blocks.append(Decided(tuple(txs), self.time, answer))
         assert spared.store.staged is not None
-        self.audit.block(txs, answer, spared.store.staged.changes)
+        self.audit.block(txs, self.time, answer, spared.store.staged.changes)
         return answer
 
 

@@ -24,9 +24,10 @@ CRASHES = ("before finalize", "after finalize", "before the write", "after the w
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decided block: its transactions and the one answer all replicas must give."""
+    """A decided block: its transactions, its time in seconds, and the one answer all replicas must give."""
 
     txs: tuple[bytes, ...]
+    time: int
     response: pb.ResponseFinalizeBlock
 
 
@@ -105,6 +106,7 @@ class Replica:
         else:
             assert app_hash == blocks[chain.height - 1].response.app_hash, "another state came back"
         for block in blocks[chain.height :]:
+            chain.time = block.time
             assert chain.block(block.txs) == block.response, f"replay of height {chain.height} differs"
 
     def offer(self, tx: bytes) -> int:
@@ -114,9 +116,10 @@ class Replica:
             self.mempool[tx] = None
         return code
 
-    def execute(self, txs: Sequence[bytes], crash: str) -> pb.ResponseFinalizeBlock | None:
+    def execute(self, txs: Sequence[bytes], time: int, crash: str) -> pb.ResponseFinalizeBlock | None:
         """FinalizeBlock and Commit, with a ``crash`` on the way or none; None where it never answered."""
         response = None
+        self.up.time = time
         try:
             _reach("before finalize", crash)
             response = self.up.finalize(txs)

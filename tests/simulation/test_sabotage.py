@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from abci_app import application, machine, rules
-from ledger import records
+from abci_app import application, rules
+from abci_app.machine import block, proposals, releases, world
+from ledger import account, records
+from ledger.account import Account
 from ledger.actions import Report
+from ledger.authority.decision import Decision
 from ledger.errors import Code, Refused
 from ledger.pb import abci_pb2 as pb
-from ledger.records import NonceWindow
-from ledger.roles import Decision
-from state.reader import Overlay
 from state.store import Store
 from tests.simulation import replica
 from tests.simulation.network import network
@@ -27,22 +27,27 @@ Patch = pytest.MonkeyPatch
 
 
 def agents_and_all_count_alike(patch: Patch) -> None:
-    def one_is_enough(rule: Any, approvers: Any) -> Decision:
-        return Decision(len(list(approvers)) >= rule.humans - 1, 1, 1)
+    def one_is_enough(
+        _constitution: Any, requirement: Any, _scope: Any, voices: Any, _height: int
+    ) -> Decision:
+        return Decision(len(voices) >= requirement.humans - 1, 1, 1, 0, 0, ())
 
-    patch.setattr(machine, "decide", one_is_enough)
+    patch.setattr(proposals, "decide", one_is_enough)
 
 
 def organisations_are_not_counted(patch: Patch) -> None:
-    def humans_only(rule: Any, approvers: Any) -> Decision:
-        found = len({a.did for a in approvers})
-        return Decision(found >= rule.humans, found, 2)
+    def humans_only(_constitution: Any, requirement: Any, _scope: Any, voices: Any, _height: int) -> Decision:
+        found = len({voice.subject.did for voice in voices})
+        return Decision(found >= requirement.humans, found, 2, 0, 0, ())
 
-    patch.setattr(machine, "decide", humans_only)
+    patch.setattr(proposals, "decide", humans_only)
 
 
 def a_nonce_comes_twice(patch: Patch) -> None:
-    patch.setattr(rules, "use_nonce", lambda window, nonce: NonceWindow(max(window.highest, nonce), 1))
+    def forgetful(used: Account, nonce: int) -> Account:
+        return dataclasses.replace(used, highest=max(used.highest, nonce), seen=1)
+
+    patch.setattr(account, "use_nonce", forgetful)
 
 
 def a_subject_judges_twice(patch: Patch) -> None:
@@ -57,7 +62,7 @@ def reports_go_backwards(patch: Patch) -> None:
     honest = rules.check_report
 
     def forgetful(report: Report, reporter: Any, current: Any, _last: Any) -> None:
-        honest(report, reporter, current, None)
+        honest(report, reporter, current, 0)
 
     patch.setattr(rules, "check_report", forgetful)
 
@@ -72,27 +77,27 @@ def expiry_is_off_by_one(patch: Patch) -> None:
 
 
 def a_refused_transaction_leaves_a_trace(patch: Patch) -> None:
-    honest = machine.execute
+    honest = block.execute
 
-    def littering(state: Overlay, *arguments: Any) -> Any:
+    def littering(ctx: Any, admitted: Any, tx: bytes) -> Any:
         try:
-            return honest(state, *arguments)
+            return honest(ctx, admitted, tx)
         except Refused:
-            state.put(b"litter", arguments[1])
-            state.commit_into_parent()
+            ctx.state.put(b"litter", tx)
+            ctx.state.commit_into_parent()
             raise
 
-    patch.setattr(machine, "execute", littering)
+    patch.setattr(block, "execute", littering)
 
 
 def a_revision_is_skipped(patch: Patch) -> None:
-    honest = machine.release_record
+    honest = world.release_record
 
     def ahead(state: Any, name: str) -> Any:
         record = honest(state, name)
         return None if record is None else dataclasses.replace(record, revision=record.revision + 1)
 
-    patch.setattr(machine, "release_record", ahead)
+    patch.setattr(releases, "release_record", ahead)
 
 
 def replicas_count_for_themselves(patch: Patch) -> None:
@@ -169,9 +174,9 @@ def test_every_crash_point_is_visited(monkeypatch: Patch) -> None:
     visited = set()
     honest = replica.Replica.execute
 
-    def noting(self: Any, txs: Any, crash: str) -> Any:
+    def noting(self: Any, txs: Any, time: int, crash: str) -> Any:
         visited.add(crash)
-        return honest(self, txs, crash)
+        return honest(self, txs, time, crash)
 
     monkeypatch.setattr(replica.Replica, "execute", noting)
     with network(3) as simulated:

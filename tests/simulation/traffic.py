@@ -13,7 +13,7 @@ from collections import deque
 from ledger import actions, bodies, envelope
 from ledger.pb.envelope_pb2 import Envelope
 from ledger.types import ActionKind
-from tests.simulation.world import CLUSTERS, EVERYBODY, HUMANS, NODES, RELEASES
+from tests.simulation.world import CLUSTERS, EVERYBODY, HUMANS, NODES, RELEASES, World
 from tests.support.subjects import (
     AGENT,
     CHAIN_ID,
@@ -39,10 +39,11 @@ REMEMBERED = 200
 class Traffic:
     """Gives one block's worth of transactions after another."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, world: World) -> None:
         self._chance = chance
+        self._requirement = world.requirement
         self._nonces = dict.fromkeys((who.did for who in EVERYBODY), 0)
-        self._sequence = 0
+        self._sequences = dict.fromkeys(CLUSTERS, 0)
         self._proposals: deque[bytes] = deque(maxlen=JUDGED)
         self._sent: deque[bytes] = deque(maxlen=REMEMBERED)
         self._makers = {
@@ -58,7 +59,8 @@ class Traffic:
     @classmethod
     def of(cls, seed: int) -> Traffic:
         """Make traffic of its own seed."""
-        return cls(random.Random(seed))  # noqa: S311 - reproducible, not secret
+        chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        return cls(chance, World.of(chance))
 
     def block(self, height: int) -> list[bytes]:
         """Give the transactions that are sent while the block at ``height`` is made."""
@@ -114,20 +116,20 @@ class Traffic:
             return self._propose(height)
         kind = ActionKind.REJECTION if self._one_in(15) else ActionKind.APPROVAL
         reach = JUDGED if self._one_in(6) else RECENT
-        body = judgement_body(self._chance.choice([*self._proposals][-reach:]), kind)
+        body = judgement_body(self._chance.choice([*self._proposals][-reach:]), kind, self._requirement)
         if self._one_in(20):
             other = envelope.decode(self._proposals[0])
-            body = bodies.judgement_body(kind, envelope.envelope_id(other), "ab" * 32)
+            body = bodies.judgement_body(kind, envelope.envelope_id(other), "ab" * 32, self._requirement)
         elif self._one_in(20):
-            body = bodies.judgement_body(kind, "ab" * 32, "cd" * 32)
+            body = bodies.judgement_body(kind, "ab" * 32, "cd" * 32, self._requirement)
         who = self._chance.choice((*HUMANS, *HUMANS, *HUMANS, AGENT, ORGANISATION, NODES[0]))
         return self.sign(who, body, height)
 
     def _report(self, height: int) -> bytes:
-        self._sequence += self._chance.choice((1, 1, 1, 0, -1))
         item = {"object": "v1/ConfigMap/demo/settings", "outcome": "created", "health": "current", "code": 0}
         cluster, name = self._chance.choice((*CLUSTERS, "east")), self._chance.choice(RELEASES)
-        revision, sequence = self._chance.randrange(1, 4), max(1, self._sequence)
+        self._sequences[cluster] += self._chance.choice((1, 1, 1, 0, -1))
+        revision, sequence = self._chance.randrange(1, 4), max(1, self._sequences[cluster])
         report = actions.Report(cluster, name, revision, sequence, "applied", "current", (item,))
         own = next(node for node in NODES if node.cluster == cluster)
         who = own if not self._one_in(5) else self._chance.choice((*NODES, HUMANS[0]))
@@ -136,7 +138,8 @@ class Traffic:
     def _forge(self, height: int) -> bytes:
         """Give one member's words under another's name: signer, key or signature exchanged."""
         one, other = self._chance.sample(HUMANS, 2)
-        forged = Envelope.FromString(self.sign(one, judgement_body(self._make_proposal(height)), height))
+        body = judgement_body(self._make_proposal(height), required=self._requirement)
+        forged = Envelope.FromString(self.sign(one, body, height))
         match self._chance.randrange(3):
             case 0:
                 forged.signer = other.did

@@ -11,7 +11,19 @@ import random
 from dataclasses import dataclass
 from functools import cached_property
 
-from tests.support.subjects import AGENT, ALICE, BOB, CAROL, NODE, ORGANISATION, OTHER_NODE, STRANGER, Subject
+from tests.support.subjects import (
+    AGENT,
+    ALICE,
+    BOB,
+    CAROL,
+    NODE,
+    ORGANISATION,
+    OTHER_NODE,
+    STRANGER,
+    Subject,
+    constitution,
+    requirement,
+)
 
 DAVE = Subject("dave", organisation="b")
 ERIN = Subject("erin", organisation="c")
@@ -50,13 +62,18 @@ class World:
         """How many replicas may be away while the others decide."""
         return (self.replicas - 1) // 3
 
+    @property
+    def requirement(self) -> str:
+        """The digest of what the rule of genesis requires."""
+        return requirement(self.humans, self.organisations, self.ttl)
+
     @cached_property
     def genesis(self) -> bytes:
         """The genesis ``app_state``."""
         document = {
             "parameters": {"imageDigestRequired": True, "proposalTtlBlocks": self.ttl},
             "identities": [member.record() for member in MEMBERS],
-            "rules": [{"name": "default", "humans": self.humans, "organisations": self.organisations}],
+            "objects": constitution(MEMBERS, self.humans, self.organisations),
             "clusters": [{"name": name} for name in CLUSTERS],
         }
         return json.dumps(document).encode()

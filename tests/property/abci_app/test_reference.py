@@ -16,10 +16,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from abci_app import machine
+from abci_app.check import Constants
+from abci_app.machine import proposals as machine
 from ledger import bodies, statekeys
+from ledger.authority.decision import Decision
 from ledger.errors import Code
-from ledger.roles import Decision
+from ledger.records import Parameters
 from ledger.types import ActionKind
 from tests.property.abci_app.reference import Outcome, Person, Reference
 from tests.support.memory_state import CONSTANTS, MemoryState
@@ -35,6 +37,7 @@ from tests.support.subjects import (
     identifier,
     judgement_body,
     release,
+    requirement,
     seal,
 )
 
@@ -43,6 +46,7 @@ WHO = st.sampled_from((ALICE, BOB, CAROL, ALICE, BOB, CAROL, *PEOPLE))
 NAMES = st.sampled_from(("web", "api"))
 CLUSTERS = st.sampled_from((("east",), ("east", "west"), ("west",), ("east", "mars")))
 TTL = 6
+REQUIREMENT = requirement(ttl_blocks=TTL)
 JUDGEMENTS = (*[ActionKind.APPROVAL] * 3, ActionKind.REJECTION)
 
 
@@ -52,7 +56,9 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.state = MemoryState()
-        self.state.constants = type(CONSTANTS)(CONSTANTS.chain_id, True, TTL)
+        self.state.constants = Constants(
+            CONSTANTS.chain_id, Parameters(image_digest_required=True, proposal_ttl_blocks=TTL)
+        )
         self.reference = Reference(2, 2, TTL, {"east", "west"})
         self.proposals: list[bytes] = []
         self.nonces = itertools.count(1)
@@ -107,9 +113,9 @@ class Histories(RuleBasedStateMachine):
     def expect_judgement(self, who: Subject, back: int, kind: ActionKind, *, exact: bool) -> None:
         number = max(0, len(self.proposals) - 1 - back)
         approves = kind is ActionKind.APPROVAL
-        body = judgement_body(self.proposals[number], kind)
+        body = judgement_body(self.proposals[number], kind, REQUIREMENT)
         if not exact:
-            body = bodies.judgement_body(kind, identifier(self.proposals[number]), "ab" * 32)
+            body = bodies.judgement_body(kind, identifier(self.proposals[number]), "ab" * 32, REQUIREMENT)
         wanted = self.reference.judge(person(who), number, self.next_height, approves=approves, exact=exact)
         assert self.send(who, body)[1] == wanted
 
@@ -163,9 +169,8 @@ def test_the_machine_agrees_with_the_reference() -> None:
 
 @pytest.mark.requires("abci.reference")
 def test_a_machine_with_another_quorum_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    def humans_only(approval: object, approvers: object) -> Decision:
-        found = len(list(approvers))  # type: ignore[call-overload]
-        return Decision(found >= 2, found, 2)
+    def humans_only(_c: object, _r: object, _s: object, voices: list[object], _h: int) -> Decision:
+        return Decision(len(voices) >= 2, len(voices), 2, 0, 0, ())
 
     monkeypatch.setattr(machine, "decide", humans_only)
     with pytest.raises(AssertionError):
