@@ -201,7 +201,9 @@ def invariants(before: RolloutRecord, after: RolloutRecord, time: int) -> None:
     if after.state is RolloutState.PROGRESSING:
         assert failures < after.failure_threshold
         assert due is None or due > time, "the agenda would look again at once"
-        if due is not None:
+        if due is None:
+            assert rollouts.expire(after, time + 10**6) == after
+        else:
             assert rollouts.expire(after, due - 1) == after
             assert rollouts.expire(after, due) != after
     else:

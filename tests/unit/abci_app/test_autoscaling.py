@@ -72,6 +72,16 @@ def test_the_lower_median_of_the_window_counts() -> None:
     assert web.report(130, replicas=8, requests=5) == 16
 
 
+@pytest.mark.requires("autoscale.ratio")
+def test_the_newest_samples_of_a_metric_are_kept() -> None:
+    web = Cluster(ruled(window_seconds=1000))
+    for time in range(1, METRIC_SAMPLES_MAX + 6):
+        web.report(time, replicas=4, requests=10)
+    assert web.record is not None
+    times = [sample.time for sample in web.record.objects[0].samples]
+    assert times == list(range(6, METRIC_SAMPLES_MAX + 6))
+
+
 @pytest.mark.requires("autoscale.missing")
 def test_without_metrics_nothing_changes_and_one_missing_forbids_down() -> None:
     web = Cluster(ruled(metrics=(MetricTarget("requests", 10), MetricTarget("memory", 100))))

@@ -130,6 +130,14 @@ def test_a_failed_cluster_may_become_healthy_and_a_healthy_one_fail() -> None:
     assert (states(rollout), rollout.state) == ("ff", RolloutState.FAILED)
 
 
+@pytest.mark.requires("releases.health")
+def test_a_failed_cluster_that_settles_is_looked_at_again() -> None:
+    rollout = begun(("east",), health=HealthRule(settle_seconds=10), failure_threshold=2)
+    rollout = rollouts.observe(rollouts.observe(rollout, failed("east"), 110), saw("east"), 120)
+    assert (states(rollout), rollouts.next_due(rollout)) == ("f", 130)
+    assert states(rollouts.expire(rollout, 130)) == "h"
+
+
 @pytest.mark.requires("releases.deadline")
 def test_a_cluster_that_takes_too_long_fails_the_rollout() -> None:
     rollout = begun(("east",), ("west",), progress_deadline_seconds=60)
