@@ -62,8 +62,7 @@ def decide_all(
     scales, decisions = [], []
     for rule in rules:
         samples = tuple(Sample(m.name, time, m.value, m.replicas) for m in metrics if m.object == rule.object)
-        start = ObjectScale(rule.object, rule.initial_replicas, time=0)
-        scale, decision = decide(rule, known.get(rule.object, start), samples, time)
+        scale, decision = decide(rule, known.get(rule.object) or _first(rule, time), samples, time)
         scales.append(scale)
         decisions += [decision] if decision else []
     return ScaleRecord(tuple(scales)), tuple(decisions)
@@ -94,7 +93,8 @@ def decide(
     newest = reported[-1].replicas
     targets = {target.name: target.target for target in rule.metrics}
     recommended = min(max(-(-newest * median // targets[name]) for name, median in medians), REPLICAS_MAX)
-    if len(medians) < len(rule.metrics):
+    if len(medians) < len(rule.metrics) or not newest:
+        # What no replica carried says nothing about how many are too many.
         recommended = max(recommended, held)
     history = _relevant(rule, (*scale.recommendations, Recommendation(time, recommended)), time)
     stabilized = _stabilized(rule, history, held, time)
@@ -106,6 +106,14 @@ def decide(
         rule.object, scale.replicas, wanted, bounds, newest, medians, recommended, stabilized
     )
     return _changed(scale, decision, samples, history, time)
+
+
+def _first(rule: AutoscaleRule, time: int) -> ObjectScale:
+    # The initial replicas are the first recommendation, so that a new release is not scaled before its
+    # stabilization windows are over (as Kubernetes' autoscaler starts).
+    return ObjectScale(
+        rule.object, rule.initial_replicas, 0, recommendations=(Recommendation(time, rule.initial_replicas),)
+    )
 
 
 def _changed(
@@ -132,13 +140,13 @@ def _relevant(
     rule: AutoscaleRule, history: Sequence[Recommendation], time: int
 ) -> tuple[Recommendation, ...]:
     """Leave out what no later decision can depend on, so that a window holds many reports."""
-    kept: list[Recommendation] = []
-    for past in reversed(history):
+    kept = [history[-1]]
+    for past in reversed(history[:-1]):
         least = all(later.replicas > past.replicas for later in kept)
         greatest = all(later.replicas < past.replicas for later in kept)
         age = time - past.time
-        if (least and age <= rule.scale_up.stabilization_seconds) or (
-            greatest and age <= rule.scale_down.stabilization_seconds
+        if (least and age < rule.scale_up.stabilization_seconds) or (
+            greatest and age < rule.scale_down.stabilization_seconds
         ):
             kept.append(past)
     return tuple(reversed(kept[:METRIC_SAMPLES_MAX]))
@@ -146,10 +154,11 @@ def _relevant(
 
 def _stabilized(rule: AutoscaleRule, history: Sequence[Recommendation], held: int, time: int) -> int:
     """The least of the window when going up, the greatest when going down; between them, stay."""
-    least = min(r.replicas for r in history if time - r.time <= rule.scale_up.stabilization_seconds)
-    greatest = max(r.replicas for r in history if time - r.time <= rule.scale_down.stabilization_seconds)
+    newest = history[-1].replicas
+    up = [r.replicas for r in history if time - r.time < rule.scale_up.stabilization_seconds]
+    down = [r.replicas for r in history if time - r.time < rule.scale_down.stabilization_seconds]
     # The newest recommendation is in both windows, so that the least is never above the greatest.
-    return _within(held, (least, greatest))
+    return _within(held, (min(up, default=newest), max(down, default=newest)))
 
 
 def _within(value: int, bounds: tuple[int, int]) -> int:

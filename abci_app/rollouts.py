@@ -161,7 +161,8 @@ def advance(
 
 
 def observe(rollout: RolloutRecord, seen: Observation, time: int) -> RolloutRecord:
-    """Take what a bridge reported on this revision."""
+    """Take what a bridge reported on this revision; what was due before the report comes first."""
+    rollout = expire(rollout, time)
     known = next((c for c in rollout.clusters if c.name == seen.cluster), None)
     if known is None or known.state is ClusterState.WAITING or rollout.state not in _ALIVE:
         return rollout

@@ -39,10 +39,13 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class AutoscaleRule:
-    """How the replicas of one object follow its metrics."""
+    """How the replicas of one object follow its metrics.
+
+    At least one replica: metrics are carried by replicas, so that none would never become one again.
+    """
 
     object: ObjectId
-    min_replicas: Replicas
+    min_replicas: Annotated[int, Limits(1, REPLICAS_MAX)]
     max_replicas: Replicas
     initial_replicas: Replicas
     metrics: Annotated[tuple[MetricTarget, ...], Limits(items_max=METRICS_PER_RULE_MAX)]

@@ -41,7 +41,8 @@ class Cluster:
 
     def report(self, time: int, replicas: int | None = None, **metrics: int) -> int:
         """Report metrics at a time; give the replicas that hold then."""
-        had = self.replicas() if replicas is None and self.record else replicas or self.rule.initial_replicas
+        holds = self.replicas() if self.record else self.rule.initial_replicas
+        had = holds if replicas is None else replicas
         found = tuple(MetricRecord(WEB, name, value, had) for name, value in metrics.items())
         self.record, self.decisions = autoscaling.decide_all((self.rule,), self.record, found, time)
         assert autoscale.read(autoscale.write(self.record)) == self.record
@@ -92,6 +93,13 @@ def test_without_metrics_nothing_changes_and_one_missing_forbids_down() -> None:
     assert web.report(104, requests=1, memory=1) == 1
 
 
+@pytest.mark.requires("autoscale.missing")
+def test_what_no_replica_carries_never_scales_down() -> None:
+    web = Cluster(RULE)
+    assert (web.report(100, replicas=0, requests=0), web.report(101, replicas=0, requests=99)) == (4, 4)
+    assert web.report(102, replicas=4, requests=0) == 1
+
+
 @pytest.mark.requires("autoscale.stabilization")
 def test_up_takes_the_least_and_down_the_greatest_of_its_window() -> None:
     web = Cluster(ruled(scale_up=Direction(30), scale_down=Direction(60)))
@@ -107,8 +115,23 @@ def test_up_takes_the_least_and_down_the_greatest_of_its_window() -> None:
 def test_a_peak_counts_for_its_whole_window_however_many_reports_follow() -> None:
     web = Cluster(ruled(scale_down=Direction(100)))
     assert web.report(100, requests=20) == 8
-    assert {web.report(time, requests=1 + time % 3) for time in range(101, 201)} == {8}
-    assert web.report(201, requests=1) < 8
+    assert {web.report(time, requests=1 + time % 3) for time in range(101, 200)} == {8}
+    assert web.report(200, requests=1) < 8
+
+
+@pytest.mark.requires("autoscale.stabilization")
+def test_a_new_release_is_not_scaled_before_its_windows_are_over() -> None:
+    web = Cluster(ruled(scale_up=Direction(30), scale_down=Direction(60)))
+    web.report(100)
+    assert (web.report(129, requests=20), web.report(130, requests=20)) == (4, 8)
+    web = Cluster(ruled(scale_up=Direction(30), scale_down=Direction(60)))
+    assert [web.report(time, requests=5) for time in (100, 159, 160)] == [4, 4, 2]
+
+
+@pytest.mark.requires("autoscale.stabilization")
+def test_without_a_window_only_the_newest_counts_within_a_second_too() -> None:
+    web = Cluster(RULE)
+    assert [web.report(100, replicas=4, requests=value) for value in (20, 5, 10)] == [8, 2, 4]
 
 
 @pytest.mark.requires("autoscale.bounds")

@@ -121,6 +121,17 @@ def test_health_settles_without_a_break() -> None:
 
 
 @pytest.mark.requires("releases.health")
+def test_what_was_due_before_a_report_comes_first() -> None:
+    rollout = begun(("east",), health=HealthRule(settle_seconds=10), failure_threshold=2)
+    settling = rollouts.observe(rollout, saw("east"), 110)
+    assert states(rollouts.observe(settling, saw("east", 0), 119)) == "s"
+    assert states(rollouts.observe(settling, saw("east", 0), 120)) == "h"
+    late = rollouts.observe(rollout, saw("east"), 700)
+    assert (states(late), rollouts.first_failure(late)[1]) == ("f", "progress deadline passed")
+    assert states(rollouts.expire(late, 710)) == "h"
+
+
+@pytest.mark.requires("releases.health")
 def test_a_failed_cluster_may_become_healthy_and_a_healthy_one_fail() -> None:
     rollout = begun(("east", "west"), failure_threshold=2)
     rollout = rollouts.observe(rollout, failed("east"), 110)

@@ -136,6 +136,7 @@ def test_health_is_read_strictly(health: Json) -> None:
 @pytest.mark.parametrize(
     ("changed", "field"),
     [
+        ({"minReplicas": 0}, ".minReplicas"),
         ({"minReplicas": 3}, ".initialReplicas"),
         ({"maxReplicas": 1}, ".initialReplicas"),
         ({"maxReplicas": REPLICAS_MAX + 1}, ".maxReplicas"),
