@@ -62,6 +62,12 @@ campaign-fuzz: SEED ?= 1
 campaign-fuzz: $(SETUP) ## N random and mutated transactions into the application, with SEED
 	@$(BIN)/python -m tests.campaign.fuzz $(N) $(SEED)
 
+campaign-storage: N ?= 20000
+campaign-storage: SEED ?= 1
+campaign-storage: BYTES ?= 900
+campaign-storage: $(SETUP) ## N times a damaged file, a full disk or a death at some byte of a state, with SEED
+	@$(BIN)/python -m tests.campaign.storage $(N) $(SEED) $(BYTES)
+
 bench-P1: $(SETUP) ## committed proposals/s against CometBFT's own Go kvstore
 	@$(BIN)/python -m bench.p1
 
@@ -74,4 +80,4 @@ bench-P5: $(SETUP) ## the state from 1 k to 1 M keys against cosmos iavl
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz bench-P1 bench-P2 bench-P5 bench-memory
+.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P5 bench-memory
