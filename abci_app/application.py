@@ -58,6 +58,8 @@ class ConclaveApplication:
         self._txs: tuple[bytes, ...] = ()
         self._opened = OpenedMemory()
         self._mempool = Mempool()
+        if store.committed.height:
+            rules_of(protocols, self._version(store.committed.height + 1), store.committed.height + 1)
 
     @classmethod
     def open(cls, path: Path, snapshots: Path | None = None, every: int = 0) -> ConclaveApplication:
@@ -69,7 +71,8 @@ class ConclaveApplication:
             every: a snapshot is taken at each height this divides; 0 for on demand only.
 
         Raises:
-            EnvironmentFault: STATE_CORRUPT, STATE_LOCKED or DISK_FULL.
+            EnvironmentFault: STATE_CORRUPT, STATE_LOCKED, DISK_FULL, or UPGRADE_REQUIRED where the next
+                block is to be judged by rules this binary lacks.
         """
         return cls(Store.open(path), SnapshotFolder(snapshots) if snapshots else None, every)
 

@@ -35,6 +35,7 @@ from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
 from ledger.key_set import commitment, resolve_first
 from ledger.keys import Algorithm, PublicKey, algorithm_of
+from ledger.limits import URGENT_ENVELOPES_PER_WINDOW
 from ledger.records import ContentRecord, Parameters, TouchRecord
 from ledger.types import ActionKind
 from state.reader import StateReader
@@ -177,8 +178,10 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
     else:
         identities.check_signers(signer, opened.keys, purpose_of(kind))
     account = accounts.use_nonce(account_of(state, envelope.signer), envelope.nonce)
-    if not opened.is_urgent:
-        account = accounts.count_envelope(account, height, constants.parameters.envelopes_per_window_max)
+    # What only takes away has room of its own: a subject that used up its share can still stop things.
+    most = constants.parameters.envelopes_per_window_max
+    most += URGENT_ENVELOPES_PER_WINDOW if opened.is_urgent else 0
+    account = accounts.count_envelope(account, height, most)
     own = isinstance(opened.action, Revocation) and opened.action.subject == signer.did
     rules.check_kind(signer, kind, own=own)
     return Admitted(opened, signer, account)

@@ -21,13 +21,14 @@ import grpc
 from google.protobuf.message import Message
 
 from abci_app.abci import METHODS, Application
+from abci_app.failure import status_of
 from abci_app.listen import ListenAddress, UnixAddress, clear_stale
 from abci_app.server import CLOSE_TIMEOUT_S
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import ABCI_MESSAGE_BYTES_MAX, KIB, MIB
 from ledger.pb import abci_pb2 as pb
 from runtime.log import event
-from runtime.status import EXIT_FAILED, EXIT_OK
+from runtime.status import EXIT_OK
 
 SERVICE: Final = "tendermint.abci.ABCI"
 THREADS: Final = 8
@@ -105,8 +106,7 @@ class GrpcServer:
                 try:
                     return call(request)
                 except Exception as error:  # noqa: BLE001  the replicated machine failed: say why, end
-                    _LOG.exception("call failed")
-                    self.stop(EXIT_FAILED)
+                    self.stop(status_of(error))
                     text = f"{type(error).__name__}: {error}"[:2000]
             context.abort(grpc.StatusCode.INTERNAL, text)
 

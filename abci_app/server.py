@@ -20,12 +20,13 @@ from collections import deque
 from pathlib import Path
 
 from abci_app.abci import Application, Dispatcher, exception
+from abci_app.failure import status_of
 from abci_app.framing import FrameDecoder, frame
 from abci_app.listen import ListenAddress, UnixAddress, bind
 from ledger.errors import ConclaveError
 from ledger.limits import ABCI_MESSAGE_BYTES_MAX
 from runtime.log import event
-from runtime.status import EXIT_FAILED, EXIT_OK
+from runtime.status import EXIT_OK
 
 CONNECTIONS_MAX = 16
 """A node dials four; the rest is room for a restarting node whose old ones are not closed yet."""
@@ -204,10 +205,9 @@ class Connection(asyncio.Protocol):
         try:
             name, response = self._server.dispatcher.call(request)
         except Exception as error:  # noqa: BLE001  the replicated machine failed: say why, end, never go on
-            _LOG.exception("call failed")
             self._answers.append(frame(exception(f"{type(error).__name__}: {error}"[:2000])))
             self._write()
-            self._server.stop(EXIT_FAILED)
+            self._server.stop(status_of(error))
             return False
         framed = frame(response)
         self._answers.append(framed)

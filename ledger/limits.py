@@ -92,6 +92,8 @@ INDEX_ENTRIES_MAX = 200_000
 
 ENVELOPES_PER_WINDOW_MAX = 1_000_000
 OPEN_PROPOSALS_MAX = 256
+URGENT_ENVELOPES_PER_WINDOW = 100
+"""Beyond the ordinary ones, for freezes and revocations."""
 RATE_WINDOW_BLOCKS = 100
 """Envelopes of one subject are counted anew in each span of so many heights."""
 
