@@ -53,7 +53,7 @@ def carry_out(plan: Plan, cluster: Cluster, save: SaveInventory) -> ChangeSet:
         settled = _settled(plan.inventory, plan, results)
         if settled != (plan.inventory if plan.writes else plan.before):
             results = _save_settled(settled, save, results)
-    return ChangeSet(plan.chain_id, plan.release, plan.revision, tuple(results))
+    return ChangeSet(plan.chain_id, plan.release, plan.revision, tuple(results), plan.removal)
 
 
 def _apply_all(plan: Plan, cluster: Cluster) -> list[ObjectResult]:

@@ -1,7 +1,8 @@
 """What became of a plan, object by object.
 
-Owns the nouns of outcome and their sum. Promises that every step of a plan has exactly one result and that a
-release counts as applied only when every wanted object is as signed. Never does anything.
+Owns the nouns of outcome and their sum. Promises that every step of a plan has exactly one result, that a
+release counts as applied only when every wanted object is as signed, and a deleted one only when nothing that
+was to go failed to. Never does anything.
 """
 
 from __future__ import annotations
@@ -61,16 +62,22 @@ class ObjectResult:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """The results of one plan, in the order they happened."""
+    """The results of one plan, in the order they happened; ``removal`` if the release was to leave."""
 
     chain_id: str
     release: str
     revision: int
     results: tuple[ObjectResult, ...]
+    removal: bool = False
 
     @property
     def outcome(self) -> ReleaseOutcome:
-        """``applied``: all wanted objects in place and nothing failed; ``failed``: none in place."""
+        """``applied``: all wanted objects in place and nothing failed; ``failed``: none in place.
+
+        Of a removal, ``applied``: nothing failed; ``failed``: something did and nothing left.
+        """
+        if self.removal:
+            return self._removed()
         in_place = [result.outcome in IN_PLACE for result in self.results if result.wanted]
         failed = any(result.outcome is Outcome.FAILED for result in self.results)
         if all(in_place) and in_place and not failed:
@@ -84,6 +91,12 @@ class ChangeSet:
             result.outcome in {Outcome.CREATED, Outcome.CONFIGURED, Outcome.DELETED}
             for result in self.results
         )
+
+    def _removed(self) -> ReleaseOutcome:
+        outcomes = {result.outcome for result in self.results}
+        if Outcome.FAILED not in outcomes:
+            return ReleaseOutcome.APPLIED
+        return ReleaseOutcome.PARTIAL if Outcome.DELETED in outcomes else ReleaseOutcome.FAILED
 
     def counts(self) -> dict[str, int]:
         """Give how many objects had each outcome."""

@@ -1,8 +1,9 @@
 """What a cluster must hold for one release, taken from the verified ledger.
 
 Owns the step from ``Verified[ReleaseRevision]`` to objects by key. Promises that nothing but a ``Verified``
-value becomes desired and that manifests pass through unchanged: what was signed is what is applied. Never
-adds a label, a default or a namespace.
+value becomes desired and that manifests pass through unchanged: what was signed is what is applied. The one
+thing set is ``spec.replicas`` of an object with a signed autoscale rule, within its bounds. Never adds a
+label, a default or a namespace.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from dataclasses import dataclass
 
 from consensus.verified import Verified
 from k8s_bridge.objects import Identity, ObjectKey, key_of
+from ledger.authority.scope import touches_of_release
 from ledger.errors import Code, Refused
 from ledger.limits import OBJECTS_PER_RELEASE_MAX
+from ledger.records import DesiredState
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
 
@@ -26,7 +29,9 @@ class Desired:
         release: the release's name.
         revision: its revision.
         height: the height whose state was proven.
-        objects: the signed manifests by key, in the order they were signed.
+        objects: the signed manifests by key, in the order they were signed; none of a deleted release.
+        removal: the release was deleted.
+        prune: its objects are to go, too.
     """
 
     chain_id: str
@@ -34,6 +39,8 @@ class Desired:
     revision: int
     height: int
     objects: dict[ObjectKey, JsonObject]
+    removal: bool = False
+    prune: bool = True
 
     @property
     def identities(self) -> frozenset[Identity]:
@@ -46,11 +53,15 @@ def desired_of(verified: Verified[ReleaseRevision]) -> Desired:
 
     Raises:
         TypeError: handed anything but a ``Verified`` release revision (our own bug, never input).
-        Refused: EMPTY_RELEASE, OBJECT_INVALID, OBJECT_DUPLICATE or LIMIT_EXCEEDED.
+        Refused: EMPTY_RELEASE, OBJECT_INVALID, OBJECT_DUPLICATE, LIMIT_EXCEEDED, or LEDGER_RECORD_INVALID for
+            replicas that no signed rule allows.
     """
     if not isinstance(verified, Verified) or not isinstance(verified.value, ReleaseRevision):
         raise TypeError("only a verified release revision can be desired")
     revision = verified.value
+    about = (verified.chain_id, revision.name, revision.revision, verified.height)
+    if revision.state is DesiredState.DELETED:
+        return Desired(*about, {}, removal=True, prune=revision.prune)
     if not revision.manifests:
         raise Refused(
             Code.EMPTY_RELEASE,
@@ -67,7 +78,36 @@ def desired_of(verified: Verified[ReleaseRevision]) -> Desired:
             expected=f"at most {OBJECTS_PER_RELEASE_MAX} objects",
             release=revision.name,
         )
-    return Desired(verified.chain_id, revision.name, revision.revision, verified.height, _by_key(revision))
+    return Desired(*about, _scaled(revision, _by_key(revision)))
+
+
+def namespaces_of(revision: ReleaseRevision) -> frozenset[str]:
+    """Give the namespaces a revision touches, as a freeze names them (docs/spec/authority.md §2)."""
+    touches = touches_of_release(revision.name, revision.namespace, revision.manifests)
+    return frozenset(touch.namespace for touch in touches)
+
+
+def _scaled(revision: ReleaseRevision, objects: dict[ObjectKey, JsonObject]) -> dict[ObjectKey, JsonObject]:
+    bounds = {rule.object: (rule.min_replicas, rule.max_replicas) for rule in revision.autoscale}
+    replicas = dict(revision.replicas)
+    for name, count in replicas.items():
+        low, high = bounds.get(name, (0, -1))
+        if not low <= count <= high:
+            raise Refused(
+                Code.LEDGER_RECORD_INVALID,
+                got=f"{count} replicas of {name}",
+                expected=f"{low} … {high}, as signed" if name in bounds else "no replicas without a rule",
+                release=revision.name,
+                object=name,
+            )
+    return {key: _with_replicas(m, replicas.get(str(key))) for key, m in objects.items()}
+
+
+def _with_replicas(manifest: JsonObject, count: int | None) -> JsonObject:
+    spec = manifest.get("spec")
+    if count is None or not isinstance(spec, dict):
+        return manifest
+    return {**manifest, "spec": {**spec, "replicas": count}}
 
 
 def _by_key(revision: ReleaseRevision) -> dict[ObjectKey, JsonObject]:

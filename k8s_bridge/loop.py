@@ -3,7 +3,7 @@
 Owns the order of these and nothing of their content. Promises that nothing is applied while the ledger does
 not verify or is stale, that such a hold keeps what runs and says why, that one release's trouble delays no
 other, and that every failure is tried again with growing pauses. A release that leaves the ledger's list is
-kept as it is.
+kept as it is; only one that the ledger says was deleted leaves the cluster.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Tracked:
         repairs: repairs that followed each other closely.
         failures: attempts in a row that did not bring all of it into place.
         fault: why the last attempt was cut short.
-        offered: what was last handed to the reporter: revision, outcome, health.
+        offered: what was last handed to the reporter: revision, whether a removal, outcome, health.
         restated: objects whose status changed and was not looked at yet.
         health_due_s: when they may be looked at.
     """
@@ -87,7 +87,7 @@ class Tracked:
     repairs: int = 0
     failures: int = 0
     fault: ConclaveError | None = None
-    offered: tuple[int, str, str] | None = None
+    offered: tuple[int, bool, str, str] | None = None
     restated: set[ObjectKey] = field(default_factory=set)
     health_due_s: float = 0.0
 
@@ -216,7 +216,8 @@ class Loop:
         self._height, self._header_time_ns = wanted.height, wanted.time_ns
         for name, error in wanted.refused.items():
             if name not in self._refused or self._refused[name].code is not error.code:
-                event(_LOG, "release not believed", level=logging.WARNING, release=name, **error.to_json())
+                what = "release frozen" if error.code is Code.FROZEN else "release not believed"
+                event(_LOG, what, level=logging.WARNING, release=name, **error.to_json())
         self._refused = dict(wanted.refused)
         # What left the list is kept on the cluster and let alone.
         listed = wanted.releases.keys() | wanted.refused.keys()
@@ -225,7 +226,7 @@ class Loop:
             tracked = self._tracked.get(name)
             if tracked is None:
                 self._tracked[name] = Tracked(verified, due_s=now)
-            elif tracked.wanted.value.revision != verified.value.revision:
+            elif _aim(tracked.wanted.value) != _aim(verified.value):
                 tracked.wanted, tracked.due_s = verified, now
                 tracked.failures = tracked.repairs = 0
 
@@ -269,10 +270,16 @@ class Loop:
 
     def _offer(self, tracked: Tracked, standing: Standing) -> None:
         finding = standing.finding
-        said = (finding.changes.revision, finding.changes.outcome.value, finding.status.value)
+        changes = finding.changes
+        said = (changes.revision, changes.removal, changes.outcome.value, finding.status.value)
         if said != tracked.offered:
             tracked.offered = said
             self._reports.offer(finding)
+
+
+def _aim(revision: ReleaseRevision) -> tuple[object, ...]:
+    """Give what makes one wish for a release differ from another."""
+    return (revision.revision, revision.state, revision.prune, revision.replicas)
 
 
 def _verdict(error: ConclaveError | None) -> JsonObject:
@@ -283,6 +290,7 @@ def _account(tracked: Tracked) -> JsonObject:
     standing = tracked.standing
     account: JsonObject = {
         "wantedRevision": tracked.wanted.value.revision,
+        "wantedState": tracked.wanted.value.state.value,
         "fault": None if tracked.fault is None else tracked.fault.to_json(),
     }
     if standing is None:

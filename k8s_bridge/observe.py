@@ -42,7 +42,8 @@ def observe(cluster: Cluster, desired: Desired, claims: Claims) -> World:
     """
     inventory = claims.of(desired.release)
     observed = {key: _look(cluster, key, manifest, inventory) for key, manifest in desired.objects.items()}
-    for entry in prunable(inventory, desired.identities) if inventory else ():
+    # What is only forgotten is not looked at: it is let alone, whatever it is.
+    for entry in prunable(inventory, desired.identities) if inventory and desired.prune else ():
         seen = _look(cluster, entry.key, None, inventory)
         observed[entry.key] = _with_tenants(cluster, entry.key, seen, inventory)
     return World(inventory, observed, claims.of_others(desired.release))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from consensus.verified import Verified
 from k8s_bridge.compare import changed_paths, is_bare, owned_by, same
 from k8s_bridge.desired import Desired, desired_of
-from k8s_bridge.inventory import Entry, Inventory, intend, prunable
+from k8s_bridge.inventory import Entry, Inventory, config_map_name, intend, prunable, unreadable
 from k8s_bridge.objects import Identity, ObjectKey, metadata_text, uid_of
 from k8s_bridge.objects import field as field_at
 from k8s_bridge.order import apply_order, prune_order, stage_of
@@ -107,6 +107,7 @@ class Plan:
         chain_id, release, revision, height: of what was verified.
         steps: applies in dependency order, then prunes in reverse.
         before: the inventory as read; None when unreadable.
+        removal: the release was deleted.
         inventory: to be written before the first step; None when the record is unreadable and stays as it is.
     """
 
@@ -117,6 +118,7 @@ class Plan:
     steps: tuple[Step, ...]
     before: Inventory | None
     inventory: Inventory | None
+    removal: bool = False
 
     @property
     def writes(self) -> bool:
@@ -130,10 +132,13 @@ def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
     Raises:
         TypeError: handed anything but a ``Verified`` release revision.
         Refused: EMPTY_RELEASE, OBJECT_INVALID, OBJECT_DUPLICATE, LIMIT_EXCEEDED; STALE when the inventory
-            already records a newer revision (revisions only move forward).
+            already records a newer revision (revisions only move forward); INVENTORY_UNREADABLE for a deleted
+            release whose objects are not known.
     """
     desired = desired_of(verified)
     _check_forward(desired, world.inventory)
+    if desired.removal and world.inventory is None:
+        raise unreadable(config_map_name(desired.release), "no readable record", "what the release owns")
     defined = _changing_definitions(desired, world)
     applies = [_apply_step(key, desired, world, defined) for key in apply_order(desired.objects)]
     blocked = any(step.action in {Action.CONFLICT, Action.REFUSED, Action.SKIP} for step in applies)
@@ -143,9 +148,8 @@ def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
         ours = [step.key for step in applies if step.manifest is not None]
         inventory = intend(world.inventory, desired.revision, ours)
     steps = (*applies, *prunes)
-    return Plan(
-        desired.chain_id, desired.release, desired.revision, desired.height, steps, world.inventory, inventory
-    )
+    about = (desired.chain_id, desired.release, desired.revision, desired.height)
+    return Plan(*about, steps, world.inventory, inventory, desired.removal)
 
 
 def owns(key: ObjectKey, live: JsonObject, inventory: Inventory | None) -> bool:
@@ -225,9 +229,16 @@ def _hold(step: Step) -> Step:
 def _prune_steps(desired: Desired, world: World) -> list[Step]:
     if world.inventory is None:
         return []
+    if not desired.prune:
+        return [_forget_step(entry) for entry in prunable(world.inventory, desired.identities)]
     entries = {entry.key: entry for entry in prunable(world.inventory, desired.identities)}
     wanted = desired.identities | world.claims.keys()
     return [_prune_step(entries[key], world, wanted) for key in prune_order(entries)]
+
+
+def _forget_step(entry: Entry) -> Step:
+    reason = "the release was deleted without its objects"
+    return Step(Action.SKIP, entry.key, stage_of(entry.key), reason, forget=True, wanted=False)
 
 
 def _prune_step(entry: Entry, world: World, wanted: frozenset[Identity]) -> Step:

@@ -1,8 +1,10 @@
 """What a bridge tells the ledger about a release.
 
 Owns the making of a ``Report`` from a change set and the health of its objects, and the question whether it
-is news. Promises the shape of docs/spec/ledger.md §2 and a sequence above the proven one. Never signs and
-never sends.
+is news. Promises the shape of docs/spec/ledger.md §2. Never signs and never sends.
+
+Metrics are told only where somebody measured them: a bridge without a metrics server leaves them out, and the
+machine then never scales down (docs/spec/releases.md §6).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
 from k8s_bridge.health import Health, HealthStatus, health_of, worst
 from k8s_bridge.objects import ObjectKey
 from ledger.actions import Report
-from ledger.records import ReportRecord
+from ledger.records import MetricRecord, ReportRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,12 @@ class Finding:
     Attributes:
         changes: what the last plan became.
         health: of every wanted object that is in place.
+        metrics: of objects that are scaled, where they were measured.
     """
 
     changes: ChangeSet
     health: Mapping[ObjectKey, Health]
+    metrics: tuple[MetricRecord, ...] = ()
 
     @property
     def status(self) -> HealthStatus:
@@ -52,6 +56,7 @@ def compose(finding: Finding, cluster: str, sequence: int) -> Report:
         outcome=changes.outcome.value,
         health=finding.status.value,
         objects=tuple(_object(result, finding.health.get(result.key)) for result in changes.results),
+        metrics=finding.metrics,
     )
 
 
@@ -61,11 +66,6 @@ def is_news(finding: Finding, proven: ReportRecord | None) -> bool:
         return True
     said = (proven.revision, proven.outcome, proven.health)
     return said != (finding.changes.revision, finding.changes.outcome.value, finding.status.value)
-
-
-def next_sequence(proven: ReportRecord | None) -> int:
-    """Give the sequence number that follows what the ledger holds."""
-    return 1 if proven is None else proven.sequence + 1
 
 
 def _object(result: ObjectResult, health: Health | None) -> dict[str, object]:

@@ -18,12 +18,13 @@ from consensus import release_reader
 from consensus.reader import VerifiedReader, View
 from consensus.rpc import Rpc
 from consensus.submit import Patience, submit
-from k8s_bridge.report import Finding, compose, is_news, next_sequence
+from k8s_bridge.report import Finding, compose, is_news
+from ledger import account as accounts
 from ledger import statekeys
 from ledger.bodies import report_body
 from ledger.envelope import seal
 from ledger.errors import ConclaveError
-from ledger.records import read_nonces
+from ledger.records import DesiredState
 from runtime.log import event
 from runtime.retry import Backoff
 
@@ -120,10 +121,10 @@ class Reporter:
         """
         channel = self._channel
         view = channel.reader.at()
-        proven = release_reader.report(view, channel.cluster, finding.changes.release).value
-        if not is_news(finding, proven):
+        if not _is_news(view, channel.cluster, finding):
             return False
-        report = compose(finding, channel.cluster, next_sequence(proven))
+        last = release_reader.report_sequence(view, channel.cluster).value
+        report = compose(finding, channel.cluster, last + 1)
         envelope = seal(
             report_body(report),
             chain_id=view.chain_id,
@@ -152,6 +153,14 @@ class Reporter:
             return None
 
 
+def _is_news(view: View, cluster: str, finding: Finding) -> bool:
+    """Whether the ledger does not know it; of a removal, whether it still waits for it."""
+    name = finding.changes.release
+    if finding.changes.removal:
+        wanted = release_reader.desired(view, cluster, name).value
+        return wanted is not None and wanted.state is DesiredState.DELETED
+    return is_news(finding, release_reader.report(view, cluster, name).value)
+
+
 def _next_nonce(view: View, did: str) -> int:
-    content = view.get(statekeys.nonce(did)).value
-    return read_nonces(content).highest + 1
+    return accounts.read(view.get(statekeys.account(did)).value).highest + 1

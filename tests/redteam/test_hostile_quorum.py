@@ -63,7 +63,9 @@ def _second_approval(tx_of: Callable[[ProposalRecord], bytes], who: Subject) -> 
         record = _proposal(ledger, 3)
         tx = tx_of(record)
         identifier = _id(tx)
-        entry = JudgementRecord(identifier, Did(who.did), record.height)
+        entry = JudgementRecord(
+            identifier, Did(who.did), (who.key_id,), record.requirement, record.final_height or 0
+        )
         changed = dataclasses.replace(record, approvals=(record.approvals[0], entry))
         written = {statekeys.envelope(identifier): tx, statekeys.proposal(record.id): records.write(changed)}
         ledger.edit(ledger.height, dict(written))
@@ -76,7 +78,7 @@ def _id(tx: bytes) -> str:
 
 
 def _approval(record: ProposalRecord) -> bytes:
-    return judgement_body(ActionKind.APPROVAL, record.id, record.digest)
+    return judgement_body(ActionKind.APPROVAL, record.id, record.digest, record.requirement)
 
 
 def _of_the_release(record: ProposalRecord) -> bytes:
@@ -132,9 +134,15 @@ def _no_such_revision(ledger: Ledger) -> None:
     record = dataclasses.replace(records.read_release(_at(ledger, key)), revision=4)
     third = records.read_revision(_at(ledger, statekeys.revision(NAME, NEWEST_REVISION)))
     fourth = dataclasses.replace(third, revision=4)
+    wanted_key = statekeys.desired("east", NAME)
+    wanted = dataclasses.replace(records.read_desired(_at(ledger, wanted_key)), revision=4)
     ledger.edit(
         ledger.height,
-        {key: records.write(record), statekeys.revision(NAME, 4): records.write(fourth)},
+        {
+            key: records.write(record),
+            statekeys.revision(NAME, 4): records.write(fourth),
+            wanted_key: records.write(wanted),
+        },
     )
 
 

@@ -20,8 +20,8 @@ from tests.redteam.lying_ledger import Lie, LyingLedger, a_ledger
 from tests.support.ledger import Node
 from tests.unit.consensus.ledgers import root_of
 
-KEY = statekeys.cluster("east")
-VALUE = b'{"name":"east"}'
+KEY = statekeys.ledger_object("Cluster", "east")
+VALUE = b'{"authority":null,"height":0,"kind":"Cluster","labels":{},"name":"east","spec":{},"version":1}'
 LIMITS = Limits(connect_seconds=1.0, exchange_seconds=2.0)
 LIE_SECONDS_MAX = 5.0
 NODE = Node(a_ledger())

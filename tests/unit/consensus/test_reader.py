@@ -23,8 +23,9 @@ from tests.support.chain import CHAIN_ID, Chain, signers
 from tests.support.ledger import Ledger, Node
 from tests.unit.consensus.ledgers import code_of, reader_of, root_of
 
-KEY = statekeys.cluster("east")
-ABSENT = statekeys.cluster("nowhere")
+KEY = statekeys.ledger_object("Cluster", "east")
+VALUE = b'{"authority":null,"height":0,"kind":"Cluster","labels":{},"name":"east","spec":{},"version":1}'
+ABSENT = statekeys.ledger_object("Cluster", "nowhere")
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ def test_values_and_absence_are_proven(node: Node, tmp_path: Path) -> None:
     header = node.ledger.chain.blocks[node.ledger.height].header
     value = view.get(KEY)
     assert (value.value, value.height, value.time_ns, value.chain_id) == (
-        b'{"name":"east"}',
+        VALUE,
         node.ledger.height - 1,
         header.time_ns,
         CHAIN_ID,
     )
-    assert view.json(KEY).value == {"name": "east"}
+    assert view.json(KEY).value["name"] == "east"
     assert view.get(ABSENT).value is None
     assert view.json(ABSENT).value is None
 
@@ -93,7 +94,7 @@ _LIES: list[tuple[str, str, Callable[[Any], Any], Code]] = [
     ("validator set", "light_block", _other_validators, Code.VALIDATORS_HASH_MISMATCH),
     ("dropped signatures", "light_block", _without_signatures, Code.COMMIT_UNDER_TWO_THIRDS),
     ("other chain", "light_block", _block(chain_id="other"), Code.HEADER_CHAIN_MISMATCH),
-    ("value", "abci_query", _query(value=b'{"name":"wast"}'), Code.PROOF_INVALID),
+    ("value", "abci_query", _query(value=VALUE.replace(b"east", b"wast")), Code.PROOF_INVALID),
     ("value withheld", "abci_query", _query(value=b""), Code.PROOF_INVALID),
     ("proof", "abci_query", _query(proof=b"\x0a\x02\x0a\x00"), Code.PROOF_INVALID),
     ("no proof", "abci_query", _query(proof=None), Code.PROOF_MISSING),
@@ -120,13 +121,13 @@ def test_a_lie_is_refused(
         reader.at().get(KEY)
     assert code_of(refused) is code
     del node.lies[method]
-    assert reader.at().get(KEY).value == b'{"name":"east"}'
+    assert reader.at().get(KEY).value == VALUE
 
 
 @pytest.mark.requires("reader.single-lies")
 def test_a_true_value_of_another_key_proves_nothing(node: Node, tmp_path: Path) -> None:
     view = reader_of(node, tmp_path).at()
-    west = node.abci_query("/state", statekeys.cluster("west"), view.height)
+    west = node.abci_query("/state", statekeys.ledger_object("Cluster", "west"), view.height)
     node.lies["abci_query"] = lambda _: dataclasses.replace(west, key=KEY)
     with pytest.raises(VerificationFailed) as refused:
         view.get(KEY)

@@ -20,7 +20,7 @@ from ledger.actions import Proposal, Report
 from ledger.bodies import judgement_body, release_body, report_body
 from ledger.changes import Release
 from ledger.errors import Code, Refused, VerificationFailed
-from ledger.records import JudgementRecord, ProposalRecord, ReleaseRecord
+from ledger.records import JudgementRecord, ProposalRecord, ReleaseRecord, ReleaseState
 from ledger.types import ActionKind, Did, ProposalState
 from tests.support.ledger import (
     ALICE,
@@ -90,7 +90,7 @@ def test_lists_are_complete_and_unknown_names_refused(ledger: Ledger, tmp_path: 
     assert release_reader.releases(view, "west").value == ()
     assert release_reader.all_releases(view).value == (NAME,)
     assert release_reader.clusters(view).value == ("east", "west")
-    assert release_reader.parameters(view).value.imageDigestRequired
+    assert release_reader.parameters(view).value.image_digest_required
     assert [rule.name for rule in release_reader.rules(view).value] == ["default"]
     assert {identity.name for identity in release_reader.identities(view).value} >= {"alice", "robot"}
     for call, code in (
@@ -175,15 +175,18 @@ def _approved_by(
     digest: str | None = None,
     kind: ActionKind = ActionKind.APPROVAL,
     named: Subject | None = None,
+    requirement: str | None = None,
 ) -> Callable[[Ledger], None]:
     """Replace the second approval by one that ``subject`` really signed, recorded as ``named``'s."""
 
     def lie(ledger: Ledger) -> None:
         record = _proposal(ledger)
-        tx = envelope(subject, judgement_body(kind, record.id, digest or record.digest))
-        identifier = ledger.open(tx).id
-        entry = JudgementRecord(identifier, Did((named or subject).did), 4)
-        ledger.edit(ledger.height, {statekeys.envelope(identifier): tx})
+        required = requirement or record.requirement
+        tx = envelope(subject, judgement_body(kind, record.id, digest or record.digest, required))
+        opened = ledger.open(tx)
+        keys = opened.keys if named is None else (named.key_id,)
+        entry = JudgementRecord(opened.id, Did((named or subject).did), keys, required, 4)
+        ledger.edit(ledger.height, {statekeys.envelope(opened.id): tx})
         _put(ledger, dataclasses.replace(record, approvals=(record.approvals[0], entry)))
 
     return lie
@@ -230,7 +233,7 @@ def _other_record(ledger: Ledger) -> None:
 
 
 def _release_at(revision: int) -> bytes:
-    return records.write(ReleaseRecord(NAME, revision, ("east",)))
+    return records.write(ReleaseRecord(NAME, NAME, revision, ("east",), None, ReleaseState.ACTIVE))
 
 
 def _same_envelope(ledger: Ledger) -> None:
@@ -287,7 +290,7 @@ _LIES: dict[str, tuple[Callable[[Ledger], None], Code]] = {
     "another proposal's record": (_other_record, Code.LEDGER_RECORD_INVALID),
     "another approval's envelope": (_same_envelope, Code.LEDGER_RECORD_INVALID),
     "identity gone": (_absent(statekeys.identity(CAROL.did)), Code.LEDGER_RECORD_INVALID),
-    "rule gone": (_absent(statekeys.rule("default")), Code.LEDGER_RECORD_INVALID),
+    "rule gone": (_absent(statekeys.ledger_object_version("ApprovalRule", "default", 1)), Code.LEDGER_RECORD_INVALID),
     "revision gone": (_absent(statekeys.revision(NAME, 1)), Code.LEDGER_RECORD_INVALID),
     "release no record": (_write(statekeys.release(NAME), b"{}"), Code.LEDGER_RECORD_INVALID),
     "release not JSON": (_write(statekeys.release(NAME), b"\xff"), Code.LEDGER_RECORD_INVALID),
