@@ -183,18 +183,13 @@ def observe(rollout: RolloutRecord, seen: Observation, time: int) -> RolloutReco
 
 
 def expire(rollout: RolloutRecord, time: int) -> RolloutRecord:
-    """Let time pass: what was healthy long enough is healthy, what took too long failed."""
-    if rollout.state is not RolloutState.PROGRESSING:
-        return rollout
-    rollout = _settled(rollout, time)
-    late = {
-        c.name: dataclasses.replace(
-            c, state=ClusterState.FAILED, healthy_since=None, reason="progress deadline passed"
-        )
-        for c in rollout.clusters
-        if c.state is ClusterState.STARTED and time >= (c.started or 0) + rollout.progress_deadline_seconds
-    }
-    return _judged(_with(rollout, late))
+    """Let time pass: what was healthy long enough is healthy, what took too long failed.
+
+    Each at the second at which it was due, so that it does not matter how often the machine looks.
+    """
+    while (due := next_due(rollout)) is not None and due <= time:
+        rollout = _judged(_overdue(_settled(rollout, due), due))
+    return rollout
 
 
 def next_due(rollout: RolloutRecord) -> int | None:
@@ -317,6 +312,16 @@ def _settled(rollout: RolloutRecord, time: int) -> RolloutRecord:
         and max(0, now - c.healthy_since) >= rollout.health.settle_seconds
     }
     return _with(rollout, settled)
+
+
+def _overdue(rollout: RolloutRecord, time: int) -> RolloutRecord:
+    # One that is settling still counts its seconds: its bridge may have nothing new to report.
+    late = {
+        c.name: dataclasses.replace(c, state=ClusterState.FAILED, reason="progress deadline passed")
+        for c in rollout.clusters
+        if c.state is ClusterState.STARTED and time >= (c.started or 0) + rollout.progress_deadline_seconds
+    }
+    return _with(rollout, late)
 
 
 def _judged(rollout: RolloutRecord) -> RolloutRecord:

@@ -78,8 +78,8 @@ def check_kind(signer: IdentityRecord, action: ActionKind, *, own: bool = False)
     )
 
 
-def check_open(record: ProposalRecord, height: int) -> None:
-    """The proposal can still be judged at ``height``.
+def check_open(record: ProposalRecord, height: int, *, rejecting: bool = False) -> None:
+    """The proposal can still be judged at ``height``; one that waits for its delay can only be rejected.
 
     Raises:
         Refused: PROPOSAL_NOT_OPEN or PROPOSAL_EXPIRED.
@@ -93,7 +93,7 @@ def check_open(record: ProposalRecord, height: int) -> None:
             todo="propose again",
             number=record.number,
         )
-    if state is not ProposalState.OPEN:
+    if state is not ProposalState.OPEN and not (rejecting and state is ProposalState.APPROVED):
         raise Refused(
             Code.PROPOSAL_NOT_OPEN, got=state.value, expected=ProposalState.OPEN.value, number=record.number
         )

@@ -2,7 +2,8 @@
 
 Owns the folder ``app-snapshots``: ``HEIGHT/metadata`` and ``HEIGHT/chunk-N`` for each snapshot, ``incoming/``
 for a restore, ``wanted`` as the operator's wish for one. Promises that a snapshot is listed only once it is
-durable as a whole, and that a chunk damaged on disk is never given. Decides nothing about trust.
+durable as a whole and no longer once its removal began, and that a chunk damaged on disk is never given.
+Decides nothing about trust.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ class SnapshotFolder:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in (_WRITING, _INCOMING):
                 shutil.rmtree(self.path / name, ignore_errors=True)
+            for height in self._heights():
+                if not (self.path / str(height) / _METADATA).exists():
+                    self._remove(height)
         except OSError as error:
             raise self._fault(error) from error
 
@@ -56,6 +60,24 @@ class SnapshotFolder:
                 metadata = _read(self.path / str(height) / _METADATA, HASH_BYTES * SNAPSHOT_CHUNKS_MAX)
                 found.append(describe(height, metadata))
         return found
+
+    def is_whole(self, snapshot: Snapshot) -> bool:
+        """Tell whether every chunk is here with its size, and none that the description lost.
+
+        What is in them is looked at when they are asked for.
+        """
+        folder, last = self.path / str(snapshot.height), len(snapshot.chunk_hashes) - 1
+        try:
+            sizes = {entry.name: entry.stat().st_size for entry in folder.iterdir()}
+        except OSError:
+            return False
+        sizes.pop(_METADATA, None)
+        full = {chunk_name(index) for index in range(last)}
+        return (
+            set(sizes) == full | {chunk_name(last)}
+            and all(sizes[name] == SNAPSHOT_CHUNK_BYTES for name in full)
+            and 0 < sizes[chunk_name(last)] <= SNAPSHOT_CHUNK_BYTES
+        )
 
     def write(self, height: int, chunks: Iterable[bytes]) -> Snapshot:
         """Write the snapshot of ``height``; then remove all but the newest ``KEPT``.
@@ -74,7 +96,7 @@ class SnapshotFolder:
                 hashes.append(hashlib.sha256(chunk).digest())
             _write(writing / _METADATA, b"".join(hashes))
             _sync_folder(writing)
-            shutil.rmtree(self.path / str(height), ignore_errors=True)
+            self._remove(height)
             writing.replace(self.path / str(height))
             _sync_folder(self.path)
         except OSError as error:
@@ -82,7 +104,7 @@ class SnapshotFolder:
         finally:
             shutil.rmtree(writing, ignore_errors=True)
         for older in self._heights()[KEPT:]:
-            shutil.rmtree(self.path / str(older), ignore_errors=True)
+            self._remove(older)
         return Snapshot(height, tuple(hashes))
 
     def chunk(self, snapshot: Snapshot, index: int) -> bytes | None:
@@ -151,6 +173,12 @@ class SnapshotFolder:
         """Take the wish away: the snapshot is being written."""
         with contextlib.suppress(OSError):
             (self.path / _WANTED).unlink(missing_ok=True)
+
+    def _remove(self, height: int) -> None:
+        """Remove a snapshot, its description first: what is left of a removal cut short is no snapshot."""
+        with contextlib.suppress(OSError):
+            (self.path / str(height) / _METADATA).unlink()
+        shutil.rmtree(self.path / str(height), ignore_errors=True)
 
     def _heights(self) -> list[int]:
         try:

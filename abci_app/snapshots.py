@@ -108,8 +108,9 @@ class Snapshots:
     def list(self) -> pb.ResponseListSnapshots:
         """Describe the snapshots that peers may fetch; they stay for a while then."""
         self._asked_at = self._clock()
-        kept = self._folder.kept() if self._folder is not None else []
-        return pb.ResponseListSnapshots(snapshots=[_to_wire(snapshot) for snapshot in kept])
+        folder = self._folder
+        whole = [s for s in folder.kept() if folder.is_whole(s)] if folder is not None else []
+        return pb.ResponseListSnapshots(snapshots=[_to_wire(snapshot) for snapshot in whole])
 
     def load(self, request: pb.RequestLoadSnapshotChunk) -> pb.ResponseLoadSnapshotChunk:
         """Give a chunk; empty where there is no such, which CometBFT tells the peer."""

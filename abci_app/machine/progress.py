@@ -122,20 +122,22 @@ def _start(ctx: Context, rollout: RolloutRecord, cluster: str) -> None:
         cluster, rollout.release, rollout.revision, DesiredState.PRESENT, prune=False, time=ctx.time
     )
     ctx.put(statekeys.desired(cluster, rollout.release), desired)
+    # A bridge that has just deleted an earlier release of this name took it off its list.
+    indexes.insert(ctx.state, statekeys.cluster_releases(cluster), rollout.release)
     ctx.emit("desired", cluster=cluster, release=rollout.release, revision=rollout.revision)
 
 
 def _write(ctx: Context, before: RolloutRecord | None, rollout: RolloutRecord) -> None:
     name = rollout.release
-    if before == rollout:
-        return
     earlier = None if before is None else rollouts.next_due(before)
     due = rollouts.next_due(rollout)
-    if earlier != due:
-        if earlier is not None:
-            indexes.remove(ctx.state, statekeys.AGENDA, _entry(earlier, name))
-        if due is not None:
-            indexes.insert(ctx.state, statekeys.AGENDA, _entry(due, name))
+    if earlier is not None and earlier != due:
+        indexes.remove(ctx.state, statekeys.AGENDA, _entry(earlier, name))
+    if due is not None:
+        # Also where it stays the same: the entry may just have been taken off to get here.
+        indexes.insert(ctx.state, statekeys.AGENDA, _entry(due, name))
+    if before == rollout:
+        return
     active = rollout.state in (RolloutState.PROGRESSING, RolloutState.PAUSED)
     (indexes.insert if active else indexes.remove)(ctx.state, statekeys.INDEX_ROLLOUTS, name)
     ctx.state.put(statekeys.rollout(name), rollout_records.write(rollout))
@@ -213,7 +215,9 @@ def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident:
     spec = content_record(ctx.state, revision.content).spec
     health = release_spec.read_health(spec, "spec")
     how = (release_spec.read_rollout(spec, "spec"), health)
-    begin(ctx, rollouts.begin_rollback(release.name, revision.revision, release.clusters, how, ctx.time))
+    # Clusters that never had the release do not get it by a rollback.
+    reached = tuple(c for c in release.clusters if desired_record(ctx.state, c, release.name) is not None)
+    begin(ctx, rollouts.begin_rollback(release.name, revision.revision, reached, how, ctx.time))
 
 
 def _freeze(ctx: Context, name: str, incident: int, reason: str) -> None:

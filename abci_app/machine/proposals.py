@@ -119,7 +119,7 @@ def check_judgement(ctx: Context, admitted: Admitted, judgement: Judgement) -> t
             REQUIREMENT_CHANGED, APPROVAL_DUPLICATE, PERMISSION_DENIED, or what the change itself meets now.
     """
     record = existing_proposal(ctx, judgement.proposal)
-    rules.check_open(record, ctx.height)
+    rules.check_open(record, ctx.height, rejecting=judgement.kind is ActionKind.REJECTION)
     scope = scope_of(ctx.state, record.id, record.change, None)
     requirement = requirement_of(ctx.state, scope, ctx.constants, ctx.time, record.break_glass)
     record = dataclasses.replace(record, requirement=requirement.digest)

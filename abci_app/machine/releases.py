@@ -119,7 +119,9 @@ def delete(ctx: Context, name: str, *, prune: bool) -> None:
     progress.withdraw(ctx, name)
     for cluster in current.clusters:
         desired = progress.desired_record(ctx.state, cluster, name)
-        if desired is not None:
+        if desired is None:
+            indexes.remove(ctx.state, statekeys.cluster_releases(cluster), name)
+        else:
             gone = DesiredRecord(cluster, name, desired.revision, DesiredState.DELETED, prune, ctx.time)
             ctx.put(statekeys.desired(cluster, name), gone)
         ctx.state.delete(statekeys.scale(cluster, name))

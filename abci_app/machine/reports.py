@@ -6,6 +6,8 @@ revision it is about, and scales only from what was reported. Source: docs/spec/
 
 from __future__ import annotations
 
+import dataclasses
+
 from abci_app import autoscaling, indexes, rules
 from abci_app.check import Admitted
 from abci_app.machine import progress
@@ -24,7 +26,12 @@ def check(ctx: Context, admitted: Admitted, report: Report) -> None:
         Refused: as ``rules.check_report``.
     """
     last = records.read_count(ctx.state.get(statekeys.report_sequence(report.cluster)))
-    rules.check_report(report, admitted.signer, release_record(ctx.state, report.release), last)
+    current = release_record(ctx.state, report.release)
+    if current is not None and progress.desired_record(ctx.state, report.cluster, report.release) is not None:
+        # It may still be deleting what the release has long left behind.
+        clusters = tuple(sorted({*current.clusters, report.cluster}))
+        current = dataclasses.replace(current, clusters=clusters)
+    rules.check_report(report, admitted.signer, current, last)
 
 
 def report(ctx: Context, admitted: Admitted, said: Report, tx: bytes) -> None:

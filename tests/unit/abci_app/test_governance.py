@@ -9,7 +9,7 @@ import pytest
 from ledger import bodies, records, standard, statekeys
 from ledger.errors import Code
 from ledger.records import IncidentKind, ProposalRecord
-from ledger.types import JsonObject, ProposalState
+from ledger.types import ActionKind, JsonObject, ProposalState
 from tests.support.memory_state import MemoryState
 from tests.support.subjects import (
     AGENT,
@@ -262,6 +262,20 @@ def test_a_delayed_change_waits_and_is_judged_again() -> None:
     story.state.apply([])
     assert story.record(kept).state is ProposalState.FINAL
     assert statekeys.release("kept") in story.state.content
+
+
+@pytest.mark.requires("abci.delay")
+def test_while_it_waits_a_change_can_be_rejected_and_no_more_approved() -> None:
+    story = Story()
+    story.configure(delayed(100))
+    tx = story.pass_(bodies.release_body(release()))
+    assert story.approve(ALICE, tx) is Code.PROPOSAL_NOT_OPEN
+    body = judgement_body(tx, ActionKind.REJECTION, story.record(tx).requirement)
+    assert story.codes(story.pen.write(ALICE, body)) == [Code.OK]
+    assert story.record(tx).state is ProposalState.REJECTED
+    story.state.time = 100
+    story.state.apply([])
+    assert statekeys.release("web") not in story.state.content
 
 
 @pytest.mark.requires("abci.delay")

@@ -345,3 +345,38 @@ def test_a_report_on_another_revision_is_kept_and_moves_nothing() -> None:
     assert (story.rollout.state, story.web.revision) == (RolloutState.PROGRESSING, 2)
     story.sequences["east"] = 0
     assert story.report("east", 2) is Code.REPORT_SEQUENCE_STALE
+
+
+@pytest.mark.requires("abci.rollback")
+def test_a_rollback_brings_the_release_to_no_new_cluster() -> None:
+    story = Rollouts()
+    story.release("good", ("east",))
+    story.report("east", 1)
+    story.release("bad", BOTH, **WAVES)
+    story.report("east", 2, "failed")
+    assert (story.desired("east"), story.desired("west"), story.web.revision) == (3, None, 3)
+
+
+@pytest.mark.requires("abci.delete")
+def test_a_release_can_come_back_while_a_cluster_still_deletes_it() -> None:
+    story = Rollouts()
+    story.release()
+    story.healthy(1)
+    story.pass_(bodies.delete_body("web", prune=True))
+    story.release("again", BOTH, **WAVES)
+    west = statekeys.cluster_releases("west")
+    assert story.report("west", 1) is Code.OK
+    assert not indexes.contains(story.state, west, "web")
+    story.report("east", 2)
+    assert (story.desired("west"), indexes.contains(story.state, west, "web")) == (2, True)
+
+
+@pytest.mark.requires("abci.delete")
+def test_a_cluster_a_new_release_leaves_out_can_still_report_its_deletion() -> None:
+    story = Rollouts()
+    story.release(**WAVES)
+    story.report("east", 1)
+    story.pass_(bodies.delete_body("web", prune=True))
+    story.release("again", ("east",))
+    assert story.report("west", 1) is Code.OK
+    assert story.desired("west") is None

@@ -161,6 +161,18 @@ def test_a_cluster_that_takes_too_long_fails_the_rollout() -> None:
     assert rollouts.observe(late, saw("east"), 161) == late
 
 
+@pytest.mark.requires("releases.deadline")
+def test_one_that_settles_past_its_deadline_fails_then_and_is_healthy_later() -> None:
+    options = {"progress_deadline_seconds": 60, "failure_threshold": 2}
+    rollout = begun(("east", "west"), health=HealthRule(settle_seconds=30), **options)
+    rollout = rollouts.observe(rollout, saw("east"), 150)
+    assert states(rollouts.expire(rollout, 159)) == "ss"
+    rollout = rollouts.observe(rollout, saw("west"), 125)
+    assert (states(rollouts.expire(rollout, 160)), states(rollouts.expire(rollout, 180))) == ("fh", "hh")
+    strict = dataclasses.replace(rollout, failure_threshold=1)
+    assert rollouts.expire(strict, 180).state is RolloutState.FAILED
+
+
 @pytest.mark.requires("releases.pause")
 def test_while_paused_nothing_starts_and_no_time_passes() -> None:
     rollout = begun(("east", "west"), ("north",), health=HealthRule(settle_seconds=30))
