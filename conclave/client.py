@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,16 +21,23 @@ from consensus.rpc import RpcClient
 from consensus.submit import Patience, ProvenReceipt, submit
 from consensus.trust_store import TrustRoot, TrustStore
 from identity.signer import Signer, open_signer
-from ledger import canonical, records, statekeys
+from ledger import account, canonical, codec, shape, statekeys
 from ledger.envelope import seal
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
-from ledger.limits import MIB
-from ledger.types import Json, JsonObject
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, caused
+from ledger.keys import DID_KEY_PREFIX
+from ledger.limits import KIB, MIB, RPC_REQUEST_BYTES_MAX
+from ledger.receipt import code_of
+from ledger.types import JsonObject
 
 NOT_AFTER_BLOCKS = 1000
 """How many blocks an envelope made here stays good for: over an hour of an idle chain."""
 SUBMIT_SECONDS = 60.0
+DRY_RUN_PATH = "/dry-run"
 _GENESIS_BYTES_MAX = 64 * MIB
+_QUESTION_BYTES_MAX = RPC_REQUEST_BYTES_MAX // 2 - 4 * KIB
+"""A query carries its question in hex."""
+_ANSWERED = ("code", "name", "refusal")
+_OF_PROPOSALS = ("requirement", "operation", "risk", "clusters", "missing", "approvers", "state")
 
 
 class Client:
@@ -47,27 +54,58 @@ class Client:
         """
         return self.reader.at()
 
-    def say(self, subject: Subject, body: bytes) -> ProvenReceipt:
+    def say(self, subject: Subject, body: bytes, signing: Sequence[Signer] | None = None) -> ProvenReceipt:
         """Sign ``body`` as ``subject``, send it and give the proven receipt.
+
+        Args:
+            subject: who speaks.
+            body: an action.
+            signing: the keys that sign; the subject's own if not given.
 
         Raises:
             Refused: KEY_FILE_INVALID, KEY_NOT_OF_SIGNER, or the ledger's own refusal.
             VerificationFailed: STALE, and as ``consensus.submit``.
             EnvironmentFault: as ``consensus.submit``.
         """
-        signer = open_key(self.home, subject)
+        keys = list(signing) if signing is not None else [open_key(self.home, subject)]
         view = self.view()
         check_fresh(view)
-        window = view.read(lambda get: records.read_nonces(get(statekeys.nonce(subject.did)))).value
+        used = view.read(lambda get: account.read(get(statekeys.account(subject.did)))).value
         envelope = seal(
             body,
             chain_id=self.home.chain_id,
             signer=subject.did,
-            nonce=window.highest + 1,
+            nonce=used.highest + 1,
             not_after_height=view.height + NOT_AFTER_BLOCKS,
-            key=signer,
+            key=keys,
         )
         return submit(self.rpc, self.reader, envelope, patience=Patience(timeout_seconds=SUBMIT_SECONDS))
+
+    def ask(self, question: JsonObject) -> JsonObject:
+        """Ask the node whether an action would pass (docs/spec/ledger.md §4): its word, not a proof.
+
+        Raises:
+            Refused: BODY_TOO_LARGE; what the node's application answers.
+            EnvironmentFault: RPC_ANSWER_INVALID, or the node does not answer.
+        """
+        data = canonical.dump(question)
+        if len(data) > _QUESTION_BYTES_MAX:
+            raise Refused(
+                Code.BODY_TOO_LARGE, got=f"{len(data)} bytes", expected=f"at most {_QUESTION_BYTES_MAX}"
+            )
+        answer = self.rpc.abci_query(DRY_RUN_PATH, data, 0)
+        if answer.code:
+            raise Refused(
+                code_of(answer.code) or Code.QUERY_INVALID,
+                got=answer.log[:300],
+                expected="an answer of the application",
+            )
+        try:
+            return shape.fields(
+                canonical.load(answer.value), "answer", required=_ANSWERED, optional=_OF_PROPOSALS
+            )
+        except Refused as refusal:
+            raise caused(EnvironmentFault, Code.RPC_ANSWER_INVALID, refusal) from None
 
 
 @contextmanager
@@ -116,26 +154,35 @@ def open_key(home: Home, subject: Subject) -> Signer:
         EnvironmentFault: KEY_FILE_INVALID.
     """
     uri = home.key_uri(subject)
-    given = os.environ.get("CONCLAVE_PASSPHRASE")
-    try:
-        signer = open_signer(uri, given.encode() if given else None)
-    except Refused as error:
-        if given or not _is_encrypted(uri) or not sys.stdin.isatty():
-            raise
-        import click
-
-        asked = click.prompt(f"Passphrase of {subject.name}'s key", hide_input=True, err=True)
-        del error
-        signer = open_signer(uri, asked.encode())
-    if signer.did != subject.did:
+    signer = open_key_file(uri, subject.name)
+    # Which keys a did:conclave has, the ledger alone knows.
+    if subject.did.startswith(DID_KEY_PREFIX) and f"{DID_KEY_PREFIX}{signer.key_id}" != subject.did:
         raise Refused(
             Code.KEY_NOT_OF_SIGNER,
-            got=f"{uri} holds {signer.did}",
+            got=f"{uri} holds {DID_KEY_PREFIX}{signer.key_id}",
             expected=f"the key of {subject.name}, {subject.did}",
             todo="put the right key file back",
             file=uri,
         )
     return signer
+
+
+def open_key_file(uri: str, name: str) -> Signer:
+    """Open the key at ``uri``; ``name`` says whose it is where a passphrase is asked for.
+
+    Raises:
+        Refused, EnvironmentFault: KEY_FILE_INVALID.
+    """
+    given = os.environ.get("CONCLAVE_PASSPHRASE")
+    try:
+        return open_signer(uri, given.encode() if given else None)
+    except Refused:
+        if given or not _is_encrypted(uri) or not sys.stdin.isatty():
+            raise
+    import click
+
+    asked = click.prompt(f"Passphrase of {name}'s key", hide_input=True, err=True)
+    return open_signer(uri, asked.encode())
 
 
 def freshness(view: View) -> JsonObject:
@@ -148,9 +195,10 @@ def freshness(view: View) -> JsonObject:
     }
 
 
-def record_json(record: object) -> Json:
+def record_json(record: object) -> JsonObject:
     """Give a ledger record as the JSON the ledger keeps."""
-    return canonical.load(records.write(record))
+    found: JsonObject = codec.to_json(record)
+    return found
 
 
 def _is_encrypted(uri: str) -> bool:

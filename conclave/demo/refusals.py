@@ -19,8 +19,8 @@ from conclave.demo.narrator import DemoFailed
 from conclave.demo.stage import CLUSTER, Stage
 from consensus import release_reader
 from consensus.submit import submit
+from ledger import account, statekeys
 from ledger import envelope as envelopes
-from ledger import records, statekeys
 from ledger.bodies import judgement_body, rollback_body
 from ledger.envelope import Envelope
 from ledger.errors import Code, ConclaveError
@@ -47,9 +47,8 @@ class _Forger:
     def nonce(self, name: str) -> int:
         """Give the highest nonce ``name`` has used."""
         did = self.client.home.subject(name).did
-        return (
-            self.client.view().read(lambda get: records.read_nonces(get(statekeys.nonce(did)))).value.highest
-        )
+        key = statekeys.account(did)
+        return self.client.view().read(lambda get: account.read(get(key))).value.highest
 
     def seal(self, name: str, body: bytes, *, nonce: int, chain_id: str = "", not_after: int = 0) -> bytes:
         """Seal ``body`` as ``name``, with anything else chosen freely."""
@@ -98,8 +97,8 @@ def _open_proposal(stage: Stage) -> int:
 def _forged(stage: Stage, client: Client, number: int) -> None:
     forger = _Forger(client)
     record = release_reader.proposal(client.view(), number).value
-    approval = judgement_body(ActionKind.APPROVAL, record.id, record.digest)
-    changed = judgement_body(ActionKind.APPROVAL, record.id, "0" * 64)
+    approval = judgement_body(ActionKind.APPROVAL, record.id, record.digest, record.requirement)
+    changed = judgement_body(ActionKind.APPROVAL, record.id, "0" * 64, record.requirement)
     fresh = forger.nonce("bob") + 1
     signed = envelopes.decode(forger.seal("bob", approval, nonce=fresh))
     cases: tuple[tuple[str, Code, Callable[[], bytes]], ...] = (

@@ -76,7 +76,7 @@ class RenderOptions:
 class _Target:
     name: str
     namespace: str
-    clusters: list[str]
+    delivery: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +138,7 @@ def built_tool(name: str) -> tuple[Path, str]:
 
 def _target(path: Path, spec: ReleaseFile, options: RenderOptions) -> _Target:
     name = options.name or spec.name or (path.resolve().name if is_folder(path) else path.stem)
-    clusters = sorted(set(options.clusters or spec.clusters or options.default_clusters))
-    if not clusters:
-        raise Refused(
-            Code.FIELD_MISSING,
-            got="no target cluster",
-            expected="at least one cluster",
-            todo="add --cluster NAME, or spec.clusters in release.yaml",
-            field="spec.clusters",
-        )
+    delivery = _delivery(spec, options)
     try:
         shape.name(name, "name")
     except Refused as error:
@@ -157,7 +149,27 @@ def _target(path: Path, spec: ReleaseFile, options: RenderOptions) -> _Target:
             todo="give it by --name, or metadata.name in release.yaml",
             field="metadata.name",
         ) from error
-    return _Target(name, options.namespace or spec.namespace or DEFAULT_NAMESPACE, clusters)
+    return _Target(name, options.namespace or spec.namespace or DEFAULT_NAMESPACE, delivery)
+
+
+def _delivery(spec: ReleaseFile, options: RenderOptions) -> JsonObject:
+    """Give the release's targets and how it goes there; clusters named by a flag replace a selector."""
+    delivery = dict(spec.delivery)
+    if options.clusters:
+        delivery.pop("selector", None)
+    default = () if "selector" in delivery else options.default_clusters
+    clusters = sorted(set(options.clusters or spec.clusters or default))
+    if clusters:
+        delivery["clusters"] = clusters
+    elif "selector" not in delivery:
+        raise Refused(
+            Code.FIELD_MISSING,
+            got="no target cluster",
+            expected="at least one cluster",
+            todo="add --cluster NAME, or spec.clusters or spec.selector in release.yaml",
+            field="spec.clusters",
+        )
+    return delivery
 
 
 def _render_source(
@@ -200,7 +212,7 @@ def _release(target: _Target, manifests: list[JsonObject], rendered: _Rendered) 
         "kind": "Release",
         "metadata": {"name": target.name},
         "spec": {
-            "clusters": target.clusters,
+            **target.delivery,
             "namespace": target.namespace,
             "manifests": manifests,
             "provenance": {

@@ -6,7 +6,7 @@ Never reads the manifests themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conclave.render.sources import RELEASE_NAMES, is_file, is_folder, missing, read_file
@@ -16,6 +16,8 @@ from ledger.errors import Code, Refused
 from ledger.types import API_VERSION, Json, JsonObject
 
 _SPEC = ("source", "clusters", "namespace", "createNamespace", "values", "clusterScopedKinds", "hooks")
+_DELIVERY = ("selector", "rollout", "health", "autoscale")
+"""Where and how a release goes; read strictly by the ledger's own rules (docs/spec/releases.md §1)."""
 KINDS_MAX = 256
 
 
@@ -33,6 +35,7 @@ class ReleaseFile:
         values: for a chart.
         cluster_scoped: kinds declared cluster-scoped.
         omit_hooks: leave chart hooks out.
+        delivery: selector, rollout, health and autoscale, as written.
     """
 
     source: Path
@@ -44,6 +47,7 @@ class ReleaseFile:
     values: JsonObject | None = None
     cluster_scoped: frozenset[str] = frozenset()
     omit_hooks: bool = False
+    delivery: JsonObject = field(default_factory=dict)
 
 
 def find(path: Path) -> ReleaseFile:
@@ -85,7 +89,7 @@ def _read(file: Path, value: Json) -> ReleaseFile:
     top = shape.fields(value, where, required=("apiVersion", "kind", "metadata"), optional=("spec",))
     shape.choice(top["apiVersion"], f"{where}: apiVersion", (API_VERSION,))
     metadata = shape.fields(top["metadata"], f"{where}: metadata", required=("name",))
-    spec = shape.fields(top.get("spec") or {}, f"{where}: spec", required=(), optional=_SPEC)
+    spec = shape.fields(top.get("spec") or {}, f"{where}: spec", required=(), optional=(*_SPEC, *_DELIVERY))
     source, skip = _source(file, spec)
     clusters = shape.array(spec.get("clusters", []), f"{where}: spec.clusters", items_max=1000)
     kinds = shape.array(
@@ -112,6 +116,7 @@ def _read(file: Path, value: Json) -> ReleaseFile:
         ),
         omit_hooks=shape.choice(spec.get("hooks", "refuse"), f"{where}: spec.hooks", ("refuse", "omit"))
         == "omit",
+        delivery={name: spec[name] for name in _DELIVERY if name in spec},
     )
 
 

@@ -13,7 +13,7 @@ import click
 from conclave import changes
 from conclave.client import connect, freshness
 from conclave.command import Session, verb
-from conclave.verbs.source_options import newest_manifests, render_source, source_options
+from conclave.verbs.source_options import newest_manifests, render_source, source_options, targets_text
 
 
 @verb(
@@ -39,15 +39,13 @@ def command(session: Session, source: Path, *, exit_code: bool, **flags: Any) ->
     document = {
         "release": name,
         "revision": revision or None,
-        "clusters": release["spec"]["clusters"],
+        "clusters": release["spec"].get("clusters"),
         "changes": changes.to_json(found),
         "readAt": freshness(view),
     }
     if not session.output.document(document):
         against = f"revision {revision}" if revision else "nothing: it is new"
-        session.output.line(
-            f"release {name} on {', '.join(release['spec']['clusters'])}, against {against}", "bold"
-        )
+        session.output.line(f"release {name} on {targets_text(release['spec'])}, against {against}", "bold")
         changes.show(found, session.output, full=True)
     differs = any(change.kind != "unchanged" for change in found)
     return 1 if exit_code and differs else 0

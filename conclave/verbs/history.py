@@ -8,12 +8,13 @@ from __future__ import annotations
 import click
 
 from conclave.client import connect, freshness, record_json
-from conclave.command import Session, verb
+from conclave.command import Session, release_names, verb
 from consensus import release_reader
+from ledger.types import JsonObject
 
 
 @verb("history", "conclave history guestbook", "conclave history guestbook -o json")
-@click.argument("release", metavar="RELEASE")
+@click.argument("release", metavar="RELEASE", shell_complete=release_names)
 def command(session: Session, release: str) -> None:
     """List the revisions of a release, the newest first."""
     with connect(session) as client:
@@ -36,7 +37,7 @@ def command(session: Session, release: str) -> None:
         [
             item["revision"],
             item["height"],
-            f"rollback of {item['rollbackOf']}" if item["rollbackOf"] else "release",
+            _what(item),
             item["proposal"],
             item["proposer"],
             item["approvers"],
@@ -47,3 +48,10 @@ def command(session: Session, release: str) -> None:
     ]
     columns = ["revision", "height", "what", "proposal", "by", "approved by", "clusters", "digest"]
     session.output.table(columns, rows)
+
+
+def _what(item: JsonObject) -> str:
+    if not item["rollbackOf"]:
+        return "release"
+    by = f", by the machine (incident {item['cause']})" if item["cause"] else ""
+    return f"rollback of {item['rollbackOf']}{by}"

@@ -12,12 +12,13 @@ import click
 from conclave import changes
 from conclave.client import Client, connect
 from conclave.command import Session
-from conclave.verbs.source_options import newest_manifests
+from conclave.output import to_yaml
+from conclave.verbs.source_options import newest_manifests, targets_text
 from consensus import release_reader
 from consensus.reader import View
 from ledger.actions import Proposal
 from ledger.bodies import judgement_body
-from ledger.changes import Release
+from ledger.changes import Change, Configure, Delete, Release, Rollback, Withdraw
 from ledger.errors import Code, Refused
 from ledger.records import ProposalRecord, state_at
 from ledger.types import ActionKind, JsonObject
@@ -56,7 +57,8 @@ def judge(session: Session, proposal: str, kind: ActionKind, reason: str, *, is_
         word = "approve" if kind is ActionKind.APPROVAL else "reject"
         if session.output.is_table and sys.stdin.isatty() and not is_sure:
             click.confirm(f"{word} as {speaker.name}?", abort=True, err=True)
-        proven = client.say(speaker, judgement_body(kind, record.id, record.digest, reason=reason))
+        body = judgement_body(kind, record.id, record.digest, record.requirement, reason=reason)
+        proven = client.say(speaker, body)
     receipt = proven.receipt
     document: JsonObject = {
         "proposal": record.id,
@@ -81,18 +83,42 @@ def _show(session: Session, client: Client, view: View, record: ProposalRecord, 
     output.line(f"digest {record.digest}")
     if proposed.reason:
         output.line(f"reason: {proposed.reason}")
-    change = proposed.change
-    if isinstance(change, Release):
-        old, _ = newest_manifests(view, change.name)
-        output.line(
-            f"release {change.name} on {', '.join(change.clusters)}, from {change.provenance['renderer']}"
-        )
-        changes.show(changes.compare(old, change.manifests), output, full=False)
-    else:
-        output.line(f"rollback of {change.release} to revision {change.to_revision}")
-        show_rollback(session, view, change.release, change.to_revision)
+    if proposed.break_glass:
+        output.line(f"under break-glass {proposed.break_glass}: an incident will be made", "warn")
+    _show_change(session, view, proposed.change)
     given = [client.home.name_of(entry.signer) for entry in record.approvals]
     output.line(f"approved so far by: {', '.join(given) or 'nobody'}")
+
+
+def _show_change(session: Session, view: View, change: Change) -> None:
+    output = session.output
+    match change:
+        case Release():
+            old, _ = newest_manifests(view, change.name)
+            where = targets_text({"clusters": list(change.clusters)} | change.spec)
+            output.line(f"release {change.name} on {where}, from {change.provenance['renderer']}")
+            changes.show(changes.compare(old, change.manifests), output, full=False)
+        case Rollback():
+            output.line(f"rollback of {change.release} to revision {change.to_revision}")
+            show_rollback(session, view, change.release, change.to_revision)
+        case Withdraw():
+            output.line(f"withdraw {change.release}: nothing new starts", "warn")
+        case Delete():
+            fate = "its objects leave the clusters" if change.prune else "its objects stay"
+            output.line(f"delete {change.release}: {fate}", "remove")
+        case Configure():
+            _show_objects(session, change)
+
+
+def _show_objects(session: Session, change: Configure) -> None:
+    output = session.output
+    for removed in change.remove:
+        output.line(f"- {removed.kind}/{removed.name}", "remove")
+    for wanted in change.put:
+        output.line(f"+ {wanted.kind}/{wanted.name}", "add")
+        shown = {"labels": wanted.labels, "spec": wanted.spec} if wanted.labels else {"spec": wanted.spec}
+        for line in to_yaml(shown).splitlines():
+            output.line(f"    {line}")
 
 
 def show_rollback(session: Session, view: View, name: str, to_revision: int) -> list[changes.Change]:

@@ -13,6 +13,7 @@ from conclave import home as homes
 from conclave.client import open_key
 from conclave.command import CONTEXT, Session, Verb, subject_names, verb
 from conclave.home import Subject, load
+from conclave.verbs import key_change
 from identity.signer import generate_key
 from ledger import shape
 from ledger.errors import Code, Refused
@@ -24,13 +25,19 @@ _KINDS = [SubjectKind.HUMAN.value, SubjectKind.AGENT.value]
 class _KeyGroup(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
-        examples = ("conclave key list", "conclave key new dave --organisation C", "conclave key show alice")
+        examples = (
+            "conclave key list",
+            "conclave key new dave --organisation C",
+            "conclave key identity erin --organisation C > erin.yaml",
+            "conclave key rotate erin",
+            "conclave key show alice",
+        )
         Verb("key", examples=examples).format_epilog(ctx, formatter)
 
 
 @click.group("key", cls=_KeyGroup, context_settings=CONTEXT)
 def command() -> None:
-    """Make, list and show keys."""
+    """Make, list, show, rotate and recover keys."""
 
 
 @verb("list", "conclave key list", "conclave key list -o json")
@@ -58,7 +65,8 @@ def list_(session: Session) -> None:
 def new(session: Session, name: str, organisation: str, kind: str, *, encrypt: bool) -> None:
     """Make a key and remember its subject in this home.
 
-    The ledger knows the subjects of its genesis only; a new one is refused there until it is registered.
+    The ledger refuses a new subject until it is registered: propose an Identity object. One key for ever;
+    for keys that can change, see: conclave key identity.
     """
     home = load(session.home)
     shape.name(name, "NAME")
@@ -88,7 +96,7 @@ def show(session: Session, name: str) -> None:
         "name": subject.name,
         "kind": subject.kind.value,
         "organisation": subject.organisation,
-        "did": signer.did,
+        "did": subject.did,
         "keyId": signer.key_id,
         "publicKey": signer.public_key.hex(),
         "key": subject.key,
@@ -97,5 +105,5 @@ def show(session: Session, name: str) -> None:
         session.output.table(["field", "value"], list(document.items()))
 
 
-for _verb in (list_, new, show):
+for _verb in (list_, new, show, key_change.identity, key_change.rotate, key_change.recover):
     command.add_command(_verb)

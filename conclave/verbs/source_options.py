@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from conclave.client import Client
+from conclave.render import ledger_objects
 from conclave.render.release import RenderOptions, render
 from consensus import release_reader
 from consensus.reader import View
@@ -49,11 +50,11 @@ def render_source(client: Client, view: View, source: Path, flags: dict[str, Any
         ConclaveError: as ``conclave.render.release.render``; CLUSTER_UNKNOWN.
     """
     default = client.home.clusters if len(client.home.clusters) == 1 else ()
-    required = release_reader.parameters(view).value.imageDigestRequired
+    required = release_reader.parameters(view).value.image_digest_required
     options = RenderOptions(default_clusters=default, image_digest_required=required, **flags)
     release = render(source, options)
     known = release_reader.clusters(view).value
-    unknown = [cluster for cluster in release["spec"]["clusters"] if cluster not in known]
+    unknown = [cluster for cluster in release["spec"].get("clusters", ()) if cluster not in known]
     if unknown:
         raise Refused(
             Code.CLUSTER_UNKNOWN,
@@ -62,6 +63,39 @@ def render_source(client: Client, view: View, source: Path, flags: dict[str, Any
             todo="see: conclave get clusters",
         )
     return release
+
+
+def change_of(
+    client: Client, view: View, source: Path, flags: dict[str, Any]
+) -> tuple[JsonObject, int | None]:
+    """Give the change that proposes ``source``, and the revision it is made for if it is a release.
+
+    Raises:
+        ConclaveError: as ``render_source`` and ``ledger_objects.find``; USAGE for a release's flags with
+            ledger objects.
+    """
+    put = ledger_objects.find(source) if source.exists() else None
+    if put is None:
+        release = render_source(client, view, source, flags)
+        _, revision = newest_manifests(view, release["metadata"]["name"])
+        return {"release": release}, revision
+    given = sorted(name for name, value in flags.items() if value not in (None, ()))
+    if given:
+        raise Refused(
+            Code.USAGE,
+            got=f"--{', --'.join(given)} with ledger objects",
+            expected="options of a release for a release only",
+            todo="leave them out",
+        )
+    return {"configure": {"put": put}}, None
+
+
+def targets_text(spec: JsonObject) -> str:
+    """Say where a release goes: its clusters, or the labels that choose them."""
+    if "selector" in spec:
+        labels = spec["selector"]["matchLabels"]
+        return "clusters with " + ", ".join(f"{key}={value}" for key, value in labels.items())
+    return ", ".join(spec["clusters"])
 
 
 def newest_manifests(view: View, name: str) -> tuple[list[JsonObject], int]:
@@ -76,5 +110,5 @@ def newest_manifests(view: View, name: str) -> tuple[list[JsonObject], int]:
         if error.code is not Code.RELEASE_UNKNOWN:
             raise
         return [], 0
-    revision = release_reader.release(view, record.clusters[0], name).value
+    revision = release_reader.release(view, record.clusters[0], name, revision=record.revision).value
     return list(revision.manifests), revision.revision

@@ -89,14 +89,15 @@ def _approved(client: Client, view: View, identifier: str) -> Iterator[str]:
     for approver in approved.approvers:
         name = client.home.name_of(approver.did)
         yield f"{name} of {approver.organisation} signed the approval of this digest"
-    rule = approved.record.rule
-    yield f"the approvals satisfy rule {rule}; final at height {approved.record.final_height}"
+    record = approved.record
+    yield f"the approvals satisfy requirement {record.requirement}; final at height {record.final_height}"
 
 
 def _release(client: Client, view: View, name: str, revision: int | None) -> Iterator[str]:
     record = release_reader.release_record(view, name).value
     yield f"release {name} is in the state of height {view.height} (ICS-23 proof)"
-    found = release_reader.release(view, record.clusters[0], name, revision=revision).value
+    number = revision or record.revision
+    found = release_reader.release(view, record.clusters[0], name, revision=number).value
     yield f"revision {found.revision}: {len(found.manifests)} objects, digest {found.digest}"
     if found.authority_proposal != found.content_proposal:
         yield from _approved(client, view, found.content_proposal)
