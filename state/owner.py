@@ -65,7 +65,7 @@ class Owner:
             EnvironmentFault: STATE_IO_FAILED.
         """
         try:
-            raw = os.pread(self._descriptor, _MARK_BYTES + 1, 0)
+            raw = os.pread(self._descriptor, _MARK_BYTES, 0)
         except OSError as error:
             raise faults.of_file(error, self._folder) from error
         content, digest = raw[:-_HASH_BYTES], raw[-_HASH_BYTES:]

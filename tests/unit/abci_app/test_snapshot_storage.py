@@ -72,7 +72,7 @@ def test_snapshots_taken_by_the_thread_beside_commits_are_those_of_their_heights
     folder = SnapshotFolder(tmp_path / "app-snapshots")
     with Store.open(tmp_path / "app") as store:
         snapshots = Snapshots(store, folder, every=1)
-        taken = set()
+        taken: set[int] = set()
         while len(taken) < 3:
             grow(store, store.committed.height + 1)
             snapshots.committed()
@@ -151,7 +151,7 @@ def test_a_removal_cut_short_leaves_no_snapshot_and_nothing_for_ever(
     heights = range(HEIGHT, HEIGHT + KEPT + 1)
     with monkeypatch.context() as patch:
         # Killed in the removal of the oldest: rmtree never ran.
-        patch.setattr(abci_app.snapshot_folder.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         for height in heights:
             folder.write(height, iter(_chunks(height)))
     assert [s.height for s in folder.kept()] == list(heights)[:0:-1]
