@@ -32,7 +32,7 @@ from tests.support.ledger import ALICE, BOB, CAROL, a_release, app_state, envelo
 pytestmark = pytest.mark.integration
 
 CHAIN_ID = "reader-test"
-CLUSTER = statekeys.cluster("east")
+CLUSTER = statekeys.ledger_object("Cluster", "east")
 
 
 class Altering(RpcClient):
@@ -84,8 +84,8 @@ def reader(home: tuple[str, Path], rpc: Altering, tmp_path: Path) -> VerifiedRea
 def _release(rpc: RpcClient, reader: VerifiedReader, text: str) -> str:
     proposed = submit(rpc, reader, _sealed(ALICE, release_body(a_release(text=text)))).receipt
     assert proposed.state is ProposalState.OPEN
-    digest = release_reader.proposal(reader.at(), proposed.envelope).value.digest
-    body = judgement_body(ActionKind.APPROVAL, proposed.envelope, digest)
+    record = release_reader.proposal(reader.at(), proposed.envelope).value
+    body = judgement_body(ActionKind.APPROVAL, proposed.envelope, record.digest, record.requirement)
     assert submit(rpc, reader, _sealed(BOB, body)).receipt.state is ProposalState.OPEN
     assert submit(rpc, reader, _sealed(CAROL, body)).receipt.state is ProposalState.FINAL
     return proposed.envelope
