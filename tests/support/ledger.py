@@ -28,7 +28,15 @@ from consensus.answers import (
 from consensus.light.types import LightBlock, SignedHeader
 from consensus.results import result_bytes
 from ledger import canonical, keys, records, standard, statekeys
-from ledger.bodies import judgement_body, release_body, rollback_body
+from ledger.actions import Report
+from ledger.bodies import (
+    configure_body,
+    delete_body,
+    judgement_body,
+    release_body,
+    report_body,
+    rollback_body,
+)
 from ledger.envelope import seal
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.records import Parameters
@@ -164,8 +172,8 @@ class Ledger:
         return self.chain.height
 
     def open(self, tx: bytes) -> Any:
-        """Open an envelope with this ledger's constants."""
-        return open_envelope(tx, self.constants)
+        """Open an envelope with this ledger's constants and the keys it knows."""
+        return open_envelope(tx, self.constants, _Values(self.values[max(self.values)]))
 
     def commit(self, *txs: bytes) -> list[TxResult]:
         """Make one block of ``txs``; give the results."""
@@ -207,6 +215,26 @@ class Ledger:
     def roll_back(self, to_revision: int) -> str:
         """Roll the release back through the same approvals."""
         return self.approve(envelope(BOB, rollback_body("guestbook", to_revision)), (ALICE, CAROL))
+
+    def configure(self, *put: JsonObject, remove: tuple[tuple[str, str], ...] = ()) -> str:
+        """Put ledger objects through the same approvals."""
+        return self.approve(envelope(ALICE, configure_body(list(put), list(remove))), (ALICE, CAROL))
+
+    def delete(self, *, prune: bool) -> str:
+        """Delete the release through the same approvals."""
+        return self.approve(envelope(ALICE, delete_body("guestbook", prune=prune)), (ALICE, CAROL))
+
+    def report(self, revision: int, *, outcome: str = "applied", health: str = "current") -> None:
+        """Let the bridge of ``east`` report on the release."""
+        sequence = records.read_count(self.values[self.height].get(statekeys.report_sequence("east"))) + 1
+        item = {
+            "object": "v1/ConfigMap/guestbook/greeting",
+            "outcome": "created",
+            "health": health,
+            "code": 0,
+        }
+        said = Report("east", "guestbook", revision, sequence, outcome, health, (item,))
+        assert [r.code for r in self.commit(envelope(EAST, report_body(said)))] == [0]
 
     def approve(self, proposal: bytes, approvers: tuple[Subject, ...]) -> str:
         """Commit a proposal and its approvals; give the proposal's id."""
