@@ -46,7 +46,9 @@ _NUMBERED = re.compile(r"file:keys/(?P<name>[a-z0-9-]+)\.(?P<number>[0-9]{1,6})\
 )
 @click.argument("name")
 @click.option("--organisation", required=True, metavar="NAME")
-@click.option("--kind", type=click.Choice(list(_PURPOSES)), default=SubjectKind.HUMAN, show_default=True)
+@click.option(
+    "--kind", type=click.Choice([kind.value for kind in _PURPOSES]), default="human", show_default=True
+)
 @click.option("--cluster", metavar="NAME", help="The cluster a bridge's node serves.")
 @click.option("--post-quantum", is_flag=True, help="Composite keys, ML-DSA-65 and ed25519.")
 @click.option("--encrypt", is_flag=True, help="Ask for a passphrase and encrypt the files.")
