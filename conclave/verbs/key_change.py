@@ -19,8 +19,8 @@ from conclave import home as homes
 from conclave.client import Client, connect, open_key, open_key_file
 from conclave.command import Session, subject_names, verb
 from conclave.home import Home, Subject, load
-from conclave.ledger_lists import person
 from conclave.output import to_yaml
+from conclave.people import person
 from identity.signer import Signer, generate_key
 from ledger import shape, standard
 from ledger.bodies import key_change_body

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from conclave import ledger_lists
 from conclave.client import Client, record_json
+from conclave.verbs import cells
 from conclave.verbs.judge import which
-from consensus import release_reader
+from consensus import ledger_reader, release_reader
 from consensus.reader import View
 from ledger.errors import Code, Refused
 from ledger.records import ProposalRecord, state_at
@@ -75,7 +75,8 @@ def _proposal(record: ProposalRecord, view: View) -> JsonObject:
 
 
 def _identities(view: View, name: str | None) -> list[JsonObject]:
-    return _named([record_json(item) for item in ledger_lists.people(view)], name, ("name", "did"))
+    people = sorted(ledger_reader.identities(view).value, key=lambda person: person.name)
+    return _named([record_json(item) for item in people], name, ("name", "did"))
 
 
 def _clusters(view: View, name: str | None) -> list[JsonObject]:
@@ -85,14 +86,16 @@ def _clusters(view: View, name: str | None) -> list[JsonObject]:
             "labels": each.labels,
             "releases": list(release_reader.releases(view, each.name).value),
         }
-        for each in ledger_lists.objects(view, "Cluster")
+        for each in ledger_reader.objects(view, "Cluster").value
     ]
     return _named(found, name, ("name",))
 
 
 def _objects(kind: str) -> Read:
     def read(view: View, name: str | None) -> list[JsonObject]:
-        return _named([record_json(item) for item in ledger_lists.objects(view, kind)], name, ("name",))
+        return _named(
+            [record_json(item) for item in ledger_reader.objects(view, kind).value], name, ("name",)
+        )
 
     return read
 
@@ -113,23 +116,26 @@ def _parameters(view: View, name: str | None) -> list[JsonObject]:
 
 
 def _freezes(view: View, name: str | None) -> list[JsonObject]:
-    return _named([record_json(item) for item in ledger_lists.freezes(view)], name, ("name",))
+    return _named([record_json(item) for item in ledger_reader.freezes(view).value], name, ("name",))
 
 
 def _incidents(view: View, name: str | None) -> list[JsonObject]:
-    found = [record_json(item) for item in ledger_lists.incidents(view)]
+    found = [record_json(item) for item in ledger_reader.incidents(view).value]
     for item in found:
         item["name"] = str(item["number"])
     return _named(found, name, ("name", "release"))
 
 
 def _validators(view: View, name: str | None) -> list[JsonObject]:
-    found = [record_json(item) for item in ledger_lists.validators(view).validators]
+    record = ledger_reader.validators(view).value
+    found = [record_json(item) for item in (record.validators if record else ())]
     return _named(found, name, ("name", "keyId"))
 
 
 def _rollouts(view: View, name: str | None) -> list[JsonObject]:
-    return _named([record_json(item) for item in ledger_lists.rollouts(view)], name, ("release",))
+    names = (name,) if name is not None else release_reader.all_releases(view).value
+    found = [release_reader.rollout(view, each).value for each in names]
+    return _named([record_json(item) for item in found if item is not None], name, ("release",))
 
 
 def _named(items: list[JsonObject], name: str | None, fields: tuple[str, ...]) -> list[JsonObject]:
@@ -146,101 +152,6 @@ def _named(items: list[JsonObject], name: str | None, fields: tuple[str, ...]) -
     return found
 
 
-def _change(item: JsonObject) -> str:
-    change = item["change"]
-    if change["operation"] == "configure":
-        return f"configure {' '.join(change['objects'])}"
-    suffix = f" to {change['toRevision']}" if change["operation"] == "rollback" else ""
-    return f"{change['operation']} {change['release']}{suffix}"
-
-
-def _proposal_cells(client: Client, item: JsonObject) -> Sequence[object]:
-    return (
-        item["number"],
-        _change(item),
-        item["state"],
-        client.home.name_of(item["proposer"]),
-        [client.home.name_of(entry["signer"]) for entry in item["approvals"]],
-        item["height"],
-        item["finalHeight"],
-        item["id"],
-    )
-
-
-def _identity_cells(_: Client, item: JsonObject) -> Sequence[object]:
-    active = [key["keyId"] for key in item["keys"] if key["state"] == "active"]
-    state = "deactivated" if item["deactivated"] is not None else "active" if active else "revoked"
-    keys = active if item["deactivated"] is None else []
-    return (item["name"], item["kind"], item["organisation"], item["cluster"], state, keys, item["did"])
-
-
-def _rules(item: JsonObject) -> list[str]:
-    return [
-        f"{rule['effect']} {' '.join(rule['verbs'])} on {' '.join(rule['kinds'][:4])}"
-        + (f" and {len(rule['kinds']) - 4} more kinds" if len(rule["kinds"]) > 4 else "")
-        for rule in item["spec"]["rules"]
-    ]
-
-
-def _binding_cells(client: Client, item: JsonObject) -> Sequence[object]:
-    spec = item["spec"]
-    return (
-        item["name"],
-        client.home.name_of(spec["subject"]),
-        spec["role"],
-        spec["namespaces"],
-        spec["clusters"],
-        spec["parent"],
-        spec["notAfter"],
-    )
-
-
-def _rule_cells(_: Client, item: JsonObject) -> Sequence[object]:
-    match, require = item["spec"]["match"], item["spec"]["require"]
-    quorum = [f"{entry['count']} {entry['role']}" for entry in require["quorum"]]
-    return (
-        item["name"],
-        require["humans"],
-        require["organisations"],
-        quorum,
-        require["delaySeconds"],
-        match["operations"],
-        match["clusters"],
-        match["namespaces"],
-    )
-
-
-def _break_glass_cells(client: Client, item: JsonObject) -> Sequence[object]:
-    spec = item["spec"]
-    members = [client.home.name_of(did) for did in spec["members"]]
-    return (
-        item["name"],
-        spec["count"],
-        members,
-        spec["operations"],
-        spec["clusters"],
-        spec["namespaces"],
-        spec["usesMax"],
-    )
-
-
-def _freeze_cells(client: Client, item: JsonObject) -> Sequence[object]:
-    scope = (item["clusters"], item["namespaces"], item["releases"])
-    return (item["name"], *scope, client.home.name_of(item["by"]), item["height"], item["reason"])
-
-
-def _rollout_cells(client: Client, item: JsonObject) -> Sequence[object]:
-    waves = f"{min(item['wave'] + 1, len(item['waves']))}/{len(item['waves'])}"
-    clusters = [f"{cluster['name']}:{cluster['state']}" for cluster in item["clusters"]]
-    paused = item["pausedBy"] and client.home.name_of(item["pausedBy"])
-    return (item["release"], item["revision"], item["state"], waves, clusters, paused)
-
-
-def _report_cells(_: Client, item: JsonObject) -> Sequence[object]:
-    shown = ("cluster", "release", "revision", "sequence", "outcome", "health")
-    return (*(item[field] for field in shown), len(item["objects"]), item["height"])
-
-
 KINDS: dict[str, Kind] = {
     "releases": Kind(
         _releases,
@@ -255,15 +166,15 @@ KINDS: dict[str, Kind] = {
     "proposals": Kind(
         _proposals,
         ("number", "change", "state", "proposer", "approvals", "height", "final", "id"),
-        _proposal_cells,
+        cells.proposal_cells,
     ),
     "rollouts": Kind(
-        _rollouts, ("release", "revision", "state", "wave", "clusters", "paused by"), _rollout_cells
+        _rollouts, ("release", "revision", "state", "wave", "clusters", "paused by"), cells.rollout_cells
     ),
     "reports": Kind(
         _reports,
         ("cluster", "release", "revision", "sequence", "outcome", "health", "objects", "height"),
-        _report_cells,
+        cells.report_cells,
     ),
     "incidents": Kind(
         _incidents,
@@ -281,10 +192,10 @@ KINDS: dict[str, Kind] = {
     "freezes": Kind(
         _freezes,
         ("name", "clusters", "namespaces", "releases", "by", "height", "reason"),
-        _freeze_cells,
+        cells.freeze_cells,
     ),
     "identities": Kind(
-        _identities, ("name", "kind", "organisation", "cluster", "state", "keys", "did"), _identity_cells
+        _identities, ("name", "kind", "organisation", "cluster", "state", "keys", "did"), cells.identity_cells
     ),
     "clusters": Kind(
         _clusters,
@@ -294,22 +205,22 @@ KINDS: dict[str, Kind] = {
     "roles": Kind(
         _objects("Role"),
         ("name", "version", "rules"),
-        lambda _, i: (i["name"], i["version"], "; ".join(_rules(i))),
+        cells.role_cells,
     ),
     "bindings": Kind(
         _objects("RoleBinding"),
         ("name", "subject", "role", "namespaces", "clusters", "parent", "last height"),
-        _binding_cells,
+        cells.binding_cells,
     ),
     "rules": Kind(
         _objects("ApprovalRule"),
         ("name", "humans", "organisations", "quorum", "delay", "operations", "clusters", "namespaces"),
-        _rule_cells,
+        cells.rule_cells,
     ),
     "break-glasses": Kind(
         _objects("BreakGlass"),
         ("name", "count", "members", "operations", "clusters", "namespaces", "uses"),
-        _break_glass_cells,
+        cells.break_glass_cells,
     ),
     "validators": Kind(
         _validators,

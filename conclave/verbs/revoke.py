@@ -6,7 +6,7 @@ import click
 
 from conclave.client import connect
 from conclave.command import Session, subject_names, verb
-from conclave.ledger_lists import person
+from conclave.people import person
 from ledger.bodies import revocation_body
 
 

@@ -10,11 +10,10 @@ import time
 
 import click
 
-from conclave import ledger_lists
 from conclave.client import Client, connect, freshness, record_json
 from conclave.command import Session, release_names, verb
 from conclave.output import duration
-from consensus import release_reader
+from consensus import ledger_reader, release_reader
 from consensus.operators import Evidence
 from consensus.reader import View
 from ledger.errors import ConclaveError
@@ -48,7 +47,7 @@ def command(session: Session, release: str | None) -> None:
         names = [release] if release else list(release_reader.all_releases(view).value)
         evidence = Evidence(view.chain_id)
         rows = [row for name in names for row in _rows(client, view, evidence, name)]
-        freezes = [record_json(freeze) for freeze in ledger_lists.freezes(view)]
+        freezes = [record_json(freeze) for freeze in ledger_reader.freezes(view).value]
     if session.output.document({"items": rows, "freezes": freezes, "readAt": freshness(view)}):
         return
     if rows:
@@ -73,11 +72,11 @@ def command(session: Session, release: str | None) -> None:
 
 def _rows(client: Client, view: View, evidence: Evidence, name: str) -> list[JsonObject]:
     record = release_reader.release_record(view, name).value
-    rollout = ledger_lists.rollout_of(view, name)
+    rollout = release_reader.rollout(view, name).value
     places = {} if rollout is None else {place.name: place for place in rollout.clusters}
     rows: list[JsonObject] = []
     for cluster in record.clusters:
-        desired = ledger_lists.desired(view, cluster, name)
+        desired = release_reader.desired(view, cluster, name).value
         # Where nothing was started yet, what is final is shown, and that it waits.
         number = record.revision if desired is None else desired.revision
         revision = release_reader.release(view, cluster, name, evidence=evidence, revision=number).value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from pathlib import Path
@@ -10,12 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abci_app.genesis import genesis_state
+from abci_app.genesis import GenesisValidator, genesis_state
 from conclave import __main__ as program
 from conclave.client import open_key, trust_root
 from conclave.home import Home, load
 from ledger import records, statekeys
+from ledger.authority.objects import read_approval_rule, read_stored
 from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.identity import read_identity
+from ledger.keys import did_key
 from ledger.types import SubjectKind
 
 
@@ -51,11 +55,23 @@ def test_init_without_options_makes_what_the_tour_uses(home: Home) -> None:
 @pytest.mark.requires("cli.init")
 def test_the_machine_accepts_the_genesis_that_init_writes(home: Home) -> None:
     genesis = json.loads(home.genesis.read_bytes())
-    state = genesis_state(json.dumps(genesis["app_state"]).encode(), genesis["chain_id"])
-    assert records.read_rule(state[statekeys.rule("default")]).humans == 2
-    identity = records.read_identity(state[statekeys.identity(home.subject("scout").did)])
+    validators = [
+        GenesisValidator(base64.b64decode(entry["pub_key"]["value"]), int(entry["power"]))
+        for entry in genesis["validators"]
+    ]
+    app_state = json.dumps(genesis["app_state"]).encode()
+    state = genesis_state(app_state, genesis["chain_id"], validators)
+    rule = read_approval_rule(read_stored(state[statekeys.ledger_object("ApprovalRule", "default")]))
+    assert (rule.require.humans, rule.require.organisations) == (2, 2)
+    identity = read_identity(state[statekeys.identity(home.subject("scout").did)])
     assert (identity.kind, identity.organisation) == (SubjectKind.AGENT, "A")
-    assert records.read_parameters(state[statekeys.PARAMETERS]).imageDigestRequired
+    assert records.read_parameters(state[statekeys.PARAMETERS]).image_digest_required
+    bound = records.read_validators(state[statekeys.VALIDATORS]).validators
+    assert [(v.name, v.node) for v in bound] == [
+        (f"node{i}", did_key(v.public_key)) for i, v in enumerate(validators)
+    ]
+    node = read_identity(state[statekeys.identity(did_key(validators[0].public_key))])
+    assert (node.kind, node.name, node.cluster) == (SubjectKind.NODE, "node0", None)
     assert trust_root(home).chain_id == home.chain_id
     assert home.genesis.read_bytes() == (home.node(3) / "config" / "genesis.json").read_bytes()
 
@@ -87,8 +103,10 @@ def test_init_options_reach_the_genesis(tmp_path: Path, capsys: pytest.CaptureFi
     shown = json.loads(capsys.readouterr().out)
     state = json.loads((tmp_path / "h" / "genesis.json").read_bytes())["app_state"]
     assert state["parameters"]["imageDigestRequired"] is False
-    assert state["rules"] == [{"name": "default", "humans": 1, "organisations": 1}]
-    assert [entry["name"] for entry in state["identities"]] == ["ann", "ben", "bot", "bridge-n", "bridge-s"]
+    (rule,) = [entry for entry in state["objects"] if entry["kind"] == "ApprovalRule"]
+    assert (rule["spec"]["require"]["humans"], rule["spec"]["require"]["organisations"]) == (1, 1)
+    names = [entry["name"] for entry in state["identities"]]
+    assert names == ["ann", "ben", "bot", "bridge-n", "bridge-s", "node0"]
     assert shown["clusters"] == ["n", "s"]
     assert shown["chainId"].startswith("conclave-")
 
@@ -118,6 +136,7 @@ def test_a_home_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.Captu
         (["--rule", "anything"], "USAGE", 2),
         (["--human", "ann"], "USAGE", 2),
         (["--human", "ann:a", "--human", "ann:b"], "USAGE", 2),
+        (["--human", "node0:a", "--human", "ann:b"], "USAGE", 2),
         (["--human", "Ann:a", "--human", "ben:b"], "FIELD_INVALID", 1),
         (["--cluster", "-"], "FIELD_INVALID", 1),
     ],
