@@ -1,7 +1,7 @@
 """What CometBFT's RPC answers, as typed records.
 
-Owns the shapes of ``/status``, ``/validators``, ``/abci_query``, ``/broadcast_tx_sync``, ``/tx`` and
-``/block_results`` (CometBFT 0.38-0.40, rpc/core/types/responses.go). Promises that any JSON value gives a
+Owns the shapes of ``/status``, ``/validators``, ``/abci_query``, ``/broadcast_tx_sync``, ``/tx``, ``/block``
+and ``/block_results`` (CometBFT 0.38-0.40, rpc/core/types/responses.go). Promises that any JSON value gives a
 record within the limits or a refusal: ``EnvironmentFault`` RPC_ANSWER_INVALID with the field, or, inside
 headers and validators, ``VerificationFailed``. Believes nothing: everything here is untrusted until a
 proof says otherwise.
@@ -205,6 +205,22 @@ def read_tx(result: Any) -> TxAnswer:
         height=fields.int64("height"),
         tx=fields.base64("tx", ENVELOPE_BYTES_MAX),
         proof=InclusionProof(proof.int64("total"), proof.int64("index"), tuple(aunts)),
+    )
+
+
+def read_block_txs(result: Any, height: int) -> tuple[bytes, ...]:
+    """Read the transactions of ``/block``, in block order.
+
+    Raises:
+        EnvironmentFault: RPC_ANSWER_INVALID, also for another height.
+    """
+    fields = _fields(result, "block").inner("block")
+    header = fields.inner("header")
+    if header.int64("height") != height:
+        raise header.malformed("height", header.get("height"), str(height))
+    return tuple(
+        _fields({"tx": tx}, f"block.data.txs[{i}]").base64("tx", ENVELOPE_BYTES_MAX)
+        for i, tx in enumerate(fields.inner("data").items("txs", _RESULTS_MAX))
     )
 
 

@@ -51,6 +51,10 @@ class Rpc(Protocol):
         """Give an included transaction with its inclusion proof."""
         ...
 
+    def block_txs(self, height: int) -> tuple[bytes, ...]:
+        """Give the transactions of block ``height``."""
+        ...
+
     def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
         """Give the transaction results of block ``height``."""
         ...
@@ -139,6 +143,10 @@ class RpcClient:
         """Give ``/tx`` with proof; RPC_REFUSED while it is not included."""
         params = {"hash": base64.b64encode(tx_hash).decode(), "prove": True}
         return answers.read_tx(self._call("tx", params))
+
+    def block_txs(self, height: int) -> tuple[bytes, ...]:
+        """Give the transactions of ``/block``; RPC_REFUSED where the node has no such block."""
+        return answers.read_block_txs(self._call("block", {"height": str(height)}), height)
 
     def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
         """Give ``/block_results``."""

@@ -2,8 +2,8 @@
 
 Owns the wait from broadcast to a proven receipt. Promises that a receipt is believed only when the
 transaction is proven to be in the verified header's block and its result in the next verified header's
-results hash; that sending the same envelope again is harmless; and that a timeout says what is known.
-Never retries with other bytes.
+results hash; that sending the same envelope again is harmless, also where a node's index lost it; and that a
+timeout says what is known. Never retries with other bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from consensus.answers import TxAnswer, TxResult
+from consensus.included import find_in_blocks
 from consensus.light.types import Trusted
 from consensus.reader import VerifiedReader
 from consensus.results import result_at, verify_transaction
@@ -29,6 +30,8 @@ NOT_TAKEN_SECONDS = 5.0
 """How long to look for a transaction the node would not take: it may have it already."""
 USED_SECONDS = 1.0
 """How long to look for one that CheckTx calls used up: it may be this very envelope, sent before."""
+SEARCH_SECONDS = 20.0
+"""How long to go through blocks for one that the node's index does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,10 @@ def submit(rpc: Rpc, reader: VerifiedReader, tx: bytes, *, patience: Patience | 
     if not_taken is None:
         found = _poll(lambda: _find(rpc, tx), chosen, end, "sent; not seen in a block", tx)
     else:
-        found = _find_soon(rpc, tx, chosen, end, not_taken)
+        known = _find_soon(rpc, tx, chosen, end, not_taken) or _find_in_blocks(rpc, reader, tx, chosen, end)
+        if known is None:
+            raise not_taken
+        found = known
     seen = f"said to be in block {found.height}; not proven"
     proving = _poll(lambda: _header(reader, found.height + 1), chosen, end, seen, tx)
     verify_transaction(tx, found.proof, reader.header(found.height).header.data_hash)
@@ -128,15 +134,24 @@ def _find(rpc: Rpc, tx: bytes) -> TxAnswer:
 
 def _find_soon(
     rpc: Rpc, tx: bytes, patience: Patience, end: float, not_taken: EnvironmentFault | Refused
-) -> TxAnswer:
+) -> TxAnswer | None:
+    """Ask the index for a while; None where it says that it does not know the envelope."""
     seconds = USED_SECONDS if isinstance(not_taken, Refused) else NOT_TAKEN_SECONDS
     soon = min(end, patience.monotonic() + seconds)
     try:
         return _poll(lambda: _find(rpc, tx), patience, soon, "not taken by the node", tx)
     except EnvironmentFault as fault:
         # A node that went away meanwhile has not said that the ledger lacks it.
-        away = fault.facts.get("last") == Code.RPC_UNREACHABLE.name
-        raise (not_taken if fault.code is Code.TIMEOUT and not away else fault) from None
+        if fault.code is not Code.TIMEOUT or fault.facts.get("last") == Code.RPC_UNREACHABLE.name:
+            raise
+        return None
+
+
+def _find_in_blocks(
+    rpc: Rpc, reader: VerifiedReader, tx: bytes, patience: Patience, end: float
+) -> TxAnswer | None:
+    soon = min(end, patience.monotonic() + SEARCH_SECONDS)
+    return find_in_blocks(rpc, reader.newest_height(), tx, lambda: patience.monotonic() >= soon)
 
 
 def _header(reader: VerifiedReader, height: int) -> Trusted | None:

@@ -198,3 +198,39 @@ def test_pages_that_do_not_add_up(second: tuple[list[Any], int], monkeypatch: py
     ):
         client.validators(3)
     assert fault.value.code in (Code.RPC_ANSWER_INVALID, Code.VALIDATOR_SET_INVALID)
+
+
+def _block(**changes: Any) -> dict[str, Any]:
+    return {"block": {"header": {"height": "3"}, "data": {"txs": ["YQ==", "YmM="]}} | changes}
+
+
+@pytest.mark.requires("rpc.typed-answers")
+@pytest.mark.parametrize(
+    ("answer", "txs"),
+    [
+        (_block(), (b"a", b"bc")),
+        (_block(data={"txs": []}), ()),
+        (_block(data={"txs": None}), ()),
+        (_block(data={}), ()),
+        (_block(data={"txs": "YQ=="}), None),
+        (_block(data={"txs": ["?"]}), None),
+        (_block(data={"txs": [["YQ=="]]}), None),
+        (_block(data={"txs": ["A" * 6_000_000]}), None),
+        (_block(data=None), None),
+        (_block(header={"height": "4"}), None),
+        (_block(header={}), None),
+        ({"block": None}, None),
+        (None, None),
+    ],
+)
+def test_the_transactions_of_a_block(answer: Any, txs: tuple[bytes, ...] | None) -> None:
+    with (
+        serve(answering(result(answer))) as endpoint,
+        contextlib.closing(RpcClient(endpoint, Limits(answer_bytes_max=10_000_000))) as client,
+    ):
+        if txs is not None:
+            assert client.block_txs(3) == txs
+            return
+        with pytest.raises(EnvironmentFault) as fault:
+            client.block_txs(3)
+        assert fault.value.code is Code.RPC_ANSWER_INVALID

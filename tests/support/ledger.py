@@ -319,6 +319,12 @@ class Node:
                 return answer
         raise EnvironmentFault(Code.RPC_REFUSED, got="not found", expected="an included transaction")
 
+    def block_txs(self, height: int) -> tuple[bytes, ...]:
+        """Give a block's transactions."""
+        self._block(height)
+        answer: tuple[bytes, ...] = self._answer("block_txs", tuple(self.ledger.txs.get(height, ())))
+        return answer
+
     def block_results(self, height: int) -> tuple[TxResult, ...]:
         """Give a block's results."""
         answer: tuple[TxResult, ...] = self._answer("block_results", tuple(self.ledger.results[height]))

@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 import pytest
 
 from consensus.answers import BroadcastAnswer, InclusionProof, TxResult
+from consensus.included import find_in_blocks
 from consensus.results import result_at, result_bytes, verify_transaction
 from consensus.submit import Patience, submit
 from ledger import canonical
-from ledger.bodies import release_body
+from ledger.bodies import release_body, rollback_body
+from ledger.envelope import decode
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import ProposalState, sha256
 from state.merkle import merkle_root, prove
@@ -118,19 +120,123 @@ def test_sending_again_to_a_restarted_node_gives_the_same_receipt(node: Node, tm
         assert submit(node, reader, tx, patience=Time().patience()) == first
 
 
+def _lost(_: object) -> NoReturn:
+    raise EnvironmentFault(Code.RPC_REFUSED, got="not found")
+
+
+def _used(_: object) -> BroadcastAnswer:
+    return BroadcastAnswer(int(Code.NONCE_REPLAYED), "", b"")
+
+
+def _cached(_: object) -> NoReturn:
+    raise EnvironmentFault(Code.RPC_REFUSED, got="tx already exists in cache")
+
+
+class _Used(Node):
+    """A node that knows the nonce of every envelope as used, and includes none."""
+
+    def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
+        return _used(tx)
+
+
+@pytest.mark.requires("submit.index-lost")
+@pytest.mark.parametrize("taken", [_used, _cached])
+@pytest.mark.parametrize("beside", [0, 1, 4])
+def test_an_envelope_the_index_lost_is_found_in_its_block_and_proven(
+    node: Node, tmp_path: Path, taken: Callable[[object], BroadcastAnswer], beside: int
+) -> None:
+    reader, tx = reader_of(node, tmp_path), _tx()
+    others = [envelope(CAROL, release_body(a_release(f"other{n}", text=str(n)))) for n in range(beside)]
+    node.ledger.commit(*others[:2], tx, *others[2:])
+    height = node.ledger.height
+    for _ in range(5):
+        node.ledger.commit()
+    node.lies.update(broadcast_tx_sync=taken)
+    indexed = submit(node, reader, tx, patience=Time().patience())
+    node.lies.update(tx=_lost)
+    found = submit(node, reader, tx, patience=Time().patience())
+    assert (found, found.height, found.index) == (indexed, height, min(beside, 2))
+
+
+@pytest.mark.requires("submit.index-lost")
+def test_a_refusal_the_index_lost_is_given_as_the_ledger_gave_it(node: Node, tmp_path: Path) -> None:
+    tx = envelope(CAROL, rollback_body("nothing", 7))
+    node.ledger.commit(tx)
+    code = node.ledger.results[node.ledger.height][0].code
+    node.ledger.commit()
+    assert code not in (0, int(Code.NONCE_REPLAYED))
+    node.lies.update(broadcast_tx_sync=_used, tx=_lost)
+    with pytest.raises(Refused) as refused:
+        submit(node, reader_of(node, tmp_path), tx, patience=Time().patience())
+    assert refused.value.code == code
+
+
+@pytest.mark.requires("submit.index-lost")
+def test_a_block_or_result_that_a_node_made_up_proves_nothing(node: Node, tmp_path: Path) -> None:
+    tx = _tx()
+
+    class Lying(_Used):
+        def block_txs(self, height: int) -> tuple[bytes, ...]:
+            return (tx,) if height == 2 else super().block_txs(height)
+
+    node.ledger.commit()
+    lying = Lying(node.ledger)
+    with pytest.raises(VerificationFailed) as refused:
+        submit(lying, reader_of(lying, tmp_path), tx, patience=Time().patience())
+    assert code_of(refused) is Code.TX_PROOF_INVALID
+    node.ledger.commit(tx)
+    node.ledger.commit()
+    lying.lies.update(tx=_lost, block_results=_result(code=206))
+    with pytest.raises(VerificationFailed) as refused:
+        submit(lying, reader_of(lying, tmp_path), tx, patience=Time().patience())
+    assert code_of(refused) is Code.RESULTS_HASH_MISMATCH
+
+
+@pytest.mark.requires("submit.index-lost")
+def test_the_search_is_bounded_by_blocks_time_and_the_envelopes_last_height(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consensus.included.SEARCHED_BLOCKS", 3)
+    tx, last, asked = _tx(), decode(_tx()).not_after_height, []
+
+    class Counting(_Used):
+        def block_txs(self, height: int) -> tuple[bytes, ...]:
+            asked.append(height)
+            return ()
+
+    counting = Counting(node.ledger)
+    assert find_in_blocks(counting, 10, tx, lambda: False) is None
+    assert find_in_blocks(counting, last + 50, tx, lambda: False) is None
+    assert find_in_blocks(counting, 2, tx, lambda: False) is None
+    assert asked == [10, 9, 8, last, last - 1, last - 2, 2, 1]
+    assert find_in_blocks(counting, 10, tx, lambda: len(asked) > 9) is None
+    assert len(asked) == 10
+    assert find_in_blocks(counting, 10, b"no envelope", lambda: False) is None
+
+
+@pytest.mark.requires("submit.index-lost")
+def test_blocks_that_a_node_does_not_have_are_passed_over_and_its_going_away_is_said(node: Node) -> None:
+    tx = _tx()
+    node.ledger.commit(tx)
+    height = node.ledger.height
+    found = find_in_blocks(node, height + 3, tx, lambda: False)
+    assert found is not None
+    assert found.height == height
+
+    def gone(_: object) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_UNREACHABLE)
+
+    node.lies["block_txs"] = gone
+    with pytest.raises(EnvironmentFault) as fault:
+        find_in_blocks(node, height, tx, lambda: False)
+    assert code_of(fault) is Code.RPC_UNREACHABLE
+
+
 @pytest.mark.requires("submit.refusal-coded")
 def test_another_envelope_with_a_used_nonce_is_refused_soon(node: Node, tmp_path: Path) -> None:
-    def used(_: object) -> BroadcastAnswer:
-        return BroadcastAnswer(int(Code.NONCE_REPLAYED), "", b"")
-
-    time, reader = Time(), reader_of(node, tmp_path)
-
-    def lost(_: object) -> NoReturn:
-        raise EnvironmentFault(Code.RPC_REFUSED, got="not found")
-
-    node.lies.update(broadcast_tx_sync=used, tx=lost)
+    time, refusing = Time(), _Used(node.ledger)
     with pytest.raises(Refused) as refused:
-        submit(node, reader, _tx("two"), patience=time.patience())
+        submit(refusing, reader_of(refusing, tmp_path), _tx("two"), patience=time.patience())
     assert code_of(refused) is Code.NONCE_REPLAYED
     assert time.now <= 2
 
