@@ -22,11 +22,11 @@ from ledger.identity import IdentityRecord, read_identity, revoke, write_identit
 from ledger.records import ProposalRecord
 from ledger.types import ActionKind, JsonObject, ProposalState, sha256
 from tests.support import key_rings
+from tests.support.chain import CHAIN_ID
 from tests.support.ledger import (
     ALICE,
     BOB,
     CAROL,
-    CHAIN_ID,
     ROBOT,
     Ledger,
     Node,
@@ -168,7 +168,7 @@ def test_the_clusters_of_a_selector_are_those_of_the_revision(ledger: Ledger, tm
 @pytest.mark.requires("release.every-change-proven")
 def test_a_delegation_counts_through_its_parent(ledger: Ledger, tmp_path: Path) -> None:
     mallory = Subject("mallory", "human", "b")
-    spec = {
+    spec: JsonObject = {
         "kind": "human",
         "organisation": "b",
         "cluster": None,
@@ -305,8 +305,8 @@ def _without(kind: str, name: str) -> Callable[[Ledger, str], None]:
         del identifier
         key = statekeys.constitution_version(1)
         record = records.read_constitution(ledger.values[ledger.height][key])
-        left = tuple(version for version in getattr(record, kind) if version.name != name)
-        ledger.edit(ledger.height, {key: records.write(dataclasses.replace(record, **{kind: left}))})
+        changes: Any = {kind: tuple(v for v in getattr(record, kind) if v.name != name)}
+        ledger.edit(ledger.height, {key: records.write(dataclasses.replace(record, **changes))})
 
     return lie
 
