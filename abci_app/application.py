@@ -243,7 +243,8 @@ class ConclaveApplication:
     def _admit(self, state: Overlay, tx: bytes, height: int) -> Opened:
         """Judge whether the signer may speak, and use the nonce on ``state``."""
         opened = self._open(tx)
-        use_account(state, admit(opened, state, height, self._known_constants()))
+        admitted = admit(opened, state, height, self._known_constants())
+        use_account(state, admitted.signer.did, admitted.account)
         return opened
 
     def _enter(self, state: Overlay, tx: bytes, height: int) -> Opened:
@@ -251,8 +252,8 @@ class ConclaveApplication:
         opened = self._open(tx, mempool=state)
         self._mempool.check_room(len(tx), urgent=opened.is_urgent, signer=opened.envelope.signer)
         admitted = admit(opened, state, height, self._known_constants())
-        check_action(self._context(state, height), admitted)
-        use_account(state, admitted)
+        account = check_action(self._context(state, height), admitted)
+        use_account(state, admitted.signer.did, account)
         return opened
 
     def _context(self, state: Overlay, height: int) -> Context:

@@ -18,6 +18,7 @@ from abci_app.machine import guard, identities, membership, progress, proposals,
 from abci_app.machine.context import Context, Event
 from ledger import account as accounts
 from ledger import statekeys
+from ledger.account import Account
 from ledger.actions import (
     Deactivation,
     Freeze,
@@ -101,7 +102,7 @@ def _apply(ctx: Context, tx: bytes, open_tx: Opener) -> TxResult:
     except Refused as refusal:
         return TxResult(refusal.code, b"", refusal)
     # From here on the envelope is used up, so that a refused one can never take effect later.
-    use_account(ctx.state, admitted)
+    use_account(ctx.state, admitted.signer.did, admitted.account)
     attempt = ctx.fork()
     try:
         receipt = execute(attempt, admitted, tx)
@@ -112,30 +113,35 @@ def _apply(ctx: Context, tx: bytes, open_tx: Opener) -> TxResult:
     return TxResult(Code.OK, receipt.to_bytes(), None, events)
 
 
-def use_account(state: Overlay, admitted: Admitted) -> None:
-    """Record on ``state`` that the signer's nonce is used and an envelope counted."""
-    state.put(statekeys.account(admitted.signer.did), accounts.write(admitted.account))
+def use_account(state: Overlay, did: str, account: Account) -> None:
+    """Record on ``state`` what the signer has used."""
+    state.put(statekeys.account(did), accounts.write(account))
 
 
-def check_action(ctx: Context, admitted: Admitted) -> None:
+def check_action(ctx: Context, admitted: Admitted) -> Account:
     """Judge whether an admitted action keeps the rules on ``ctx``. CheckTx asks no more than this.
 
     Args:
         ctx: what the action would meet; to be thrown away.
         admitted: by ``check.admit`` on the same state.
 
+    Returns:
+        The signer's account after it.
+
     Raises:
         Refused: whatever rule the action breaks.
     """
     match admitted.opened.action:
         case Proposal() as proposal:
-            proposals.check_proposal(ctx, admitted, proposal)
+            asked = proposals.check_proposal(ctx, admitted, proposal)
+            return proposals.account_after(ctx, admitted, asked)
         case Judgement() as judgement:
             proposals.check_judgement(ctx, admitted, judgement)
         case Report() as report:
             reports.check(ctx, admitted, report)
         case _:
             execute(ctx, admitted, b"")
+    return admitted.account
 
 
 def execute(ctx: Context, admitted: Admitted, tx: bytes) -> Receipt:

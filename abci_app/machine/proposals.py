@@ -26,6 +26,7 @@ from abci_app.machine.world import (
 from ledger import account as accounts
 from ledger import envelope as envelopes
 from ledger import records, statekeys
+from ledger.account import Account
 from ledger.actions import Judgement, Proposal, read_action
 from ledger.authority.constitution import check_may
 from ledger.authority.decision import Decision, Voice, check_member, check_voice, decide, denied
@@ -86,9 +87,7 @@ def propose(ctx: Context, admitted: Admitted, proposal: Proposal, tx: bytes) -> 
     opened, did = admitted.opened, admitted.signer.did
     number = records.read_count(ctx.state.get(statekeys.PROPOSALS)) + 1
     expires = ctx.height + asked.requirement.ttl_blocks
-    account = accounts.open_proposal(
-        admitted.account, expires, ctx.height, ctx.constants.parameters.open_proposals_max
-    )
+    account = account_after(ctx, admitted, asked)
     ctx.state.put(statekeys.account(did), accounts.write(account))
     record = ProposalRecord(
         id=opened.id,
@@ -109,6 +108,17 @@ def propose(ctx: Context, admitted: Admitted, proposal: Proposal, tx: bytes) -> 
         ctx.put(statekeys.content(opened.id), opened.content)
     _write(ctx, record)
     return Receipt(opened.id, ctx.height, opened.id, number, record.state)
+
+
+def account_after(ctx: Context, admitted: Admitted, asked: Asked) -> Account:
+    """Give the proposer's account with one more open proposal.
+
+    Raises:
+        Refused: OPEN_PROPOSALS_EXCEEDED.
+    """
+    expires = ctx.height + asked.requirement.ttl_blocks
+    most = ctx.constants.parameters.open_proposals_max
+    return accounts.open_proposal(admitted.account, expires, ctx.height, most)
 
 
 def check_judgement(ctx: Context, admitted: Admitted, judgement: Judgement) -> tuple[ProposalRecord, Scope]:

@@ -7,6 +7,7 @@ proven receipt is where it was proven, the calls kept the ABCI grammar. Starts e
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -148,7 +149,8 @@ class Campaign:
             disk = store.committed.height, store.committed.app_hash
         load, tally = self._load, self.tally
         genesis = genesis_bytes(genesis_document())
-        found = judge(Evidence(CHAIN_ID, genesis, blocks, disk, load.proven, load.unproven))
+        document = json.loads(self._spec.paths.genesis.read_bytes())
+        found = judge(Evidence(CHAIN_ID, genesis, blocks, disk, load.proven, load.unproven, document))
         tally.blocks, tally.transactions = len(blocks), found.transactions
         tally.lost, tally.half = found.lost, found.half
         tally.proven, tally.unproven, tally.sent_again = len(load.proven), len(load.unproven), load.again

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from consensus.light.timestamp import parse_time
 from consensus.submit import ProvenReceipt
 from ledger.pb import abci_pb2 as pb
+from ledger.pb import comet_pb2
 from ledger.types import sha256
 from tests.support.application import Chain
 
@@ -36,6 +38,7 @@ class Evidence:
         disk: height and app hash of the application's store, opened and verified.
         proven: receipts that were proven to clients.
         unproven: transactions which the ledger called used up and could not show.
+        genesis_document: CometBFT's, for the validators and the time of genesis.
     """
 
     chain_id: str
@@ -44,6 +47,7 @@ class Evidence:
     disk: tuple[int, bytes]
     proven: Sequence[Proven]
     unproven: Sequence[bytes] = ()
+    genesis_document: Any = None
 
 
 @dataclass(slots=True)
@@ -62,11 +66,17 @@ def judge(evidence: Evidence) -> Judgement:
     request = pb.RequestInitChain(
         chain_id=evidence.chain_id, app_state_bytes=evidence.genesis, initial_height=1
     )
+    if evidence.genesis_document is not None:
+        request.time.seconds = _seconds(evidence.genesis_document["genesis_time"])
+        for validator in evidence.genesis_document["validators"]:
+            key = comet_pb2.PublicKey(ed25519=base64.b64decode(validator["pub_key"]["value"]))
+            request.validators.add(pub_key=key, power=int(validator["power"]))
     app_hash = fresh.application.init_chain(request).app_hash
     for height, block in enumerate(evidence.blocks, 1):
         if bytes.fromhex(block["header"]["app_hash"]) != app_hash:
             judgement.half.append(f"header {height} has app hash {block['header']['app_hash']}")
         txs = [base64.b64decode(tx) for tx in block["data"]["txs"] or ()]
+        fresh.time = _seconds(block["header"]["time"]) if "time" in block["header"] else 0
         response = fresh.block(txs)
         app_hash = response.app_hash
         for index, (tx, result) in enumerate(zip(txs, response.tx_results, strict=True)):
@@ -80,6 +90,10 @@ def judge(evidence: Evidence) -> Judgement:
         judgement.lost.append(f"the disk is at {evidence.disk[0]}, the chain at {len(evidence.blocks)}")
     judgement.lost += _lost_receipts(evidence, found)
     return judgement
+
+
+def _seconds(text: str) -> int:
+    return parse_time(text) // 10**9
 
 
 def _lost_receipts(evidence: Evidence, found: dict[bytes, tuple[int, int, bytes]]) -> list[str]:

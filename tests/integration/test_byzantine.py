@@ -32,7 +32,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
     localnet = Localnet(root, byzantine.CHAIN_ID, SIZE, free_base(2 * SIZE), timing=FAST)
     nodes: list[Node] = []
     try:
-        for number, planned in enumerate(write_localnet(localnet, time.time_ns(), genesis_document())):
+        document = genesis_document()
+        document["parameters"] |= {"openProposalsMax": 256, "envelopesPerWindowMax": 100_000}
+        for number, planned in enumerate(write_localnet(localnet, time.time_ns(), document)):
             module = "tests.support.byzantine" if number == CHEAT else "abci_app"
             nodes.append(Node(planned.spec, launch(Launch(planned.spec.home, cometbft(), module))))
         yield nodes
