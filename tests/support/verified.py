@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TypeVar
 
 from consensus.verified import _SEAL, Verified
+from ledger.records import DesiredState
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
 
@@ -38,3 +40,9 @@ def release(
             approvers=(),
         )
     )
+
+
+def deleted(manifests: Sequence[JsonObject], *, prune: bool = True) -> Verified[ReleaseRevision]:
+    """Seal the end of the first revision of ``guestbook``."""
+    ended = release(manifests).value
+    return verified(dataclasses.replace(ended, state=DesiredState.DELETED, prune=prune))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
+from consensus.verified import Verified
 from k8s_bridge.desired import desired_of
 from k8s_bridge.objects import ObjectKey, key_of, parse_object_id
 from k8s_bridge.plan import World, plan
+from ledger.autoscale import AutoscaleRule
 from ledger.errors import Code, Refused
+from ledger.release import ReleaseRevision
 from tests.support.manifests import config_map, deployment
-from tests.support.verified import release
+from tests.support.verified import release, verified
 
 
 @pytest.mark.requires("bridge.only-verified")
@@ -78,3 +82,34 @@ def test_what_is_no_object_id_is_refused(text: str) -> None:
     with pytest.raises(Refused) as caught:
         parse_object_id(text)
     assert caught.value.code is Code.OBJECT_INVALID
+
+
+def _scaled(replicas: tuple[tuple[str, int], ...]) -> Verified[ReleaseRevision]:
+    rule = AutoscaleRule("apps/v1/Deployment/shop/web", 1, 5, 2, ())
+    made = release([config_map("a"), deployment("web", replicas=9), deployment("other", replicas=9)]).value
+    return verified(dataclasses.replace(made, autoscale=(rule,), replicas=replicas))
+
+
+@pytest.mark.requires("bridge.replicas")
+def test_replicas_alone_are_set_and_of_scaled_objects_alone() -> None:
+    signed = desired_of(_scaled(())).objects
+    found = desired_of(_scaled((("apps/v1/Deployment/shop/web", 3),))).objects
+    web = key_of(deployment("web"))
+    assert signed[web] == deployment("web", replicas=9)
+    assert found[web] == deployment("web", replicas=3)
+    assert {k: v for k, v in found.items() if k != web} == {k: v for k, v in signed.items() if k != web}
+
+
+@pytest.mark.requires("bridge.replicas")
+@pytest.mark.parametrize(
+    "replicas",
+    [
+        ("apps/v1/Deployment/shop/web", 0),
+        ("apps/v1/Deployment/shop/web", 6),
+        ("apps/v1/Deployment/shop/other", 3),
+    ],
+)
+def test_replicas_that_no_signed_rule_allows_are_refused(replicas: tuple[str, int]) -> None:
+    with pytest.raises(Refused) as caught:
+        desired_of(_scaled((replicas,)))
+    assert caught.value.code is Code.LEDGER_RECORD_INVALID

@@ -17,7 +17,7 @@ from ledger.types import JsonObject
 from tests.support.fake_cluster import Crash, FakeCluster
 from tests.support.manifests import config_map, definition, deployment, namespace_object, service, widget
 from tests.support.pipeline import make_plan, outcomes, reconcile
-from tests.support.verified import release
+from tests.support.verified import deleted, release
 
 SHOP = [namespace_object(), config_map("settings"), service("web"), deployment("web")]
 BARE: JsonObject = {
@@ -301,3 +301,50 @@ def test_an_object_being_deleted_is_waited_for(cluster: FakeCluster) -> None:
     assert [r.code for r in changes.results if r.key.kind == "Service"] == [Code.OBJECT_TERMINATING]
     cluster.remove(key_of(SHOP[2]))
     assert outcomes(reconcile(cluster, release(SHOP)))["Service/web"] == "created"
+
+
+@pytest.mark.requires("bridge.deleted")
+def test_a_deleted_release_takes_all_that_is_its_own(cluster: FakeCluster) -> None:
+    reconcile(cluster, release(SHOP))
+    foreign = cluster.put(config_map("theirs"))
+    changes = reconcile(cluster, deleted(SHOP))
+    assert outcomes(changes)["Deployment/web"] == "deleted"
+    assert outcomes(changes)["Namespace/shop"] == "skipped"
+    assert changes.outcome is ReleaseOutcome.APPLIED
+    assert cluster.content().keys() == {key_of(foreign).identity, key_of(SHOP[0]).identity}
+
+
+@pytest.mark.requires("bridge.deleted")
+def test_a_deleted_release_that_keeps_its_objects_is_only_forgotten(cluster: FakeCluster) -> None:
+    reconcile(cluster, release(SHOP))
+    before = cluster.content()
+    cluster.writes.clear()
+    changes = reconcile(cluster, deleted(SHOP, prune=False))
+    assert changes.outcome is ReleaseOutcome.APPLIED
+    assert cluster.content() == before
+    assert cluster.writes == [f"apply {INVENTORY}"]
+    assert json.loads(cluster.objects[INVENTORY.identity]["data"]["objects"]) == {}
+    assert reconcile(cluster, deleted(SHOP, prune=False)).outcome is ReleaseOutcome.APPLIED
+
+
+@pytest.mark.requires("bridge.deleted")
+def test_a_delete_that_failed_is_not_reported_gone(cluster: FakeCluster) -> None:
+    reconcile(cluster, release(SHOP))
+    cluster.faults[key_of(SHOP[2]).identity] = EnvironmentFault(
+        Code.KUBERNETES_REFUSED, got="403", status=403
+    )
+    assert reconcile(cluster, deleted(SHOP)).outcome is ReleaseOutcome.PARTIAL
+    cluster.faults.clear()
+    assert reconcile(cluster, deleted(SHOP)).outcome is ReleaseOutcome.APPLIED
+    assert key_of(SHOP[2]).identity not in cluster.objects
+
+
+@pytest.mark.requires("bridge.deleted")
+def test_a_deleted_release_whose_objects_are_not_known_is_not_reported_gone(cluster: FakeCluster) -> None:
+    reconcile(cluster, release(SHOP))
+    cluster.objects[INVENTORY.identity]["data"]["objects"] = "{"
+    for prune in (True, False):
+        with pytest.raises(Refused) as caught:
+            reconcile(cluster, deleted(SHOP, prune=prune))
+        assert caught.value.code is Code.INVENTORY_UNREADABLE
+    assert key_of(SHOP[3]).identity in cluster.objects
