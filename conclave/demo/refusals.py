@@ -16,7 +16,7 @@ from conclave import processes
 from conclave.client import NOT_AFTER_BLOCKS, Client, open_key
 from conclave.demo.lying_node import LIES, LyingNode
 from conclave.demo.narrator import DemoFailed
-from conclave.demo.stage import CLUSTER, Stage
+from conclave.demo.stage import CLUSTER, EXAMPLES, Stage
 from consensus import release_reader
 from consensus.submit import submit
 from ledger import account, statekeys
@@ -89,8 +89,15 @@ def refusals(stage: Stage) -> None:
 
 
 def _open_proposal(stage: Stage) -> int:
-    answer = stage.conclave("propose", *stage.source("guestbook"), "--as", "scout")
-    stage.narrator.check(answer["state"] == "open", "the agent scout may propose")
+    answer = stage.conclave("propose", *stage.source("guestbook"), "--as", "scout", status=1)
+    stage.narrator.check(
+        answer["error"]["code"] == Code.PERMISSION_DENIED,
+        "the agent proposing a Namespace, which its role does not name: PERMISSION_DENIED",
+    )
+    narrower = [str(EXAMPLES / "guestbook"), "--name", "scouting", "--no-create-namespace"]
+    answer = stage.conclave("propose", *narrower, "--namespace", stage.namespace, "--as", "scout")
+    stage.narrator.check(answer["state"] == "open", "within its role the agent scout may propose")
+    answer = stage.conclave("propose", *stage.source("guestbook"), "--as", "alice")
     return int(answer["number"])
 
 
