@@ -10,6 +10,7 @@ from ledger import standard
 from ledger.types import JsonObject
 from tests.support.ledger import ALICE, BOB
 from tests.unit.conclave.desk import CONFIG_MAP, Desk
+from tests.unit.conclave.paths import EXAMPLES
 
 ROLE = standard.ledger_object(
     "Role",
@@ -48,6 +49,14 @@ def test_ledger_objects_are_put_by_one_proposal_in_the_order_they_need(desk: Des
     assert only(desk.run("get", "binding", "reader-bob"))["spec"]["subject"] == BOB.did
     assert only(desk.run("get", "proposal", "1"))["reason"] == "bob reads"
     assert "configure put/Role/reader" in desk.show("get", "proposals")
+
+
+@pytest.mark.requires("cli.objects")
+def test_the_example_of_ledger_objects_is_taken_by_the_machine(desk: Desk) -> None:
+    answer = desk.run("propose", str(EXAMPLES / "constitution"), "--as", "alice")
+    assert answer["put"] == ["Cluster/east", "Role/team-a", "ApprovalRule/high-risk"]
+    desk.approve(answer)
+    assert only(desk.run("get", "cluster", "east"))["labels"] == {"tier": "production"}
 
 
 @pytest.mark.requires("cli.objects")
