@@ -6,8 +6,8 @@ beside it, and together satisfy the requirement that follows from the constituti
 getter of proven values; performs no I/O itself. Source: docs/spec/authority.md §3 to §5.
 
 What is believed of the ledger without the operators: that a version of the constitution and an identity are
-what their records say (they are changed by proposals of their own, which can be verified likewise), block
-times, and how often a break-glass object had been used.
+what their records say (they are changed by proposals of their own, which can be verified likewise), that
+nobody rejected in time, that a delay was kept, and how often a break-glass object had been used.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ledger.records import DesiredRecord, DesiredState, IncidentKind, RevisionRe
 from ledger.release import ReleaseRevision
 from ledger.types import ProposalState
 
-DELETION_SEARCH_MAX = 4096
+DELETION_SEARCH_MAX = 1024
 """How many of the newest proposals are looked through for the one that deleted a release."""
 
 
