@@ -17,12 +17,10 @@ from typing import Any
 from ledger import canonical, envelope
 from ledger.errors import Code, Refused
 from ledger.limits import JSON_INTEGER_MAX
-from ledger.pb import abci_pb2 as pb
 from ledger.pb.envelope_pb2 import Envelope
 from tests.simulation.traffic import Traffic
 from tests.simulation.world import EVERYBODY, World
 from tests.support.application import Chain
-from tests.support.subjects import CHAIN_ID
 
 COUNT = 100_000
 BLOCK = 50
@@ -148,9 +146,7 @@ def fuzz(count: int, seed: int) -> Counter[Code]:
     """
     world = World.of(random.Random(seed))  # noqa: S311 - reproducible, not secret
     mutator, chain, codes = Mutator(seed), Chain(), Counter[Code]()
-    chain.application.init_chain(
-        pb.RequestInitChain(chain_id=CHAIN_ID, app_state_bytes=world.genesis, initial_height=1)
-    )
+    chain.application.init_chain(world.init_chain)
     while codes.total() < count:
         txs = mutator.block(chain.height + 1)
         waiting = [tx for tx in txs if _checked(chain, tx) == Code.OK]

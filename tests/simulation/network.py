@@ -19,12 +19,11 @@ from ledger.types import sha256
 from tests.simulation.audit import Audit
 from tests.simulation.replica import CRASHES, Decided, Replica
 from tests.simulation.traffic import Traffic
-from tests.simulation.world import World
+from tests.simulation.world import GENESIS_SECONDS, World
 
 ROUNDS_MAX = 60
 WHOLE_EVERY = 50
 """How often, in blocks, the app hash is computed anew from everything ever written."""
-START_SECONDS = 1_800_000_000
 SECONDS_PER_BLOCK_MAX = 12
 RAM_DISK = Path("/dev/shm")
 
@@ -39,12 +38,12 @@ class Network:
         self.blocks: list[Decided] = []
         self.crashes = 0
         self.lost_rounds = 0
-        self._traffic = Traffic(self._chance, self.world)
-        self.time = START_SECONDS
+        self._traffic = Traffic(self._chance, self.world, self.audit.recount)
+        self.time = GENESIS_SECONDS
         self._underway: list[tuple[int, bytes]] = []
         on_disk = self._chance.randrange(1, 3)
         self.replicas = [
-            Replica(self.world.genesis, folder / str(number) if number < on_disk else None)
+            Replica(self.world.init_chain, folder / str(number) if number < on_disk else None)
             for number in range(self.world.replicas)
         ]
         for replica in self.replicas:

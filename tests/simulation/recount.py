@@ -1,7 +1,7 @@
-"""A second reading of the chain, from the envelopes alone: what may be final, which nonces are used.
+"""A second reading of the chain, from the envelopes alone: what may be final, who may speak, what is used up.
 
 Owns an independent model in plain sets and counters. It shares no rule, no record and no decoder of bodies
-with the machine: ids, digests, signatures, quorums and nonce windows are worked out here anew.
+with the machine: ids, digests, signatures, quorums, requirements, accounts and freezes are worked out anew.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import json
 import struct
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,32 +17,22 @@ from nacl.signing import VerifyKey
 
 from ledger.errors import Code
 from ledger.pb.envelope_pb2 import Envelope
-from tests.simulation.world import MEMBERS, World
+from tests.simulation.accounts import Account
+from tests.simulation.authority import Authority, Person, Scope, configuring, digest_of
+from tests.simulation.events import Segment
+from tests.simulation.releases import Releases
+from tests.simulation.world import MEMBERS, PUBLIC_KEYS, RINGS, ROSE, World
 
-WINDOW = 64
-ROLLBACKS_MAX = 3
-ROLLBACK_WINDOW_SECONDS = 3600
-RATE_WINDOW = 100
-ADMITTED = {
-    Code.OK,
-    Code.REPORTER_NOT_OF_CLUSTER,
-    Code.PROPOSAL_UNKNOWN,
-    Code.PROPOSAL_NOT_OPEN,
-    Code.PROPOSAL_EXPIRED,
-    Code.APPROVAL_DIGEST_MISMATCH,
-    Code.APPROVAL_DUPLICATE,
-    Code.RELEASE_UNKNOWN,
-    Code.RELEASE_CLUSTERS_CHANGED,
-    Code.REVISION_UNKNOWN,
-    Code.CLUSTER_UNKNOWN,
-    Code.REPORT_SEQUENCE_STALE,
-    Code.REQUIREMENT_CHANGED,
-    Code.PERMISSION_DENIED,
-    Code.OPEN_PROPOSALS_EXCEEDED,
-    Code.RELEASE_NOT_ACTIVE,
-}
-"""Codes of transactions whose signer could speak: these use a nonce, all others leave no trace."""
-_BY_DID = {str(member.did): member for member in MEMBERS}
+UNADMITTED = frozenset(range(100, 214)) | {210, 213, 216, 219, 300, 301}
+"""Codes of envelopes whose signer could not speak; every other one uses up a nonce."""
+
+
+@dataclass(slots=True)
+class Voice:
+    """A judgement: with which keys, of which requirement."""
+
+    keys: tuple[str, ...]
+    requirement: str
 
 
 @dataclass(slots=True)
@@ -52,140 +41,348 @@ class Case:
 
     digest: str
     proposer: str
-    release: str
+    change: dict[str, Any]
     expires: int
+    glass: str | None = None
     state: str = "open"
-    approvers: set[str] = field(default_factory=set)
-    judged: set[str] = field(default_factory=set)
+    approved: int | None = None
+    approvals: dict[str, Voice] = field(default_factory=dict)
+    rejections: dict[str, Voice] = field(default_factory=dict)
 
-
-@dataclass(slots=True)
-class Account:
-    """What a subject has used: nonces, envelopes in a window of heights, places for open proposals."""
-
-    used: set[int] = field(default_factory=set)
-    window: int = 0
-    count: int = 0
-    open: list[int] = field(default_factory=list)
-
-    def record(self) -> dict[str, Any]:
-        """Give the record the specification wants (docs/spec/spam.md §1)."""
-        highest = max(self.used, default=0)
-        seen = sum(1 << age for age in range(WINDOW) if highest - age in self.used)
-        return {
-            "count": self.count,
-            "highest": highest,
-            "open": sorted(self.open),
-            "seen": f"{seen:016x}",
-            "window": self.window,
-        }
+    @property
+    def is_configure(self) -> bool:
+        """Whether it changes the ledger's own objects."""
+        return "configure" in self.change
 
 
 class Recount:
-    """Follows a chain, block by block, and asserts what must hold of every answer."""
+    """Follows a chain, transaction by transaction, and asserts what must hold of every answer."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self.authority = Authority()
+        self.parameters = dict(world.parameters)
+        self.releases = Releases()
         self.cases: dict[str, Case] = {}
-        self.revisions: dict[str, int] = defaultdict(int)
         self.sequences: dict[str, int] = {}
         self.accounts: dict[str, Account] = defaultdict(Account)
+        self.glasses: dict[str, int] = defaultdict(int)
+        self.upgrade: tuple[int, int] | None = None
+        self.protocol = 1
         self.finals = 0
-        self.rollbacks: dict[str, list[int]] = defaultdict(list)
+        self.height = 0
+        self.time = 0
+        self._begin(world)
 
-    def transaction(self, tx: bytes, code: int, receipt: bytes, height: int) -> None:
+    def _begin(self, world: World) -> None:
+        people = self.authority.people
+        for who in MEMBERS:
+            people[who.did] = Person(
+                who.did, who.name, who.kind, who.organisation, who.cluster, {who.key_id: "active"}
+            )
+        people[ROSE.did] = Person(
+            ROSE.did, ROSE.name, ROSE.kind, ROSE.organisation, None, {RINGS[0].key_id: "active"}, {_next(1)}
+        )
+        for found in world.objects:
+            if found["kind"] != "Identity":
+                self.authority.put(found["kind"], found["metadata"]["name"], found["spec"])
+
+    # -- what anybody may look up -------------------------------------------------------------------
+
+    def scope(self, case: Case) -> Scope:
+        """Give what a case touches now."""
+        if case.is_configure:
+            change = case.change["configure"]
+            named = [(o["kind"], o["name"]) for o in change.get("remove", ())]
+            return configuring(named + [(o["kind"], o["metadata"]["name"]) for o in change.get("put", ())])
+        return self.releases.scope(case.change)
+
+    def required(self, case: Case) -> dict[str, Any]:
+        """Give what a case needs now."""
+        ttl = self.parameters["proposalTtlBlocks"]
+        if case.glass is not None:
+            return self.authority.under_glass(case.glass, ttl)
+        found = self.authority.requirement(self.scope(case), ttl)
+        assert found is not None, "a change that no rule judges"
+        return found
+
+    def open_cases(self) -> list[str]:
+        """Give the ids of the cases that can be judged, oldest first."""
+        newest = list(self.cases.items())[-60:]
+        return [i for i, case in newest if case.state == "open" and case.expires >= self.height]
+
+    # -- one transaction -----------------------------------------------------------------------------
+
+    def transaction(self, tx: bytes, code: int, receipt: bytes) -> None:
         """Take one transaction and what the replicas answered."""
-        if code not in ADMITTED:
-            assert not receipt, "a refused transaction with a receipt"
+        assert code == Code.OK or not receipt, "a refused transaction with a receipt"
+        if code in UNADMITTED and code != Code.SIGNER_UNKNOWN:
             return
         envelope = Envelope.FromString(tx)
-        account = self.accounts[envelope.signer]
-        used = account.used
-        assert envelope.nonce not in used, f"nonce {envelope.nonce} of {envelope.signer} used twice"
-        assert envelope.nonce > max(used, default=0) - WINDOW, "a nonce below the window"
-        assert height <= envelope.not_after_height, "an expired envelope was included"
-        used.add(envelope.nonce)
-        fresh = height // RATE_WINDOW != account.window
-        account.window, account.count = height // RATE_WINDOW, 1 if fresh else account.count + 1
-        if code == Code.OK:
-            self._accepted(envelope, json.loads(receipt), height)
-
-    def events(self, events: Iterable[Any], time: int) -> None:
-        """Take what the machine did of its own accord: it may go back to what people approved, and seldom."""
-        for event in events:
-            said = {attribute.key: attribute.value for attribute in event.attributes}
-            if event.type == "conclave.release" and "cause" in said:
-                name, source = said["name"], int(said["rollbackOf"])
-                assert 1 <= source <= self.revisions[name], "a rollback to what never was"
-                self.revisions[name] += 1
-                assert int(said["revision"]) == self.revisions[name], "a revision that is not the next one"
-                window = [t for t in self.rollbacks[name] if time - t < ROLLBACK_WINDOW_SECONDS]
-                assert len(window) < ROLLBACKS_MAX, "more automatic rollbacks than the window allows"
-                self.rollbacks[name].append(time)
-
-    def _accepted(self, envelope: Envelope, receipt: dict[str, Any], height: int) -> None:
-        signer = _BY_DID[envelope.signer]
-        signed = sign_bytes(envelope)
-        VerifyKey(signer.public_key).verify(signed, envelope.signatures[0].value)
-        identifier = hashlib.sha256(signed).hexdigest()
-        assert (receipt["envelope"], receipt["height"]) == (identifier, height)
+        if envelope.signer not in self.authority.people:
+            assert code == Code.SIGNER_UNKNOWN, "a stranger was heard"
+            return
         body = json.loads(envelope.body)
+        account = self.accounts[envelope.signer]
+        account.use(envelope.nonce)
+        assert self.height <= envelope.not_after_height, "an expired envelope was included"
+        account.take(self.height)
+        if code == Code.OK:
+            self._accepted(envelope, body, json.loads(receipt))
+
+    def _accepted(self, envelope: Envelope, body: dict[str, Any], receipt: dict[str, Any]) -> None:
+        signer = self.authority.people[envelope.signer]
+        signed = sign_bytes(envelope)
+        for signature in envelope.signatures:
+            VerifyKey(PUBLIC_KEYS[signature.key_id]).verify(signed, signature.value)
+            fresh = body["kind"] in ("Rotation", "Recovery") and signature.key_id not in signer.keys
+            assert fresh or signer.keys[signature.key_id] == "active", "a key that is not active"
+        identifier = hashlib.sha256(signed).hexdigest()
+        assert (receipt["envelope"], receipt["height"]) == (identifier, self.height)
         match body["kind"]:
             case "Proposal":
-                assert signer.kind in ("human", "agent"), f"{signer.kind} {signer.name} proposed"
-                case = self._case(body["change"], envelope, height)
-                self.cases[identifier] = case
-                account = self.accounts[signer.did]
-                account.open = [*(last for last in account.open if last >= height), case.expires]
-                assert receipt["number"] == len(self.cases)
-                assert receipt["state"] == "open"
+                self._propose(identifier, signer, envelope, body)
+                assert (receipt["number"], receipt["state"]) == (len(self.cases), "open")
             case "Report":
-                self._report(signer.cluster, body)
+                self._report(signer, body)
+            case "Approval" | "Rejection" as kind:
+                keys = tuple(signature.key_id for signature in envelope.signatures)
+                self._judge(kind, signer, keys, body, receipt)
+            case "Freeze":
+                self.releases.freeze(body["name"], body)
+                self._assert_human(signer)
+            case "Revocation":
+                self._revoke(signer, body)
+            case "Rotation" | "Recovery" as kind:
+                self._change_keys(kind, signer, envelope, body)
+            case "Deactivation":
+                self._end(signer)
             case kind:
-                assert signer.kind == "human", f"{signer.kind} {signer.name} judged"
-                self._judgement(kind, signer.did, body, receipt, height)
+                assert kind in ("Pause", "Resume"), kind
+                self._assert_human(signer)
 
-    def _case(self, change: dict[str, Any], envelope: Envelope, height: int) -> Case:
-        name = change["release"]["metadata"]["name"] if "release" in change else change["rollback"]["release"]
-        digest = hashlib.sha256(envelope.body).hexdigest()
-        return Case(digest, envelope.signer, name, height + self._world.ttl)
+    def _assert_human(self, signer: Person) -> None:
+        assert signer.kind == "human", f"{signer.kind} {signer.name} stopped something"
 
-    def _judgement(
-        self, kind: str, did: str, body: dict[str, Any], receipt: dict[str, Any], height: int
-    ) -> None:
-        case = self.cases[body["proposal"]]
-        assert case.state == "open", "a closed proposal was judged"
-        assert height <= case.expires, "an expired proposal was judged"
-        assert body["digest"] == case.digest, "a judgement of another body counted"
-        assert did not in case.judged, "a subject judged twice"
-        case.judged.add(did)
-        assert body["requirement"] == self._world.requirement, "a judgement of another requirement counted"
-        if kind == "Approval":
-            case.approvers.add(did)
+    def _propose(self, identifier: str, signer: Person, envelope: Envelope, body: dict[str, Any]) -> None:
+        case = Case(
+            hashlib.sha256(envelope.body).hexdigest(), signer.did, body["change"], 0, body.get("breakGlass")
+        )
+        scope, required = self.scope(case), self.required(case)
+        if case.glass is None:
+            assert self.authority.may(signer, "propose", scope, self.height), "proposed without the right to"
         else:
-            case.approvers.discard(did)
-        if kind == "Rejection":
-            case.state = "rejected"
-        elif self._quorum(case):
-            case.state = "final"
-            self.revisions[case.release] += 1
-            self.finals += 1
-        if case.state != "open" and case.expires in self.accounts[case.proposer].open:
-            self.accounts[case.proposer].open.remove(case.expires)
+            members = self.authority.objects["BreakGlass", case.glass].spec["members"]
+            assert signer.did in members, "a stranger broke the glass"
+            assert not case.is_configure, "the constitution changed under break-glass"
+        case.expires = self.height + required["ttlBlocks"]
+        self.accounts[signer.did].open_case(case.expires, self.height, self.parameters["openProposalsMax"])
+        self.cases[identifier] = case
+
+    def _judge(
+        self, kind: str, signer: Person, keys: tuple[str, ...], body: dict[str, Any], receipt: dict[str, Any]
+    ) -> None:
+        case, did = self.cases[body["proposal"]], signer.did
+        vetoed = kind == "Rejection" and case.state == "approved"
+        assert case.state == "open" or vetoed, "a closed proposal was judged"
+        assert vetoed or self.height <= case.expires, "an expired proposal was judged"
+        assert body["digest"] == case.digest, "a judgement of another body counted"
+        required, scope = self.required(case), self.scope(case)
+        voice = Voice(keys, body["requirement"])
+        assert voice.requirement == digest_of(required), "a judgement of another requirement counted"
+        for before in (case.approvals.get(did), case.rejections.get(did)):
+            assert before is None or before.requirement != voice.requirement, "a subject judged twice"
+        own = kind == "Rejection" and did == case.proposer
+        assert own or self._may_judge(case, signer, scope), f"{signer.name} judged without the right to"
+        if kind == "Approval":
+            case.approvals[did] = voice
+            if self._enough(case, case.approvals, required, scope):
+                self._approved(case, required, scope)
+        else:
+            case.approvals.pop(did, None)
+            case.rejections[did] = voice
+            denying = len(self._counted(case, case.rejections, required, scope))
+            if own or denying >= required["denyThreshold"]:
+                self._close(case, "rejected")
         assert receipt["state"] == case.state, f"{receipt['state']}; recounted {case.state}"
-        wanted = self.revisions[case.release] if case.state == "final" else None
+        wanted = self.releases.newest(case.change) if case.state == "final" else None
         assert receipt["revision"] == wanted, "a revision that is not the next one"
 
-    def _quorum(self, case: Case) -> bool:
-        organisations = {_BY_DID[did].organisation for did in case.approvers}
-        enough = len(case.approvers) >= self._world.humans
-        return enough and len(organisations) >= self._world.organisations
+    def _approved(self, case: Case, required: dict[str, Any], scope: Scope) -> None:
+        case.state, case.approved = "approved", self.time
+        if required["delaySeconds"] == 0 and not self._is_frozen(case, scope):
+            self._execute(case)
 
-    def _report(self, cluster: str | None, body: dict[str, Any]) -> None:
-        assert cluster == body["cluster"], "a report of another's cluster"
-        assert body["sequence"] > self.sequences.get(cluster or "", 0), "a report went backwards"
-        assert 1 <= body["revision"] <= self.revisions[body["release"]], "a report of a revision that is not"
+    def _is_frozen(self, case: Case, scope: Scope) -> bool:
+        return not case.is_configure and self.releases.is_frozen(case.change, scope)
+
+    def _may_judge(self, case: Case, who: Person, scope: Scope) -> bool:
+        if case.glass is not None:
+            return who.did in self.authority.objects["BreakGlass", case.glass].spec["members"]
+        return self.authority.may(who, "approve", scope, self.height)
+
+    def _counted(
+        self, case: Case, voices: dict[str, Voice], required: dict[str, Any], scope: Scope
+    ) -> list[Person]:
+        wanted, people = digest_of(required), self.authority.people
+        return [
+            people[did]
+            for did, voice in voices.items()
+            if people[did].kind == "human"
+            and people[did].is_active
+            and voice.requirement == wanted
+            and all(people[did].keys[key] != "revoked" for key in voice.keys)
+            and self._may_judge(case, people[did], scope)
+        ]
+
+    def _enough(self, case: Case, voices: dict[str, Voice], required: dict[str, Any], scope: Scope) -> bool:
+        found = self._counted(case, voices, required, scope)
+        return self.authority.fulfils(required, found, scope, self.height)
+
+    # -- what becomes final --------------------------------------------------------------------------
+
+    def _execute(self, case: Case) -> None:
+        self._close(case, "final")
+        self.finals += 1
+        if case.glass is not None:
+            self.glasses[case.glass] += 1
+            spec = self.authority.objects["BreakGlass", case.glass].spec
+            assert self.glasses[case.glass] <= spec["usesMax"], "the glass was broken too often"
+            assert self.time <= spec["notAfterTime"], "the glass was broken too late"
+        if case.is_configure:
+            self._configure(case.change["configure"])
+        else:
+            identifier = next(i for i, other in self.cases.items() if other is case)
+            self.releases.execute(identifier, case.change)
+
+    def _close(self, case: Case, state: str) -> None:
+        case.state = state
+        self.accounts[case.proposer].close_case(case.expires)
+
+    def _configure(self, change: dict[str, Any]) -> None:
+        for found in change.get("remove", ()):
+            match found["kind"]:
+                case "Freeze":
+                    self.releases.unfreeze(found["name"])
+                case "Identity":
+                    self._end(next(p for p in self.authority.people.values() if p.name == found["name"]))
+                case "Upgrade":
+                    self.upgrade = None
+                case "Validator" | "Cluster":
+                    pass
+                case kind:
+                    self.authority.remove(kind, found["name"])
+        for found in change.get("put", ()):
+            self._put(found["kind"], found["metadata"]["name"], found["spec"])
+        assert self.authority.locked_out(self.height) is None, "a change that locks everybody out"
+
+    def _put(self, kind: str, name: str, spec: dict[str, Any]) -> None:
+        match kind:
+            case "Parameters":
+                # A block is judged by the parameters before it.
+                self.releases.coming_parameters = spec
+            case "Identity":
+                key = spec["did"].removeprefix("did:key:")
+                known = self.authority.people.get(spec["did"])
+                if known is None:
+                    known = Person(spec["did"], name, spec["kind"], "", None, {key: "active"})
+                    self.authority.people[known.did] = known
+                known.organisation, known.cluster = spec["organisation"], spec["cluster"]
+            case "Upgrade":
+                assert spec["version"] == self.protocol + 1
+                self.upgrade = (spec["height"], spec["version"])
+            case "Validator" | "Cluster":
+                pass
+            case _:
+                self.authority.put(kind, name, spec)
+
+    # -- keys ----------------------------------------------------------------------------------------
+
+    def _revoke(self, signer: Person, body: dict[str, Any]) -> None:
+        subject = self.authority.people[body["subject"]]
+        if subject is not signer:
+            scope = configuring([("Identity", subject.name)])
+            assert self.authority.may(signer, "revoke", scope, self.height), "revoked without the right to"
+        named = body["keyIds"] or [key for key, state in subject.keys.items() if state == "active"]
+        for key in named:
+            subject.keys[key] = "revoked"
+        assert self.authority.locked_out(self.height) is None, "a revocation that locks everybody out"
+
+    def _change_keys(self, kind: str, signer: Person, envelope: Envelope, body: dict[str, Any]) -> None:
+        signing = {signature.key_id for signature in envelope.signatures}
+        fresh = {key["keyId"] for key in body["keys"]}
+        for key in fresh:
+            assert hashlib.sha256(key.encode()).hexdigest() in signer.next, "a key nobody committed to"
+        assert fresh <= signing, "a new key that did not sign"
+        assert (signing - fresh != set()) == (kind == "Rotation"), "old keys sign rotations and nothing else"
+        ending = "retired" if kind == "Rotation" else "revoked"
+        for key, state in signer.keys.items():
+            signer.keys[key] = ending if state == "active" else state
+        signer.keys |= dict.fromkeys(fresh, "active")
+        signer.next = set(body["next"])
+
+    def _end(self, who: Person) -> None:
+        who.keys = dict.fromkeys(who.keys, "revoked")
+        who.next, who.ended = set(), True
+        assert self.authority.locked_out(self.height) is None, "an end that locks everybody out"
+
+    def _report(self, signer: Person, body: dict[str, Any]) -> None:
+        assert signer.kind == "node", f"{signer.kind} {signer.name} reported"
+        assert signer.cluster == body["cluster"], "a report of another's cluster"
+        assert body["sequence"] > self.sequences.get(body["cluster"], 0), "a report went backwards"
         self.sequences[body["cluster"]] = body["sequence"]
+        self.releases.report(body, self.time)
+
+    # -- what is due by time -------------------------------------------------------------------------
+
+    def begin_block(self, height: int, time: int) -> None:
+        """A block begins."""
+        self.height, self.time = height, time
+        if self.upgrade is not None and height >= self.upgrade[0]:
+            self.protocol, self.upgrade = self.upgrade[1], None
+
+    def end_block(self) -> None:
+        """A block is over: new parameters hold from the next one on."""
+        if self.releases.coming_parameters is not None:
+            self.parameters = {"openProposalsMax": 64, **self.releases.coming_parameters}
+            self.releases.coming_parameters = None
+
+    def due(self, segment: Segment) -> None:
+        """Take what the machine did at the beginning of a block, by time: executions, deadlines."""
+        made = None
+        for said in segment.of("proposal"):
+            case = self.cases[said["id"]]
+            assert case.state == "approved", "executed without an approval"
+            if said["state"] == "failed":
+                self._close(case, "failed")
+                continue
+            required, scope = self.required(case), self.scope(case)
+            enough = self._enough(case, case.approvals, required, scope)
+            over = self.time >= (case.approved or 0) + required["delaySeconds"]
+            frozen = self._is_frozen(case, scope)
+            match said["state"]:
+                case "final":
+                    assert enough, "executed without its quorum"
+                    assert over, "executed before its delay was over"
+                    assert not frozen, "executed in a frozen scope"
+                    self._execute(case)
+                    made = said.get("release")
+                case "open" | "expired" if not enough:
+                    # Opened again; who asks after its time is told that it expired.
+                    assert (said["state"] == "expired") == (self.height > case.expires)
+                    case.state, case.approved = "open", None
+                case "expired":
+                    assert frozen, "expired for no reason"
+                    assert self.height > case.expires, "expired before its time"
+                    self._close(case, "expired")
+                case state:
+                    assert state == "approved", state
+                    assert enough
+                    assert frozen or not over, "held for no reason"
+        self.releases.watch(segment, self.time, self.parameters, made)
+
+
+def _next(number: int) -> str:
+    return hashlib.sha256(RINGS[number].key_id.encode()).hexdigest()
 
 
 def sign_bytes(envelope: Envelope) -> bytes:

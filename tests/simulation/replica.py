@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from abci_app.application import ConclaveApplication
+from abci_app.machine.block import apply_block
 from ledger.pb import abci_pb2 as pb
 from state.batch import Committed, Staged
 from state.store import Store
 from tests.support.application import Chain
 from tests.support.memory_state import MemoryStore
-from tests.support.subjects import CHAIN_ID
 
+PROTOCOLS = dict.fromkeys((1, 2, 3), apply_block)
+"""Three versions of the rules that are alike: what changes is who says so and when."""
 CRASHES = ("before finalize", "after finalize", "before the write", "after the write", "after commit")
 
 
@@ -68,7 +70,7 @@ class CrashingStore:
 class Replica:
     """A validator that is up or down. ``folder`` None keeps its store in memory."""
 
-    def __init__(self, genesis: bytes, folder: Path | None) -> None:
+    def __init__(self, genesis: pb.RequestInitChain, folder: Path | None) -> None:
         self._genesis = genesis
         self._folder = folder
         self._disk: Store | MemoryStore = MemoryStore() if folder is None else Store.open(folder)
@@ -98,11 +100,10 @@ class Replica:
             self._disk.close()
             self._disk = Store.open(self._folder)
         self.store = CrashingStore(self._disk)
-        self.chain = chain = Chain(ConclaveApplication(cast("Store", self.store)))
+        self.chain = chain = Chain(ConclaveApplication(cast("Store", self.store), protocols=PROTOCOLS))
         chain.height, app_hash = chain.info()
         if chain.height == 0:
-            request = pb.RequestInitChain(chain_id=CHAIN_ID, app_state_bytes=self._genesis, initial_height=1)
-            chain.application.init_chain(request)
+            chain.application.init_chain(self._genesis)
         else:
             assert app_hash == blocks[chain.height - 1].response.app_hash, "another state came back"
         for block in blocks[chain.height :]:

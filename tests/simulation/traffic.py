@@ -1,55 +1,90 @@
 """Random transactions, most of them meant well, made of one seed.
 
-Owns ``Traffic``: proposals, judgements, reports and rollbacks over a known history, and what enemies send:
-garbage, damage, replays, forgeries, stale and foreign envelopes, agents that approve. Promises that a seed
-gives the same transactions on every machine; never looks at a replica.
+Owns ``Traffic``: proposals of every change, judgements, reports, freezes, pauses and changes of keys, and
+what enemies send: garbage, damage, replays, forgeries, stale and foreign envelopes, agents that approve. Promises
+that a seed gives the same transactions on every machine; never looks at a replica, only at the recount of
+what everybody can see.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 
 from ledger import actions, bodies, envelope
 from ledger.pb.envelope_pb2 import Envelope
-from ledger.types import ActionKind
-from tests.simulation.world import CLUSTERS, EVERYBODY, HUMANS, NODES, RELEASES, World
+from ledger.records import MetricRecord
+from ledger.types import ActionKind, JsonObject
+from tests.simulation.authority import digest_of
+from tests.simulation.governing import (
+    DEPLOYMENT,
+    FREEZES,
+    GLASS,
+    deployment,
+    governing_change,
+    rollout_parts,
+)
+from tests.simulation.recount import Recount
+from tests.simulation.world import (
+    CLUSTERS,
+    EVERYBODY,
+    GENESIS_SECONDS,
+    HIRED,
+    HUMANS,
+    NODES,
+    RELEASES,
+    RINGS,
+    ROSE,
+    Rotating,
+    Speaker,
+    World,
+)
+from tests.support import key_rings
 from tests.support.subjects import (
     AGENT,
     CHAIN_ID,
     ORGANISATION,
     STRANGER,
-    Subject,
     configmap,
     judgement_body,
     release,
-    seal,
 )
 
-TXS_PER_BLOCK_MAX = 18
-KINDS = {"propose": 3, "judge": 14, "report": 4, "replay": 2, "damage": 2, "garbage": 1, "forge": 1}
-RECENT = 5
+TXS_PER_BLOCK_MAX = 14
+KINDS = {
+    "propose": 4, "configure": 1.5, "judge": 22, "report": 12, "freeze": 0.2, "hold": 0.7, "revoke": 0.1,
+    "keys": 0.3, "replay": 2, "damage": 2, "garbage": 1, "forge": 1,
+}  # fmt: skip
+RECENT = 4
 """How many of the newest proposals are judged most of the time."""
 JUDGED = 20
-"""How many are judged at all, many of them expired."""
+"""How many are judged at all, many of them closed or expired."""
 REMEMBERED = 200
 """How many transactions may come again."""
+_TARGETS: tuple[tuple[str, ...], ...] = (("east",), ("east", "west"), CLUSTERS, CLUSTERS, ("mars",))
 
 
 class Traffic:
     """Gives one block's worth of transactions after another."""
 
-    def __init__(self, chance: random.Random, world: World) -> None:
+    def __init__(self, chance: random.Random, world: World, ledger: Recount | None = None) -> None:
         self._chance = chance
         self._requirement = world.requirement
-        self._nonces = dict.fromkeys((who.did for who in EVERYBODY), 0)
+        self._ledger = ledger or Recount(world)
+        self._nonces = dict.fromkeys((*(who.did for who in EVERYBODY), ROSE.did), 0)
         self._sequences = dict.fromkeys(CLUSTERS, 0)
         self._proposals: deque[bytes] = deque(maxlen=JUDGED)
         self._sent: deque[bytes] = deque(maxlen=REMEMBERED)
         self._makers = {
             "propose": self._propose,
+            "configure": self._configure,
             "judge": self._judge,
             "report": self._report,
+            "freeze": self._freeze,
+            "hold": self._hold,
+            "revoke": self._revoke,
+            "keys": self._change_keys,
             "replay": lambda _height: self.old(),
             "damage": lambda _height: self._damaged(self.old()),
             "garbage": lambda _height: self.garbage(),
@@ -87,53 +122,151 @@ class Traffic:
     def _one_in(self, count: int) -> bool:
         return self._chance.randrange(count) == 0
 
-    def sign(self, who: Subject, body: bytes, height: int) -> bytes:
+    def sign(self, who: Speaker, body: bytes, height: int, key: Sequence[envelope.SigningKey] = ()) -> bytes:
         """Sign as ``who``, mostly with a fresh nonce and time enough."""
         used = self._nonces[who.did]
-        nonce = max(1, used + self._chance.choice((*[1] * 16, 2, 3, 70, 0, -1, -70)))
+        nonce = max(1, used + self._chance.choice((*[1] * 30, 2, 3, 70, 0, -1, -70)))
         self._nonces[who.did] = max(used, nonce)
-        not_after = height + self._chance.choice((*[60] * 16, 5, 1, 0, -1, 200_000))
+        not_after = max(1, height + self._chance.choice((*[60] * 16, 5, 1, 0, -1, 200_000)))
         chain_id = "other-chain" if self._one_in(50) else CHAIN_ID
-        return seal(who, body, nonce, not_after=max(1, not_after), chain_id=chain_id)
+        signing = list(key) or [RINGS[self._turn()] if isinstance(who, Rotating) else who]
+        return envelope.seal(
+            body, chain_id=chain_id, signer=who.did, nonce=nonce, not_after_height=not_after, key=signing
+        )
+
+    def _turn(self) -> int:
+        """Give the place of the rotating identity's newest key."""
+        keys = self._ledger.authority.people[ROSE.did].keys
+        return max(number for number, ring in enumerate(RINGS) if ring.key_id in keys)
+
+    # -- proposals -----------------------------------------------------------------------------------
 
     def _propose(self, height: int) -> bytes:
-        name = self._chance.choice(RELEASES)
-        clusters: tuple[str, ...] = ("east",)
-        if self._one_in(5):
+        clusters: tuple[str, ...]
+        name, clusters = self._chance.choice(RELEASES), CLUSTERS[:1]
+        choice = self._chance.randrange(20)
+        if choice < 4:
             body = bodies.rollback_body(name, self._chance.randrange(1, 5))
+        elif choice == 4:
+            body = bodies.withdraw_body(name)
+        elif choice == 5:
+            body = bodies.delete_body(name, prune=self._one_in(2))
         else:
-            clusters = self._chance.choice((("east",), ("east",), CLUSTERS, CLUSTERS, ("mars",)))
-            manifests = [configmap("settings", str(self._chance.randrange(100)))]
-            body = bodies.release_body(release(name, clusters=clusters, manifests=manifests))
-        who = self._chance.choice((*HUMANS, *HUMANS, AGENT, AGENT, NODES[0], STRANGER, ORGANISATION))
+            clusters = self._chance.choice(_TARGETS)
+            glass = GLASS if self._one_in(5) else None
+            body = bodies.proposal_body({"release": self._release(name, clusters)}, break_glass=glass)
+        who = self._chance.choice((*HUMANS, *HUMANS, AGENT, AGENT, ROSE, NODES[0], STRANGER, ORGANISATION))
         tx = self.sign(who, body, height)
         if clusters != ("mars",) and (who in HUMANS or who == AGENT):
             self._proposals.append(tx)
         return tx
 
+    def _release(self, name: str, clusters: tuple[str, ...]) -> JsonObject:
+        manifests = [configmap("settings", str(self._chance.randrange(100))), deployment()]
+        found = release(name, clusters=clusters, manifests=manifests)
+        found["spec"] |= rollout_parts(self._chance)
+        return found
+
+    def _configure(self, height: int) -> bytes:
+        time = max(self._ledger.time, GENESIS_SECONDS)
+        put, remove = governing_change(self._chance, height, time)
+        who = self._chance.choice((*HUMANS, *HUMANS, ROSE, AGENT))
+        return self.sign(who, bodies.configure_body(put, remove), height)
+
     def _judge(self, height: int) -> bytes:
         if not self._proposals:
             return self._propose(height)
-        kind = ActionKind.REJECTION if self._one_in(15) else ActionKind.APPROVAL
-        reach = JUDGED if self._one_in(6) else RECENT
-        body = judgement_body(self._chance.choice([*self._proposals][-reach:]), kind, self._requirement)
-        if self._one_in(20):
-            other = envelope.decode(self._proposals[0])
-            body = bodies.judgement_body(kind, envelope.envelope_id(other), "ab" * 32, self._requirement)
-        elif self._one_in(20):
-            body = bodies.judgement_body(kind, "ab" * 32, "cd" * 32, self._requirement)
-        who = self._chance.choice((*HUMANS, *HUMANS, *HUMANS, AGENT, ORGANISATION, NODES[0]))
-        return self.sign(who, body, height)
+        kind = ActionKind.REJECTION if self._one_in(25) else ActionKind.APPROVAL
+        waiting = self._ledger.open_cases()
+        if waiting and not self._one_in(8):
+            found = self._chance.choice(waiting[-RECENT:])
+            digest, required = self._ledger.cases[found].digest, self._requirement_of(found)
+            body = bodies.judgement_body(kind, found, digest, required)
+        else:
+            reach = JUDGED if self._one_in(6) else RECENT
+            proposal = self._chance.choice([*self._proposals][-reach:])
+            body = judgement_body(proposal, kind, self._requirement)
+            if self._one_in(4):
+                digest = self._chance.choice(("ab" * 32, envelope.decode(proposal).digest))
+                identifier = self._chance.choice(("ab" * 32, envelope.envelope_id(envelope.decode(proposal))))
+                body = bodies.judgement_body(kind, identifier, digest, "cd" * 32)
+        others = (AGENT, ORGANISATION, NODES[0]) if self._one_in(10) else ()
+        return self.sign(
+            self._chance.choice((*HUMANS, *HUMANS, ROSE, ROSE, *HIRED[:3], *others)), body, height
+        )
+
+    def _requirement_of(self, identifier: str) -> str:
+        case = self._ledger.cases[identifier]
+        if case.glass is not None and ("BreakGlass", case.glass) not in self._ledger.authority.objects:
+            return self._requirement
+        return digest_of(self._ledger.required(case))
+
+    # -- nodes ---------------------------------------------------------------------------------------
 
     def _report(self, height: int) -> bytes:
+        name = self._chance.choice(RELEASES)
+        history = self._ledger.releases.history.get(name)
+        cluster = self._chance.choice(history[-1].clusters if history else CLUSTERS)
+        self._sequences[cluster] += self._chance.choice((1, 1, 1, 1, 1, 0, -1))
+        newest = len(history or ())
+        revision = self._chance.randrange(1, 4) if not newest or self._one_in(12) else newest
+        sequence, ill = max(1, self._sequences[cluster]), self._one_in(9)
         item = {"object": "v1/ConfigMap/demo/settings", "outcome": "created", "health": "current", "code": 0}
-        cluster, name = self._chance.choice((*CLUSTERS, "east")), self._chance.choice(RELEASES)
-        self._sequences[cluster] += self._chance.choice((1, 1, 1, 0, -1))
-        revision, sequence = self._chance.randrange(1, 4), max(1, self._sequences[cluster])
-        report = actions.Report(cluster, name, revision, sequence, "applied", "current", (item,))
+        other = {"object": DEPLOYMENT, "outcome": "configured", "health": "current", "code": 0}
+        other["health"] = self._chance.choice((*["current"] * 5, "in_progress"))
+        metrics: tuple[MetricRecord, ...] = ()
+        if self._one_in(2):
+            load = self._chance.choice((0, 5, 40, 400))
+            metrics = (MetricRecord(DEPLOYMENT, "load", load, self._chance.randrange(1, 8)),)
+        report = actions.Report(
+            cluster,
+            name,
+            revision,
+            sequence,
+            self._chance.choice(("failed", "partial")) if ill else "applied",
+            "failed" if ill and self._one_in(2) else "current",
+            (item, other),
+            metrics,
+        )
         own = next(node for node in NODES if node.cluster == cluster)
-        who = own if not self._one_in(5) else self._chance.choice((*NODES, HUMANS[0]))
+        who = own if not self._one_in(12) else self._chance.choice((*NODES, HUMANS[0]))
         return self.sign(who, bodies.report_body(report), height)
+
+    # -- guards and keys -----------------------------------------------------------------------------
+
+    def _freeze(self, height: int) -> bytes:
+        body = bodies.freeze_body(
+            self._chance.choice(FREEZES),
+            clusters=(self._chance.choice(("*", "w*", "east")),),
+            namespaces=(self._chance.choice(("*", "demo", "other")),),
+            releases=(self._chance.choice(("*", *RELEASES)),),
+        )
+        return self.sign(self._chance.choice((*HUMANS, AGENT)), body, height)
+
+    def _hold(self, height: int) -> bytes:
+        kind = self._chance.choice((ActionKind.PAUSE, ActionKind.RESUME, ActionKind.RESUME))
+        body = bodies.hold_body(kind, self._chance.choice(RELEASES))
+        return self.sign(self._chance.choice((*HUMANS, AGENT)), body, height)
+
+    def _revoke(self, height: int) -> bytes:
+        subjects: tuple[Speaker, ...] = (*HUMANS, *HIRED, ROSE, AGENT)
+        subject = self._chance.choice(subjects)
+        known = subject.did in self._ledger.authority.people
+        body = bodies.revocation_body((subject if known else HUMANS[0]).did)
+        return self.sign(self._chance.choice((*HUMANS, AGENT)), body, height)
+
+    def _change_keys(self, height: int) -> bytes:
+        turn = self._turn()
+        if turn + 2 >= len(RINGS):
+            return self._hold(height)
+        fresh, following = RINGS[turn + 1], RINGS[turn + 2]
+        kind = self._chance.choice((ActionKind.ROTATION, ActionKind.ROTATION, ActionKind.RECOVERY))
+        keys = [key.to_json() for key in key_rings.presented(fresh)]
+        body = bodies.key_change_body(kind, keys, list(key_rings.committed(following)))
+        signing = [fresh] if kind is ActionKind.RECOVERY else [RINGS[turn], fresh]
+        return self.sign(ROSE, body, height, signing)
+
+    # -- enemies -------------------------------------------------------------------------------------
 
     def _forge(self, height: int) -> bytes:
         """Give one member's words under another's name: signer, key or signature exchanged."""
