@@ -25,6 +25,8 @@ def _answer(about: bytes, of_height: int = NEWEST - 1, **fields: Any) -> Lie:
     return in_answer(lambda response: response.update(shown))
 
 
+WEST = statekeys.ledger_object("Cluster", "west")
+NOWHERE = statekeys.ledger_object("Cluster", "nowhere")
 B64_KEY = base64.b64encode(KEY).decode()
 
 
@@ -49,13 +51,13 @@ def _bit(text: str) -> str:
 PROOF_REFUSALS = frozenset({Code.PROOF_INVALID})
 SHAPE_REFUSALS = frozenset({Code.RPC_ANSWER_INVALID})
 _STATE_LIES: dict[str, tuple[Lie, frozenset[Code]]] = {
-    "the answer for another key": (_answer(statekeys.ledger_object("Cluster", "west")), PROOF_REFUSALS),
-    "another key's value and proof": (_relabelled(statekeys.ledger_object("Cluster", "west")), PROOF_REFUSALS),
-    "absence proven for another key": (_relabelled(statekeys.ledger_object("Cluster", "nowhere")), PROOF_REFUSALS),
+    "the answer for another key": (_answer(WEST), PROOF_REFUSALS),
+    "another key's value and proof": (_relabelled(WEST), PROOF_REFUSALS),
+    "absence proven for another key": (_relabelled(NOWHERE), PROOF_REFUSALS),
     "an older state, called the newest": (_relabelled(KEY, 2), PROOF_REFUSALS),
     "an older state": (_answer(KEY, 2), PROOF_REFUSALS),
     "the value of another key": (
-        in_answer(lambda r: r.update(value=query_json(NODE, statekeys.ledger_object("Cluster", "west"), 3)["value"])),
+        in_answer(lambda r: r.update(value=query_json(NODE, WEST, 3)["value"])),
         PROOF_REFUSALS,
     ),
     "a bit of the value": (in_answer(lambda r: r.update(value=_bit(r["value"]))), PROOF_REFUSALS),

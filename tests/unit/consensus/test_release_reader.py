@@ -37,6 +37,7 @@ from tests.support.ledger import (
 from tests.unit.consensus.ledgers import code_of, reader_of
 
 NAME = "guestbook"
+RULE = statekeys.ledger_object_version("ApprovalRule", "default", 1)
 
 
 @pytest.fixture
@@ -290,7 +291,7 @@ _LIES: dict[str, tuple[Callable[[Ledger], None], Code]] = {
     "another proposal's record": (_other_record, Code.LEDGER_RECORD_INVALID),
     "another approval's envelope": (_same_envelope, Code.LEDGER_RECORD_INVALID),
     "identity gone": (_absent(statekeys.identity(CAROL.did)), Code.LEDGER_RECORD_INVALID),
-    "rule gone": (_absent(statekeys.ledger_object_version("ApprovalRule", "default", 1)), Code.LEDGER_RECORD_INVALID),
+    "rule gone": (_absent(RULE), Code.LEDGER_RECORD_INVALID),
     "revision gone": (_absent(statekeys.revision(NAME, 1)), Code.LEDGER_RECORD_INVALID),
     "release no record": (_write(statekeys.release(NAME), b"{}"), Code.LEDGER_RECORD_INVALID),
     "release not JSON": (_write(statekeys.release(NAME), b"\xff"), Code.LEDGER_RECORD_INVALID),
