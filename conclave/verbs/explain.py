@@ -79,7 +79,9 @@ def _show(session: Session, client: Client, answer: JsonObject) -> None:
     rows = [[key, _text(value)] for key, value in sorted(answer["requirement"].items())]
     rows += [[key, _text(answer.get(key))] for key in ("operation", "risk", "clusters")]
     output.table(["requirement", "value"], rows)
-    output.line(f"missing: {_text(answer.get('missing')) or 'nothing'}")
+    missing = answer.get("missing")
+    still = {key: value for key, value in missing.items() if value} if isinstance(missing, dict) else {}
+    output.line(f"missing: {_text(still) or 'nothing'}")
     output.line(f"may approve: {_text(answer.get('approvers')) or 'nobody'}")
 
 
@@ -87,5 +89,5 @@ def _text(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(_text(item) for item in value)
     if isinstance(value, dict):
-        return " ".join(f"{key} {_text(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
     return "" if value is None else str(value)

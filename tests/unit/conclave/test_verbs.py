@@ -225,6 +225,7 @@ def test_explain_tells_what_an_open_proposal_still_misses(desk: Desk) -> None:
     desk.run("propose", source, "--cluster", "east", "--as", "alice")
     desk.run("approve", "1", "--as", "bob")
     answer = desk.run("explain", "1")
+    assert "missing: humans 1, organisations 1\n" in desk.show("explain", "1")
     assert (answer["state"], answer["missing"]["humans"], answer["missing"]["organisations"]) == (
         "open",
         1,
