@@ -6,6 +6,7 @@ to exactly what was required when it was given. Never asks who approves. Source:
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from ledger import canonical
@@ -36,8 +37,8 @@ class Requirement:
     ttl_blocks: int
     deny_threshold: int
     rules: tuple[tuple[str, int], ...]
-    members: tuple[str, ...] | None
-    digest: str
+    members: tuple[str, ...] | None = None
+    digest: str = ""
 
 
 def requirement(constitution: Constitution, scope: Scope, ttl_blocks_max: int) -> Requirement:
@@ -61,14 +62,16 @@ def requirement(constitution: Constitution, scope: Scope, ttl_blocks_max: int) -
     for require in asked:
         for item in require.quorum:
             quorum[item.role] = max(item.count, quorum.get(item.role, 0))
-    found = _requirement(
-        humans=max(r.humans for r in asked),
-        organisations=max(r.organisations for r in asked),
-        quorum=tuple(sorted(quorum.items())),
-        delay_seconds=max(r.delay_seconds for r in asked),
-        ttl_blocks=min(ttl_blocks_max, *(r.ttl_blocks for r in asked)),
-        deny_threshold=min(r.deny_threshold for r in asked),
-        rules=tuple((rule.name, rule.version) for rule in applying),
+    found = _digested(
+        Requirement(
+            humans=max(r.humans for r in asked),
+            organisations=max(r.organisations for r in asked),
+            quorum=tuple(sorted(quorum.items())),
+            delay_seconds=max(r.delay_seconds for r in asked),
+            ttl_blocks=min(ttl_blocks_max, *(r.ttl_blocks for r in asked)),
+            deny_threshold=min(r.deny_threshold for r in asked),
+            rules=tuple((rule.name, rule.version) for rule in applying),
+        )
     )
     constitution.remember(key, found)
     return found
@@ -114,15 +117,17 @@ def break_glass_requirement(
                 todo="stay within it, or propose under the ordinary rules",
                 object=name,
             )
-    return _requirement(
-        humans=spec.count,
-        organisations=1,
-        quorum=(),
-        delay_seconds=0,
-        ttl_blocks=ttl_blocks,
-        deny_threshold=spec.count,
-        rules=((f"break-glass/{name}", glass.version),),
-        members=tuple(spec.members),
+    return _digested(
+        Requirement(
+            humans=spec.count,
+            organisations=1,
+            quorum=(),
+            delay_seconds=0,
+            ttl_blocks=ttl_blocks,
+            deny_threshold=spec.count,
+            rules=((f"break-glass/{name}", glass.version),),
+            members=tuple(spec.members),
+        )
     )
 
 
@@ -141,30 +146,17 @@ def _outside(glass: BreakGlass, scope: Scope) -> str | None:
     return next((cluster for cluster in scope.clusters if not clusters.match(cluster)), None)
 
 
-def _requirement(  # noqa: PLR0913 - the fields of the digest, each by name
-    *,
-    humans: int,
-    organisations: int,
-    quorum: tuple[tuple[str, int], ...],
-    delay_seconds: int,
-    ttl_blocks: int,
-    deny_threshold: int,
-    rules: tuple[tuple[str, int], ...],
-    members: tuple[str, ...] | None = None,
-) -> Requirement:
+def _digested(found: Requirement) -> Requirement:
     named = {
-        "humans": humans,
-        "organisations": organisations,
-        "quorum": [list(item) for item in quorum],
-        "delaySeconds": delay_seconds,
-        "ttlBlocks": ttl_blocks,
-        "denyThreshold": deny_threshold,
-        "rules": [list(item) for item in rules],
+        "humans": found.humans,
+        "organisations": found.organisations,
+        "quorum": [list(item) for item in found.quorum],
+        "delaySeconds": found.delay_seconds,
+        "ttlBlocks": found.ttl_blocks,
+        "denyThreshold": found.deny_threshold,
+        "rules": [list(item) for item in found.rules],
     }
-    digest = sha256(canonical.dump_plain(named)).hex()
-    return Requirement(
-        humans, organisations, quorum, delay_seconds, ttl_blocks, deny_threshold, rules, members, digest
-    )
+    return dataclasses.replace(found, digest=sha256(canonical.dump_plain(named)).hex())
 
 
 def _applying(constitution: Constitution, scope: Scope) -> list[ApprovalRule]:
