@@ -67,7 +67,8 @@ def test_a_person_names_the_root_of_trust(cli: Cli) -> None:
 def test_a_release_becomes_final_and_goes_back(cli: Cli) -> None:
     guestbook = str(EXAMPLES / "guestbook")
     assert {change["change"] for change in cli("diff", guestbook)["changes"]} == {"added"}
-    proposed = cli("propose", guestbook, "--as", "scout")
+    assert cli.refusal("propose", guestbook, "--as", "scout") == "PERMISSION_DENIED"  # it makes a Namespace
+    proposed = cli("propose", guestbook, "--as", "bob")
     assert (proposed["number"], proposed["state"]) == (1, "open")
     assert cli.approve(1, "alice") == "open"
     assert cli("verify", "proposal", "1", status=1)["verdict"] == "PROPOSAL_UNDER_APPROVED"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 import yaml
 
+from conclave.command import Session, release_names
 from conclave.home import load
+from conclave.output import Output
 from ledger import standard
 from ledger.types import JsonObject
 from tests.support.ledger import ALICE, BOB
@@ -341,3 +344,14 @@ def test_a_list_with_a_record_held_back_is_refused(desk: Desk) -> None:
     desk.ledger.edit(desk.ledger.height, {b"object/Role/governor": None})
     desk.ledger.commit()
     assert desk.refused("get", "roles", status=3) == "LEDGER_RECORD_INVALID"
+
+
+@pytest.mark.requires("cli.completion")
+def test_release_names_complete_and_a_home_that_is_not_there_offers_none(desk: Desk) -> None:
+    desk.release()
+    context = click.Context(click.Command("status"), obj=Session(desk.path, None, Output()))
+    parameter = click.Argument(["release"])
+    assert release_names(context, parameter, "gu") == ["guestbook"]
+    assert release_names(context, parameter, "x") == []
+    context.obj.home = desk.path / "nowhere"
+    assert release_names(context, parameter, "") == []
