@@ -197,15 +197,19 @@ def _as(did: str, body: bytes, nonce: int, *keys: key_rings.Ring) -> bytes:
     return seal(body, chain_id=CHAIN_ID, signer=did, nonce=nonce, not_after_height=1000, key=list(keys))
 
 
+def _rotate(ledger: Ledger, did: str, old: key_rings.Ring, new: key_rings.Ring) -> None:
+    presented = [key.to_json() for key in key_rings.presented(new)]
+    rotation = bodies.key_change_body(ActionKind.ROTATION, presented, [])
+    assert [r.code for r in ledger.commit(_as(did, rotation, 50, old, new))] == [0]
+
+
 @pytest.mark.requires("release.keys-of-their-time")
 def test_composite_keys_and_keys_that_retired_since_count(ledger: Ledger, tmp_path: Path) -> None:
     old, new = key_rings.composite("dora"), key_rings.plain("dora-two")
     did = _register(ledger, old, new)
     proposal = _as(did, bodies.release_body(a_release(text="hers")), 1, old)
     identifier = ledger.approve(proposal, (BOB,))
-    presented = [key.to_json() for key in key_rings.presented(new)]
-    rotation = bodies.key_change_body(ActionKind.ROTATION, presented, [])
-    assert [r.code for r in ledger.commit(_as(did, rotation, 2, old, new))] == [0]
+    _rotate(ledger, did, old, new)
     assert [r.code for r in ledger.commit(_judge(ledger, CAROL, identifier))] == [0]
     assert _approved(ledger, tmp_path, identifier).proposal.change.name == NAME  # type: ignore[union-attr]
     key = statekeys.key(old.key_id)
@@ -222,6 +226,27 @@ def test_a_key_revoked_between_approval_and_finality_does_not_count(ledger: Ledg
     assert [r.code for r in ledger.commit(_judge(ledger, CAROL, identifier))] == [0]
     assert _proposal(ledger, identifier).state is ProposalState.OPEN
     _finish(ledger, identifier)
+    assert _code(ledger, tmp_path, identifier) is Code.APPROVALS_INSUFFICIENT
+
+
+@pytest.mark.requires("release.revoked-counts-no-more")
+def test_a_retired_key_revoked_before_finality_does_not_count(ledger: Ledger, tmp_path: Path) -> None:
+    old, new = key_rings.composite("dora"), key_rings.plain("dora-two")
+    did = _register(ledger, old, new)
+    identifier = ledger.approve(envelope(ALICE, bodies.release_body(a_release())), (CAROL,))
+    record = _proposal(ledger, identifier)
+    body = bodies.judgement_body(ActionKind.APPROVAL, identifier, record.digest, record.requirement)
+    _rotate(ledger, did, old, new)
+    assert [r.code for r in ledger.commit(_as(did, bodies.revocation_body(did, (old.key_id,)), 51, new))] == [
+        0
+    ]
+    opened = ledger.open(_as(did, body, 1, old))
+    entry = dataclasses.replace(
+        record.approvals[0], envelope=opened.id, signer=opened.envelope.signer, keys=opened.keys
+    )
+    ledger.edit(ledger.height, {statekeys.envelope(opened.id): _as(did, body, 1, old)})
+    ledger.commit()
+    _finish(ledger, identifier, approvals=(*record.approvals, entry), constitution=2)
     assert _code(ledger, tmp_path, identifier) is Code.APPROVALS_INSUFFICIENT
 
 
@@ -275,7 +300,8 @@ def _version(number: int) -> Callable[[Ledger, str], None]:
 
 
 def _later_version(ledger: Ledger, identifier: str) -> None:
-    _stricter(ledger)
+    """Name a constitution that came later and would ask for the same."""
+    ledger.configure(standard.binding("another", BOB.did, "proposer"))
     _forge(ledger, identifier, constitution=2)
 
 
@@ -380,6 +406,25 @@ def test_a_constitution_that_was_replaced_judges_nothing_more(ledger: Ledger, tm
     _finish(ledger, identifier, constitution=2)
     assert _code(ledger, tmp_path, identifier) is Code.APPROVALS_INSUFFICIENT
     assert len(_approved(ledger, tmp_path, before).approvers) == 2
+
+
+@pytest.mark.requires("release.constitution-of-its-time")
+def test_an_approval_kept_back_until_the_rules_changed_does_not_count(ledger: Ledger, tmp_path: Path) -> None:
+    identifier = ledger.approve(envelope(ALICE, bodies.release_body(a_release())), (BOB,))
+    kept_back = _judge(ledger, CAROL, identifier)
+    _stricter(ledger)
+    record, opened = _proposal(ledger, identifier), ledger.open(kept_back)
+    entry = dataclasses.replace(
+        record.approvals[0],
+        envelope=opened.id,
+        signer=opened.envelope.signer,
+        keys=opened.keys,
+        height=ledger.height,
+    )
+    ledger.edit(ledger.height, {statekeys.envelope(opened.id): kept_back})
+    ledger.commit()
+    _finish(ledger, identifier, constitution=1, approvals=(*record.approvals, entry))
+    assert _code(ledger, tmp_path, identifier) is Code.LEDGER_RECORD_INVALID
 
 
 @pytest.mark.requires("release.constitution-of-its-time")
