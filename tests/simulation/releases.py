@@ -59,6 +59,7 @@ class Releases:
         self.machine_rollbacks = 0
         self.scalings = 0
         self.started = 0
+        self.desired: dict[tuple[str, str], int] = {}
         self.coming_parameters: dict[str, Any] | None = None
         self.bounds: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
 
@@ -132,7 +133,9 @@ class Releases:
         revision = history[body["revision"] - 1]
         rules = revision.release["spec"].get("autoscale", ())
         found = {r["object"]: (r["minReplicas"], r["maxReplicas"]) for r in rules}
-        self.bounds[body["cluster"], body["release"]] = found
+        place = body["cluster"], body["release"]
+        if self.desired.get(place) == body["revision"]:
+            self.bounds[place] = found
         percent = revision.release["spec"].get("health", {}).get("healthyPercent", 100)
         objects = [o for o in body["objects"] if o["outcome"] != "deleted"]
         current = sum(o["health"] == "current" for o in objects)
@@ -163,6 +166,7 @@ class Releases:
                 self.freezes[said["name"]] = Freeze(("*",), ("*",), (release,))
         for said in segment.of("desired"):
             number = int(said["revision"])
+            self.desired[said["cluster"], said["release"]] = number
             late = made == said["release"] and number == len(self.history[made]) - 1
             if not late:
                 self._started(said["cluster"], said["release"], number)

@@ -70,8 +70,8 @@ def reports_go_backwards(patch: Patch) -> None:
 def expiry_is_off_by_one(patch: Patch) -> None:
     honest = rules.check_open
 
-    def late(record: Any, height: int) -> None:
-        honest(record, height - 1)
+    def late(record: Any, height: int, **how: Any) -> None:
+        honest(record, height - 1, **how)
 
     patch.setattr(rules, "check_open", late)
 

@@ -1,9 +1,9 @@
 """Random transactions, most of them meant well, made of one seed.
 
 Owns ``Traffic``: proposals of every change, judgements, reports, freezes, pauses and changes of keys, and
-what enemies send: garbage, damage, replays, forgeries, stale and foreign envelopes, agents that approve. Promises
-that a seed gives the same transactions on every machine; never looks at a replica, only at the recount of
-what everybody can see.
+what enemies send: garbage, damage, replays, forgeries, stale and foreign envelopes, agents that approve.
+Promises that a seed gives the same transactions on every machine; never looks at a replica, only at the
+recount of what everybody can see.
 """
 
 from __future__ import annotations

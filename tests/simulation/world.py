@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from ledger import standard
+from ledger.envelope import SigningKey
 from ledger.pb import abci_pb2 as pb
 from ledger.pb import comet_pb2
 from ledger.types import Did, JsonObject
@@ -74,6 +75,10 @@ class Rotating:
 _ROSE = Did(str(key_rings.identity_spec(RINGS[:1], RINGS[1:2])["did"]))
 ROSE = Rotating()
 Speaker = Subject | Rotating
+KEYS: dict[str, SigningKey] = {
+    **{who.key_id: who for who in EVERYBODY},
+    **{key.key_id: key for key in RINGS},
+}
 PUBLIC_KEYS = {
     **{who.key_id: who.public_key for who in EVERYBODY},
     **{key.key_id: key.public_key for key in RINGS},
@@ -115,7 +120,12 @@ class World:
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of genesis."""
-        return {"imageDigestRequired": True, "proposalTtlBlocks": self.ttl, "openProposalsMax": 12}
+        return {
+            "imageDigestRequired": True,
+            "proposalTtlBlocks": self.ttl,
+            "openProposalsMax": 12,
+            "rollbacksPerWindowMax": 1,
+        }
 
     @cached_property
     def objects(self) -> list[JsonObject]:
