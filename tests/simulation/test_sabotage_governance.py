@@ -126,7 +126,7 @@ SABOTAGES = (
     upgrades_come_a_block_late,
     old_keys_stay,
 )
-SOON = {
+SOON: dict[Callable[[Patch], None], int] = {
     rollbacks_have_no_bound: 11,
     validators_move_as_they_like: 31,
     rollbacks_go_to_what_failed: 31,
