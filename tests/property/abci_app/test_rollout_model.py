@@ -1,4 +1,8 @@
-"""Rollouts against a plain model: what happened to each cluster, on a clock that stands still in a pause."""
+"""Rollouts against a plain model that knows no timestamps: it counts seconds, one after the other.
+
+Any history of reports, pauses, freezes and time gives the same states in both, and the promises of waves hold
+at each of its moments.
+"""
 
 from __future__ import annotations
 
@@ -9,228 +13,238 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abci_app import rollouts
-from abci_app.rollouts import Observation
+from abci_app.rollouts import FreezeRelease, Observation, RollBack
 from ledger import rollout as records
 from ledger.rollout import ClusterState, HealthRule, RolloutOptions, RolloutRecord, RolloutState
 
-NAMES = ("a", "b", "c", "d", "e")
-SEEN = {
-    "good": ("applied", "current", 4),
-    "short": ("applied", "progressing", 2),
-    "bad": ("applied", "failed", 4),
-}
-PERCENT, TOTAL = 75, 4
+CLUSTERS = "abcd"
+GOOD, BAD, BROKEN = "good", "bad", "broken"
+SEEN = {GOOD: ("applied", "current", 3), BAD: ("applied", "in_progress", 2), BROKEN: ("failed", "failed", 0)}
 
-Waves = tuple[tuple[str, ...], ...]
+
+@dataclass(frozen=True)
+class Setting:
+    """What a rollout is made of."""
+
+    waves: tuple[tuple[str, ...], ...]
+    limit: int | None
+    deadline: int
+    threshold: int
+    settle: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """So many seconds later, this happens."""
+
+    passed: int
+    kind: str
+    cluster: str
 
 
 @dataclass
 class Model:
-    """A rollout as a person would keep it on paper. Times are of a clock that stands still in a pause."""
+    """The rollout as somebody with a stopwatch a cluster would keep it."""
 
-    waves: Waves
-    most: int | None
-    deadline: int
-    threshold: int
-    settle: int
-    state: str = "progressing"
+    how: Setting
+    word: str = "progressing"
     wave: int = 0
-    now: int = 0
-    begun: dict[str, int] = field(default_factory=dict)
-    good_since: dict[str, int] = field(default_factory=dict)
-    healthy: set[str] = field(default_factory=set)
-    failed: set[str] = field(default_factory=set)
+    frozen: set[str] = field(default_factory=set)
+    age: dict[str, int] = field(default_factory=dict)
+    streak: dict[str, int] = field(default_factory=dict)
+    word_of: dict[str, str] = field(default_factory=dict)
 
-    def see(self, name: str, seen: str) -> None:
-        if self.state not in ("progressing", "paused") or name not in self.begun:
+    @classmethod
+    def of(cls, how: Setting) -> Model:
+        model = cls(how, word_of={c: "waiting" for wave in how.waves for c in wave})
+        model.go_on()
+        return model
+
+    def second(self) -> None:
+        """Let a second pass."""
+        if self.word != "progressing":
             return
-        if seen == "bad":
-            self.healthy.discard(name)
-            self.failed.add(name)
-            self.good_since.pop(name, None)
-        elif seen == "good":
-            self.good_since.setdefault(name, self.now)
-        elif name not in self.healthy:
-            self.good_since.pop(name, None)
-        self._settle()
-        self._judge()
+        for cluster in self.age:
+            self.age[cluster] += 1
+        for cluster in self.streak:
+            self.streak[cluster] += 1
+        self.settle()
+        for cluster, age in self.age.items():
+            if self.word_of[cluster] == "started" and age >= self.how.deadline:
+                self.word_of[cluster] = "failed"
+        self.count()
 
-    def wait(self, seconds: int) -> None:
-        if self.state == "progressing":
-            self.now += seconds
-            self.look()
+    def settle(self) -> None:
+        for cluster, streak in self.streak.items():
+            if streak >= self.how.settle:
+                self.word_of[cluster] = "healthy"
 
-    def look(self) -> None:
-        if self.state != "progressing":
-            return
-        self._settle()
-        late = {n for n, begun in self.begun.items() if self.now >= begun + self.deadline}
-        for name in late - self.healthy - self.failed:
-            self.failed.add(name)
-            self.good_since.pop(name, None)
-        self._judge()
+    def count(self) -> None:
+        if list(self.word_of.values()).count("failed") >= self.how.threshold:
+            self.word = "failed"
 
-    def start(self, frozen: frozenset[str]) -> list[str]:
-        started: list[str] = []
-        if self.state != "progressing":
-            return started
-        while all(name in self.healthy for wave in self.waves[: self.wave + 1] for name in wave):
-            if self.wave == len(self.waves) - 1:
-                self.state = "complete"
-                return started
-            self.wave += 1
-        here = self.waves[self.wave]
-        for name in here:
-            under_way = [n for n in here if n in self.begun and n not in self.healthy | self.failed]
-            full = self.most is not None and len(under_way) >= self.most
-            if name not in self.begun and name not in frozen and not full:
-                self.begun[name] = self.now
-                started.append(name)
-        return started
-
-    def _settle(self) -> None:
-        found = {n for n, since in self.good_since.items() if self.now - since >= self.settle}
-        self.healthy |= found
-        self.failed -= found
-
-    def _judge(self) -> None:
-        if len(self.failed) >= self.threshold:
-            self.state = "failed"
-
-    def of(self, name: str) -> str:
-        if name in self.failed or name in self.healthy:
-            return "failed" if name in self.failed else "healthy"
-        return "started" if name in self.begun else "waiting"
-
-
-_waves = st.permutations(NAMES).flatmap(
-    lambda names: st.lists(st.integers(1, 4), max_size=2, unique=True).map(
-        lambda cuts: tuple(
-            tuple(sorted(names[i:j]))
-            for i, j in zip([0, *sorted(cuts)], [*sorted(cuts), len(names)], strict=True)
-        )
-    )
-)
-_steps = st.one_of(
-    st.tuples(st.just("see"), st.sampled_from(NAMES), st.sampled_from(("good", "good", "short", "bad"))),
-    st.tuples(st.just("wait"), st.integers(0, 12), st.none()),
-    st.tuples(st.sampled_from(("pause", "resume", "withdraw", "freeze")), st.sampled_from(NAMES), st.none()),
-)
-
-
-class Both:
-    """The record and the model, moved alike, as ``abci_app.machine.progress`` moves the record."""
-
-    def __init__(self, waves: Waves, options: RolloutOptions, settle: int) -> None:
-        how = (options, HealthRule(PERCENT, settle))
-        self.time, self.frozen = 1000, frozenset[str]()
-        self.record = rollouts.begin("web", 1, waves, how, self.time)
-        self.model = Model(
-            waves,
-            options.max_unavailable,
-            options.progress_deadline_seconds,
-            options.failure_threshold,
-            settle,
-        )
+    def happen(self, event: Event) -> None:
+        for _ in range(event.passed):
+            self.second()
+        if event.kind == "freeze":
+            self.frozen ^= {event.cluster}
+        elif event.kind == "pause" and self.word in ("progressing", "paused"):
+            self.word = "paused" if self.word == "progressing" else "progressing"
+        elif event.kind in SEEN and self.word in ("progressing", "paused") and event.cluster in self.age:
+            self.report(event.cluster, event.kind)
         self.go_on()
 
-    def take(self, step: tuple[str, object, object]) -> None:
-        what, first, second = step
-        state = self.record.state
-        if what == "see":
-            assert isinstance(first, str)
-            assert isinstance(second, str)
-            outcome, health, current = SEEN[second]
-            seen = Observation(first, outcome, health, current, TOTAL)
-            self.record = rollouts.observe(self.record, seen, self.time)
-            self.model.see(first, second)
-        elif what == "wait":
-            assert isinstance(first, int)
-            self.time += first
-            self.model.wait(first)
-        elif what == "freeze":
-            self.frozen ^= {str(first)}
-        elif what == "pause" and state is RolloutState.PROGRESSING:
-            self.record = rollouts.pause(self.record, "did:key:zA", self.time)
-            self.model.state = "paused"
-        elif what == "resume" and state is RolloutState.PAUSED:
-            self.record = rollouts.resume(self.record, self.time)
-            self.model.state = "progressing"
-        elif what == "withdraw" and first == "a" and state in (RolloutState.PROGRESSING, RolloutState.PAUSED):
-            self.record = rollouts.withdraw(self.record)
-            self.model.state = "withdrawn"
-        self.record = rollouts.expire(self.record, self.time)
-        self.model.look()
+    def report(self, cluster: str, kind: str) -> None:
+        if kind == GOOD:
+            self.streak.setdefault(cluster, 0)
+            self.settle()
+        elif kind == BROKEN:
+            self.streak.pop(cluster, None)
+            self.word_of[cluster] = "failed"
+            self.count()
+        elif self.word_of[cluster] != "healthy":
+            self.streak.pop(cluster, None)
+
+    def go_on(self) -> None:
+        """Start what may start."""
+        while self.word == "progressing":
+            reached = [c for wave in self.how.waves[: self.wave + 1] for c in wave]
+            if any(self.word_of[c] != "healthy" for c in reached):
+                break
+            if self.wave == len(self.how.waves) - 1:
+                self.word = "complete"
+            else:
+                self.wave += 1
+        if self.word != "progressing":
+            return
+        for cluster in self.how.waves[self.wave]:
+            busy = [c for c in self.how.waves[self.wave] if self.word_of[c] == "started"]
+            full = self.how.limit is not None and len(busy) >= self.how.limit
+            if self.word_of[cluster] == "waiting" and cluster not in self.frozen and not full:
+                self.word_of[cluster] = "started"
+                self.age[cluster] = 0
+
+
+@dataclass
+class Machine:
+    """The rules under test, asked as the machine asks them."""
+
+    rollout: RolloutRecord
+    time: int
+    frozen: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, how: Setting) -> Machine:
+        options = RolloutOptions((), how.limit, how.deadline, how.threshold)
+        rule = HealthRule(75, how.settle)
+        machine = cls(rollouts.begin("web", 1, how.waves, (options, rule), how.start), how.start)
+        machine.go_on()
+        return machine
+
+    def happen(self, event: Event) -> None:
+        self.time += event.passed
+        if event.kind in SEEN:
+            outcome, health, current = SEEN[event.kind]
+            seen = Observation(event.cluster, outcome, health, current, 4)
+            self.rollout = rollouts.observe(self.rollout, seen, self.time)
+        self.rollout = rollouts.expire(self.rollout, self.time)
+        if event.kind == "freeze":
+            self.frozen ^= {event.cluster}
+        elif event.kind == "pause" and self.rollout.state is RolloutState.PROGRESSING:
+            self.rollout = rollouts.pause(self.rollout, "did:key:zA", self.time)
+        elif event.kind == "pause" and self.rollout.state is RolloutState.PAUSED:
+            self.rollout = rollouts.resume(self.rollout, self.time)
         self.go_on()
 
     def go_on(self) -> None:
-        self.record, started = rollouts.advance(self.record, self.time, lambda name: name not in self.frozen)
-        assert list(started) == self.model.start(self.frozen)
-        assert not self.frozen & set(started)
-
-    def check(self) -> None:
-        record, model = self.record, self.model
-        assert (record.state.value, record.wave) == (model.state, model.wave)
-        assert {c.name: c.state.value for c in record.clusters} == {name: model.of(name) for name in NAMES}
-        assert records.read(records.write(record)) == record
+        before = self.rollout
+        self.rollout, started = rollouts.advance(before, self.time, lambda c: c not in self.frozen)
+        check_start(before, self.rollout, started, self.frozen)
+        check_due(self.rollout, self.time)
+        assert records.read(records.write(self.rollout)) == self.rollout
 
 
-def invariants(before: RolloutRecord, after: RolloutRecord, time: int) -> None:
-    """What holds of every step, whatever the model says."""
-    was = {c.name: c.state for c in before.clusters}
-    now = {c.name: c.state for c in after.clusters}
-    started = [n for n in NAMES if was[n] is ClusterState.WAITING and now[n] is not ClusterState.WAITING]
-    if before.state not in (RolloutState.PROGRESSING, RolloutState.PAUSED):
-        assert after == before, "what is over stays as it is"
-    if started:
-        assert after.state is RolloutState.PROGRESSING
-        assert set(started) <= set(after.waves[after.wave])
-        if after.wave > before.wave:
-            earlier = [n for wave in after.waves[: after.wave] for n in wave]
-            assert all(now[n] is ClusterState.HEALTHY for n in earlier)
-    if after.max_unavailable is not None:
-        under_way = [n for n in after.waves[after.wave] if now[n] is ClusterState.STARTED]
-        assert len(under_way) <= after.max_unavailable
-    failures = sum(state is ClusterState.FAILED for state in now.values())
-    if after.state is RolloutState.COMPLETE:
-        assert set(now.values()) == {ClusterState.HEALTHY}
-    if after.state is RolloutState.FAILED:
-        assert failures >= after.failure_threshold
-        assert rollouts.first_failure(after)[1]
-    due = rollouts.next_due(after)
-    if after.state is RolloutState.PROGRESSING:
-        assert failures < after.failure_threshold
-        assert due is None or due > time, "the agenda would look again at once"
-        if due is None:
-            assert rollouts.expire(after, time + 10**6) == after
-        else:
-            assert rollouts.expire(after, due - 1) == after
-            assert rollouts.expire(after, due) != after
-    else:
-        assert due is None
+def check_start(
+    before: RolloutRecord, after: RolloutRecord, started: tuple[str, ...], frozen: frozenset[str]
+) -> None:
+    """What the specification promises of every start."""
+    states = {c.name: c.state for c in before.clusters}
+    assert not started or before.state is RolloutState.PROGRESSING
+    assert not frozen & set(started)
+    assert list(started) == sorted(started)
+    assert all(states[c] is ClusterState.WAITING and c in after.waves[after.wave] for c in started)
+    if after.wave > before.wave:
+        earlier = [c for wave in after.waves[: after.wave] for c in wave]
+        assert all(states[c] is ClusterState.HEALTHY for c in earlier)
+    busy = sum(c.state is ClusterState.STARTED for c in after.clusters)
+    assert after.max_unavailable is None or busy <= after.max_unavailable
+    reached = {c for wave in after.waves[: after.wave + 1] for c in wave}
+    assert all(c.state is ClusterState.WAITING for c in after.clusters if c.name not in reached)
+    assert (after.state is RolloutState.COMPLETE) == all(
+        c.state is ClusterState.HEALTHY for c in after.clusters
+    ) or before.state is not RolloutState.PROGRESSING
+
+
+def check_due(rollout: RolloutRecord, now: int) -> None:
+    """The agenda's time is exactly the first at which something changes."""
+    due = rollouts.next_due(rollout)
+    if due is None:
+        assert rollouts.expire(rollout, now + 10**6) == rollout
+        return
+    assert due > now
+    assert rollouts.expire(rollout, due - 1) == rollout
+    assert rollouts.expire(rollout, due) != rollout
+    assert rollouts.expire(rollouts.expire(rollout, due), due + 9) == rollouts.expire(rollout, due + 9)
+
+
+@st.composite
+def setting(draw: st.DrawFn) -> Setting:
+    """Draw the waves of a rollout and how it goes."""
+    placed = draw(st.lists(st.integers(0, 2), min_size=1, max_size=len(CLUSTERS)))
+    found = [tuple(c for c, at in zip(CLUSTERS, placed, strict=False) if at == wave) for wave in range(3)]
+    return Setting(
+        waves=tuple(wave for wave in found if wave),
+        limit=draw(st.none() | st.integers(1, 3)),
+        deadline=draw(st.integers(1, 20)),
+        threshold=draw(st.integers(1, 4)),
+        settle=draw(st.just(0) | st.integers(1, 8)),
+        start=draw(st.sampled_from((1, 1_700_000_000, 2**52))),
+    )
+
+
+KINDS = (*[GOOD] * 8, BAD, BROKEN, BROKEN, "pause", "pause", "freeze", "look", "look")
+EVENTS = st.lists(
+    st.builds(Event, st.integers(0, 5), st.sampled_from(KINDS), st.sampled_from(CLUSTERS)),
+    min_size=8,
+    max_size=25,
+)
 
 
 @pytest.mark.requires("releases.model")
-@settings(max_examples=120, deadline=None)
-@given(
-    _waves,
-    st.none() | st.integers(1, 3),
-    st.integers(1, 30),
-    st.integers(1, 3),
-    st.integers(0, 12),
-    st.lists(_steps, max_size=30),
-)
-def test_a_rollout_moves_as_the_model_does(
-    waves: Waves,
-    most: int | None,
-    deadline: int,
-    threshold: int,
-    settle: int,
-    steps: list[tuple[str, object, object]],
-) -> None:
-    both = Both(waves, RolloutOptions((), most, deadline, threshold), settle)
-    for step in steps:
-        before = both.record
-        both.take(step)
-        both.check()
-        invariants(before, both.record, both.time)
+@settings(max_examples=200, deadline=None)
+@given(setting(), EVENTS)
+def test_any_history_moves_a_rollout_as_the_model(how: Setting, history: list[Event]) -> None:
+    machine, model = Machine.of(how), Model.of(how)
+    for event in history:
+        machine.happen(event)
+        model.happen(event)
+        found = machine.rollout
+        assert (found.state.value, found.wave) == (model.word, model.wave)
+        assert {c.name: c.state.value for c in found.clusters} == model.word_of
+
+
+@pytest.mark.requires("releases.remedy")
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 60), st.integers(0, 4))
+def test_no_window_holds_more_rollbacks_than_allowed(passed: list[int], window: int, most: int) -> None:
+    how = (RolloutOptions(), HealthRule())
+    rollout = rollouts.begin("web", 9, (("a",),), how, 0)
+    time, done = 100, list[int]()
+    for seconds in passed:
+        time += seconds
+        remedy = rollouts.decide_failure(rollout, 3, tuple(done), time, (window, most))
+        allowed = sum(earlier > time - window for earlier in done) < most
+        assert remedy == RollBack(3) if allowed else isinstance(remedy, FreezeRelease)
+        done += [time] if allowed else []
+        assert all(sum(begin <= t < begin + window for t in done) <= most for begin in done)

@@ -136,7 +136,10 @@ def test_a_failed_cluster_may_become_healthy_and_a_healthy_one_fail() -> None:
     rollout = begun(("east", "west"), failure_threshold=2)
     rollout = rollouts.observe(rollout, failed("east"), 110)
     assert rollouts.first_failure(rollout) == ("east", "outcome failed, health unknown")
-    assert states(rollouts.observe(rollout, saw("east"), 120)) == "hs"
+    healed = rollouts.observe(rollout, saw("east"), 120)
+    assert states(healed) == "hs"
+    assert rollouts.observe(healed, saw("east", 0), 125) == healed
+    assert rollouts.resume(rollouts.pause(healed, "did:key:zA", 130), 190).clusters[0] == healed.clusters[0]
     rollout = rollouts.observe(rollouts.observe(rollout, saw("west"), 120), failed("west"), 130)
     assert (states(rollout), rollout.state) == ("ff", RolloutState.FAILED)
 
@@ -169,6 +172,8 @@ def test_one_that_settles_past_its_deadline_fails_then_and_is_healthy_later() ->
     assert states(rollouts.expire(rollout, 159)) == "ss"
     rollout = rollouts.observe(rollout, saw("west"), 125)
     assert (states(rollouts.expire(rollout, 160)), states(rollouts.expire(rollout, 180))) == ("fh", "hh")
+    just = rollouts.observe(begun(("east",), health=HealthRule(settle_seconds=600)), saw("east"), 100)
+    assert states(rollouts.expire(just, 700)) == "h"
     strict = dataclasses.replace(rollout, failure_threshold=1)
     assert rollouts.expire(strict, 180).state is RolloutState.FAILED
 
