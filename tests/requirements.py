@@ -151,7 +151,7 @@ REQUIREMENTS: dict[str, str] = {
     "campaign.crash": "kill -9 under load: every proven receipt stays, no block half done [issue 4]",
     "campaign.fuzz": "random and mutated transactions: a known code each, in mempool and block [issue 4]",
     "campaign.judges": "the campaigns' own judgements notice loss, halves and missing codes [issue 4]",
-    "simulation.invariants": "2,000 blocks: quorums, nonces, revisions, reports hold on every replica [issue 4]",
+    "simulation.invariants": "2,000 blocks: quorums, accounts, rollouts, keys hold on every replica [issue 4]",
     "simulation.replays": "a seed tells one story, and a failure names it [issue 4]",
     "simulation.notices": "bugs put into the machine are found by the simulation [issue 4]",
     "abci.snapshot-taken": "snapshots are taken beside consensus, the last two kept, alike everywhere [issue 4]",
