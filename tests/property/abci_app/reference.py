@@ -1,4 +1,4 @@
-"""An independent reference of proposals, judgements, expiry and rollback: the specification in plain Python.
+"""An independent reference of proposals, judgements, expiry, rollback and revocation, in plain Python.
 
 Owns ``Reference``: what docs/spec/ledger.md says must come of an action, in sets and lists. It shares no code
 with the machine but the numbers of the codes.
@@ -57,10 +57,30 @@ class Reference:
         self._humans, self._organisations = humans, organisations
         self._ttl, self._clusters = ttl, clusters
         self.cases: list[Case] = []
+        self.members: set[Person] = set()
+        self.revoked: set[Person] = set()
         self.releases: dict[str, list[Revision]] = {}
+
+    def revoke(self, who: Person, subject: Person) -> Outcome:
+        """End a subject's only key at once: what it approved counts no more, and it speaks no more."""
+        if who in self.revoked:
+            return Outcome(Code.KEY_NOT_ACTIVE)
+        if subject in self.revoked:
+            return Outcome(Code.REVOCATION_WITHOUT_EFFECT)
+        if not self._enough([p for p in self.members if p.kind == "human" and p != subject]):
+            return Outcome(Code.LOCKOUT)
+        self.revoked.add(subject)
+        return Outcome(Code.OK)
+
+    def _enough(self, approvers: list[Person]) -> bool:
+        counted = {person for person in approvers if person not in self.revoked}
+        organisations = {person.organisation for person in counted}
+        return len(counted) >= self._humans and len(organisations) >= self._organisations
 
     def propose_release(self, who: Person, name: str, clusters: tuple[str, ...], height: int) -> Outcome:
         """Propose content for clusters."""
+        if who in self.revoked:
+            return Outcome(Code.KEY_NOT_ACTIVE)
         if who.kind not in ("human", "agent"):
             return Outcome(Code.VERB_NOT_ALLOWED)
         refused = self._refused_clusters(name, clusters)
@@ -71,6 +91,8 @@ class Reference:
 
     def propose_rollback(self, who: Person, name: str, to_revision: int, height: int) -> Outcome:
         """Propose to go back."""
+        if who in self.revoked:
+            return Outcome(Code.KEY_NOT_ACTIVE)
         if who.kind not in ("human", "agent"):
             return Outcome(Code.VERB_NOT_ALLOWED)
         if name not in self.releases:
@@ -91,8 +113,7 @@ class Reference:
             case.state = "rejected"
             return Outcome(Code.OK, "rejected")
         approvers = [*case.approved_by, who]
-        organisations = {person.organisation for person in approvers}
-        if len(approvers) < self._humans or len(organisations) < self._organisations:
+        if not self._enough(approvers):
             case.approved_by = approvers
             return Outcome(Code.OK, "open")
         # What would become final is judged once more: the ledger went on since the proposal.
@@ -113,6 +134,7 @@ class Reference:
 
     def _refused_judgement(self, who: Person, case: Case, height: int, *, exact: bool) -> Code | None:
         reasons = (
+            (who in self.revoked, Code.KEY_NOT_ACTIVE),
             (who.kind == "agent", Code.AGENT_MAY_NOT_APPROVE),
             (who.kind != "human", Code.VERB_NOT_ALLOWED),
             (case.state != "open", Code.PROPOSAL_NOT_OPEN),

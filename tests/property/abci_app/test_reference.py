@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -60,6 +61,7 @@ class Histories(RuleBasedStateMachine):
             CONSTANTS.chain_id, Parameters(image_digest_required=True, proposal_ttl_blocks=TTL)
         )
         self.reference = Reference(2, 2, TTL, {"east", "west"})
+        self.reference.members = {person(who) for who in PEOPLE}
         self.proposals: list[bytes] = []
         self.nonces = itertools.count(1)
 
@@ -119,6 +121,12 @@ class Histories(RuleBasedStateMachine):
         wanted = self.reference.judge(person(who), number, self.next_height, approves=approves, exact=exact)
         assert self.send(who, body)[1] == wanted
 
+    @precondition(lambda self: len(self.proposals) > 2)
+    @rule(who=st.sampled_from((ALICE, BOB, CAROL)), subject=st.sampled_from((ALICE, BOB, CAROL, AGENT)))
+    def revoke(self, who: Subject, subject: Subject) -> None:
+        wanted = self.reference.revoke(person(who), person(subject))
+        assert self.send(who, bodies.revocation_body(subject.did))[1] == wanted
+
     @rule(blocks=st.integers(1, TTL))
     def wait(self, blocks: int) -> None:
         self.state.height += blocks
@@ -175,3 +183,49 @@ def test_a_machine_with_another_quorum_disagrees(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(machine, "decide", humans_only)
     with pytest.raises(AssertionError):
         run(300, Phase.generate)
+
+
+@pytest.mark.requires("abci.reference")
+def test_a_machine_that_counts_the_revoked_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = machine._voices
+
+    def forgetful(*arguments: Any) -> list[Any]:
+        voices = honest(*arguments)
+        for voice in voices:
+            object.__setattr__(voice, "keys_revoked", False)
+            object.__setattr__(voice, "subject", _Lively(voice.subject))
+        return voices
+
+    monkeypatch.setattr(machine, "_voices", forgetful)
+    with pytest.raises(AssertionError):
+        approve_and_be_revoked()
+
+
+def approve_and_be_revoked() -> None:
+    """Alice approves and is revoked; Carol's approval is then one of two, not the second."""
+    history = Histories()
+    body = bodies.release_body(release("web"))
+    wanted = history.reference.propose_release(person(BOB), "web", ("east",), history.next_height)
+    history.expect_proposal(BOB, body, wanted)
+    history.expect_judgement(ALICE, 0, ActionKind.APPROVAL, exact=True)
+    revoked = history.reference.revoke(person(BOB), person(ALICE))
+    assert history.send(BOB, bodies.revocation_body(ALICE.did))[1] == revoked == Outcome(Code.OK)
+    history.expect_judgement(CAROL, 0, ActionKind.APPROVAL, exact=True)
+    history.cases_agree()
+
+
+@pytest.mark.requires("abci.reference")
+def test_an_approval_of_somebody_revoked_counts_no_more() -> None:
+    approve_and_be_revoked()
+
+
+class _Lively:
+    """A subject that looks active whatever happened to its keys."""
+
+    is_active = True
+
+    def __init__(self, subject: Any) -> None:
+        self._subject = subject
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._subject, name)
