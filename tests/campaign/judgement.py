@@ -7,7 +7,6 @@ is on the disk and with every receipt that was proven to somebody.
 from __future__ import annotations
 
 import base64
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,8 +38,6 @@ class Evidence:
         disk: height and app hash of the application's store, opened and verified.
         proven: receipts that were proven to clients.
         unproven: transactions which the ledger called used up and could not show.
-        validators: of genesis, key and power.
-        start: genesis time, seconds.
         genesis_document: CometBFT's, for the validators and the time of genesis.
     """
 
@@ -50,8 +47,6 @@ class Evidence:
     disk: tuple[int, bytes]
     proven: Sequence[Proven]
     unproven: Sequence[bytes] = ()
-    validators: Sequence[tuple[bytes, int]] = ()
-    start: int = 0
     genesis_document: Any = None
 
 
@@ -76,16 +71,12 @@ def judge(evidence: Evidence) -> Judgement:
         for validator in evidence.genesis_document["validators"]:
             key = comet_pb2.PublicKey(ed25519=base64.b64decode(validator["pub_key"]["value"]))
             request.validators.add(pub_key=key, power=int(validator["power"]))
-    for key, power in evidence.validators:
-        request.validators.add(power=power).pub_key.ed25519 = key
-    request.time.seconds = evidence.start
     app_hash = fresh.application.init_chain(request).app_hash
     for height, block in enumerate(evidence.blocks, 1):
         if bytes.fromhex(block["header"]["app_hash"]) != app_hash:
             judgement.half.append(f"header {height} has app hash {block['header']['app_hash']}")
         txs = [base64.b64decode(tx) for tx in block["data"]["txs"] or ()]
         fresh.time = _seconds(block["header"]["time"]) if "time" in block["header"] else 0
-        fresh.time = seconds_of(block["header"].get("time"))
         response = fresh.block(txs)
         app_hash = response.app_hash
         for index, (tx, result) in enumerate(zip(txs, response.tx_results, strict=True)):
@@ -103,11 +94,6 @@ def judge(evidence: Evidence) -> Judgement:
 
 def _seconds(text: str) -> int:
     return parse_time(text) // 10**9
-
-
-def seconds_of(time: str | None) -> int:
-    """Give a header's time in whole seconds."""
-    return 0 if time is None else int(datetime.datetime.fromisoformat(f"{time[:19]}+00:00").timestamp())
 
 
 def _lost_receipts(evidence: Evidence, found: dict[bytes, tuple[int, int, bytes]]) -> list[str]:
