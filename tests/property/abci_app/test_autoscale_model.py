@@ -25,7 +25,7 @@ NAMES = ("requests", "memory")
 
 @dataclass(frozen=True)
 class Said:
-    """A report so many seconds later: what its bridge counted, and of how many replicas (None: as decided)."""
+    """A report so many seconds later: what was counted, and of how many replicas (None: as decided)."""
 
     passed: int
     values: tuple[int | None, ...]
