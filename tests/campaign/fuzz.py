@@ -27,6 +27,8 @@ COUNT = 100_000
 BLOCK = 50
 FORGED_ONE_IN = 20
 """How many mutants keep the signature they no longer have."""
+NONCE_LEAP_MAX = 100
+"""How far ahead of its signer's nonces a mutant's may be and still be signed again."""
 KEPT = 400
 """How many transactions are there to be mutated."""
 _LEAVES: tuple[Any, ...] = (
@@ -78,6 +80,9 @@ class Mutator:
         except Exception:  # noqa: BLE001 - no envelope: nothing to sign
             return tx
         if message.SerializeToString(deterministic=True) != tx:
+            return tx
+        if message.nonce > self._traffic.used(message.signer) + NONCE_LEAP_MAX:
+            # Were it good, its signer would have used up all nonces below and fall silent.
             return tx
         for signature in message.signatures:
             key = KEYS.get(signature.key_id)

@@ -105,6 +105,10 @@ class Traffic:
         self._sent.extend(txs)
         return txs
 
+    def used(self, did: str) -> int:
+        """Give the highest nonce a subject was given."""
+        return self._nonces.get(did, 0)
+
     def old(self) -> bytes:
         """Give a transaction sent before."""
         return self._chance.choice(self._sent) if self._sent else self.garbage()
