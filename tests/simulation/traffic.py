@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ledger import actions, bodies, envelope
 from ledger.pb.envelope_pb2 import Envelope
 from ledger.records import MetricRecord
-from ledger.types import ActionKind, JsonObject
+from ledger.types import ActionKind, Did, JsonObject
 from tests.simulation.authority import digest_of
 from tests.simulation.governing import (
     DEPLOYMENT,
@@ -107,7 +107,7 @@ class Traffic:
 
     def used(self, did: str) -> int:
         """Give the highest nonce a subject was given."""
-        return self._nonces.get(did, 0)
+        return self._nonces.get(Did(did), 0)
 
     def old(self) -> bytes:
         """Give a transaction sent before."""
