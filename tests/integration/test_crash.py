@@ -10,7 +10,7 @@ from tests.campaign.crash import VICTIMS, Campaign
 
 pytestmark = pytest.mark.integration
 
-KILLS = 8
+KILLS = 15
 SEED = 1
 
 
