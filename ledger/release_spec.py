@@ -71,7 +71,13 @@ def read_health(spec: JsonObject, where: str) -> HealthRule:
     Raises:
         Refused: any code of ``shape``.
     """
-    return codec.read(HealthRule, spec.get("health", {}), f"{where}.health")
+    health = codec.read(HealthRule, spec.get("health", {}), f"{where}.health")
+    deadline = read_rollout(spec, where).progress_deadline_seconds
+    if health.settle_seconds >= deadline:
+        # Nothing could ever settle in time.
+        at = f"{where}.health.settleSeconds"
+        raise shape.invalid(at, health.settle_seconds, f"less than progressDeadlineSeconds, {deadline}")
+    return health
 
 
 def read_autoscale(spec: JsonObject, where: str) -> tuple[AutoscaleRule, ...]:

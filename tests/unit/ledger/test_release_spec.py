@@ -126,6 +126,7 @@ def test_a_rollout_is_read_strictly(rollout_spec: Json, code: Code, field: str) 
         {"healthyPercent": "90"},
         {"settleSeconds": -1},
         {"settleSeconds": SETTLE_SECONDS_MAX + 1},
+        {"settleSeconds": 600},
     ],
 )
 def test_health_is_read_strictly(health: Json) -> None:
