@@ -10,11 +10,11 @@ from __future__ import annotations
 from abci_app.check import Admitted, Opened, content_of, identity_of
 from abci_app.machine.block import execute
 from abci_app.machine.context import Context
-from abci_app.machine.proposals import decision_of, existing_proposal, summary_of
+from abci_app.machine.proposals import decision_of, existing_proposal
 from abci_app.machine.world import constitution_of, requirement_of, scope_of
 from ledger import canonical, shape
 from ledger.account import EMPTY
-from ledger.actions import Proposal, read_action
+from ledger.actions import Proposal, read_action, summary_of
 from ledger.authority.constitution import may
 from ledger.authority.decision import Decision
 from ledger.authority.objects import Verb

@@ -30,9 +30,9 @@ from consensus.evidence import (
     speaker,
     unbound,
 )
-from consensus.scopes import scopes_of, summary_of
+from consensus.scopes import scopes_of
 from ledger import records, statekeys
-from ledger.actions import Judgement, Proposal
+from ledger.actions import Judgement, Proposal, summary_of
 from ledger.authority.constitution import Constitution, check_may
 from ledger.authority.decision import Voice, check_member, counted, decide
 from ledger.authority.objects import Verb

@@ -21,34 +21,13 @@ from ledger.authority.scope import (
     risk_of,
     touches_of_release,
 )
-from ledger.changes import Configure, Delete, Release, Rollback, Withdraw
-from ledger.records import ChangeSummary, ProposalRecord, RevisionRecord
+from ledger.changes import Configure, Delete, Release, Rollback
+from ledger.records import ProposalRecord, RevisionRecord
 
 LEDGER_CLUSTERS = ("-",)
 """Where a change of the ledger's own objects happens: on no cluster."""
 SAME_BLOCK_MAX = 16
 """Revisions of one release in one block that are tried as what a change was made of."""
-
-
-def summary_of(proposal: Proposal) -> ChangeSummary:
-    """Give what a proposal changes, as its record says it."""
-    match proposal.change:
-        case Release() as release:
-            return ChangeSummary(
-                Operation.APPLY, release.name, clusters=release.clusters, against=proposal.against
-            )
-        case Rollback() as rollback:
-            return ChangeSummary(
-                Operation.ROLLBACK, rollback.release, rollback.to_revision, against=proposal.against
-            )
-        case Withdraw() as withdraw:
-            return ChangeSummary(Operation.WITHDRAW, withdraw.release)
-        case Delete() as delete:
-            return ChangeSummary(Operation.DELETE, delete.release, prune=delete.prune)
-        case Configure() as change:
-            removed = (f"remove/{o.kind}/{o.name}" for o in change.remove)
-            put = (f"put/{o.kind}/{o.name}" for o in change.put)
-            return ChangeSummary(Operation.CONFIGURE, None, objects=(*removed, *put))
 
 
 def revision_record(get: Get, name: str, number: int) -> RevisionRecord:

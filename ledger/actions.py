@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 from ledger import canonical, codec, shape
 from ledger.authority.patterns import read_patterns
-from ledger.changes import Change, read_change
+from ledger.authority.scope import Operation
+from ledger.changes import Change, Configure, Delete, Release, Rollback, Withdraw, read_change
 from ledger.errors import Code, Refused
-from ledger.identity import KeyObject, Purpose, read_key_objects, read_next
+from ledger.key_set import KeyObject, Purpose, read_key_objects, read_next
 from ledger.limits import (
     KEYS_PER_IDENTITY_MAX,
     METRICS_PER_REPORT_MAX,
     OBJECTS_PER_RELEASE_MAX,
     REASON_BYTES_MAX,
 )
-from ledger.records import MetricRecord
+from ledger.records import ChangeSummary, MetricRecord
 from ledger.types import API_VERSION, ActionKind, Did, JsonObject
 
 OUTCOMES = ("applied", "partial", "failed")
@@ -163,6 +164,27 @@ def kind_of(action: Action) -> ActionKind:
 def purpose_of(kind: ActionKind) -> Purpose:
     """Give the purpose a key must have to sign such an action."""
     return _PURPOSES[kind]
+
+
+def summary_of(proposal: Proposal) -> ChangeSummary:
+    """Give what a proposal changes, without its manifests."""
+    match proposal.change:
+        case Release() as release:
+            return ChangeSummary(
+                Operation.APPLY, release.name, clusters=release.clusters, against=proposal.against
+            )
+        case Rollback() as rollback:
+            return ChangeSummary(
+                Operation.ROLLBACK, rollback.release, rollback.to_revision, against=proposal.against
+            )
+        case Withdraw() as withdraw:
+            return ChangeSummary(Operation.WITHDRAW, withdraw.release)
+        case Delete() as delete:
+            return ChangeSummary(Operation.DELETE, delete.release, prune=delete.prune)
+        case Configure() as change:
+            removed = (f"remove/{o.kind}/{o.name}" for o in change.remove)
+            put = (f"put/{o.kind}/{o.name}" for o in change.put)
+            return ChangeSummary(Operation.CONFIGURE, None, objects=(*removed, *put))
 
 
 def read_action(body: bytes, *, image_digest_required: bool) -> Action:

@@ -25,15 +25,11 @@ from ledger.key_set import (
     KeyState,
     Purpose,
     commitment,
-    read_key_objects,
-    read_next,
     records_of,
 )
 from ledger.keys import DID_KEY_PREFIX, Algorithm, PublicKey, public_key_of
 from ledger.limits import COMMITMENTS_MAX, KEYS_LISTED_MAX, NAME_BYTES_MAX
 from ledger.types import Did, Json, SubjectKind
-
-__all__ = ["KeyObject", "KeyRecord", "KeyState", "Purpose", "commitment", "read_key_objects", "read_next"]
 
 
 @dataclass(frozen=True, slots=True)

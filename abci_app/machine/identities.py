@@ -17,6 +17,7 @@ from ledger.actions import Deactivation, KeyChange
 from ledger.authority import liveness
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
+from ledger.key_set import KeyRecord
 from ledger.records import IncidentKind
 from ledger.types import ActionKind
 
@@ -85,7 +86,7 @@ def _known(ctx: Context, did: str) -> bool:
     return ctx.state.get(statekeys.identity(did)) is not None
 
 
-def _register(ctx: Context, identity: IdentityRecord, key: rules.KeyRecord) -> None:
+def _register(ctx: Context, identity: IdentityRecord, key: KeyRecord) -> None:
     at = statekeys.key(key.key_id)
     if ctx.state.get(at) is not None:
         raise Refused(

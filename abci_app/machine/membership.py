@@ -13,7 +13,8 @@ from abci_app.check import identity_of
 from abci_app.machine.context import Context
 from ledger import codec, records, statekeys
 from ledger.errors import Code, Refused
-from ledger.identity import IdentityRecord, Purpose
+from ledger.identity import IdentityRecord
+from ledger.key_set import Purpose
 from ledger.keys import Algorithm
 from ledger.limits import VALIDATOR_POWER_MAX, VALIDATORS_MAX
 from ledger.records import ProtocolRecord, ValidatorRecord, ValidatorsRecord

@@ -27,13 +27,13 @@ from ledger import account as accounts
 from ledger import envelope as envelopes
 from ledger import records, statekeys
 from ledger.account import Account
-from ledger.actions import Judgement, Proposal, read_action
+from ledger.actions import Judgement, Proposal, read_action, summary_of
 from ledger.authority.constitution import check_may
 from ledger.authority.decision import Decision, Voice, check_member, check_voice, decide, denied
 from ledger.authority.objects import Verb
 from ledger.authority.requirement import Requirement
 from ledger.authority.scope import Operation, Scope
-from ledger.changes import Configure, Delete, Release, Rollback, Withdraw
+from ledger.changes import Configure
 from ledger.errors import Code, Refused
 from ledger.receipt import Receipt
 from ledger.records import ChangeSummary, IncidentKind, JudgementRecord, ProposalRecord, state_at
@@ -202,27 +202,6 @@ def existing_proposal(ctx: Context, identifier: str) -> ProposalRecord:
     if content is None:
         raise Refused(Code.PROPOSAL_UNKNOWN, got=identifier, expected="a proposal of the ledger")
     return records.read_proposal(content)
-
-
-def summary_of(proposal: Proposal) -> ChangeSummary:
-    """Give what a proposal changes, without its manifests."""
-    match proposal.change:
-        case Release() as release:
-            return ChangeSummary(
-                Operation.APPLY, release.name, clusters=release.clusters, against=proposal.against
-            )
-        case Rollback() as rollback:
-            return ChangeSummary(
-                Operation.ROLLBACK, rollback.release, rollback.to_revision, against=proposal.against
-            )
-        case Withdraw() as withdraw:
-            return ChangeSummary(Operation.WITHDRAW, withdraw.release)
-        case Delete() as delete:
-            return ChangeSummary(Operation.DELETE, delete.release, prune=delete.prune)
-        case Configure() as change:
-            removed = (f"remove/{o.kind}/{o.name}" for o in change.remove)
-            put = (f"put/{o.kind}/{o.name}" for o in change.put)
-            return ChangeSummary(Operation.CONFIGURE, None, objects=(*removed, *put))
 
 
 def _voices(ctx: Context, entries: tuple[JudgementRecord, ...]) -> list[Voice]:

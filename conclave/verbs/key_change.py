@@ -25,8 +25,8 @@ from identity.signer import Signer, generate_key
 from ledger import shape, standard
 from ledger.bodies import key_change_body
 from ledger.errors import Code, Refused
-from ledger.identity import KeyObject, Purpose, commitment
 from ledger.inception import did_conclave, inception, inception_proofs
+from ledger.key_set import KeyObject, Purpose, commitment
 from ledger.keys import Algorithm, PublicKey
 from ledger.types import ActionKind, JsonObject, SubjectKind
 
