@@ -15,17 +15,14 @@ from ledger.actions import Proposal
 from ledger.authority.scope import (
     Operation,
     Scope,
-    Touch,
     asks_for_host,
-    ledger_kind,
+    ledger_scope,
     risk_of,
     touches_of_release,
 )
 from ledger.changes import Configure, Delete, Release, Rollback
 from ledger.records import ProposalRecord, RevisionRecord
 
-LEDGER_CLUSTERS = ("-",)
-"""Where a change of the ledger's own objects happens: on no cluster."""
 SAME_BLOCK_MAX = 16
 """Revisions of one release in one block that are tried as what a change was made of."""
 
@@ -67,7 +64,8 @@ def scopes_of(
     """
     change = proposal.change
     if isinstance(change, Configure):
-        return (_ledger_scope(change),)
+        named = [(o.kind, o.name) for o in change.remove] + [(o.kind, o.name) for o in change.put]
+        return (ledger_scope(named),)
     if isinstance(change, Release):
         clusters = change.clusters or _own_revision(get, record).clusters
         return (_scope(Operation.APPLY, change, clusters),)
@@ -122,10 +120,3 @@ def _scope(operation: Operation, release: Release, clusters: tuple[str, ...]) ->
     touches = touches_of_release(release.name, release.namespace, release.manifests)
     host = any(asks_for_host(manifest) for manifest in release.manifests)
     return Scope(operation, touches, clusters, risk_of(operation, touches, host_access=host))
-
-
-def _ledger_scope(change: Configure) -> Scope:
-    named = {(o.kind, o.name) for o in change.remove} | {(o.kind, o.name) for o in change.put}
-    touches = tuple(sorted(Touch(ledger_kind(kind), "-", name) for kind, name in named))
-    risk = risk_of(Operation.CONFIGURE, touches, host_access=False)
-    return Scope(Operation.CONFIGURE, touches, LEDGER_CLUSTERS, risk)

@@ -22,7 +22,7 @@ from ledger.authority.objects import (
     read_stored,
 )
 from ledger.authority.requirement import Requirement, break_glass_requirement, requirement
-from ledger.authority.scope import Operation, Scope, Touch, risk_of
+from ledger.authority.scope import Operation, Scope, Touch, ledger_scope, risk_of
 from ledger.errors import Code, Refused
 from ledger.records import (
     ChangeSummary,
@@ -34,9 +34,6 @@ from ledger.records import (
 )
 from ledger.types import JsonObject
 from state.reader import StateReader
-
-LEDGER_CLUSTERS = ("-",)
-"""Where a change of the ledger's own objects happens: on no cluster."""
 
 
 def constitution_record(state: StateReader) -> ConstitutionRecord:
@@ -205,14 +202,8 @@ def _scope_of_content(operation: Operation, key: _ById, clusters: tuple[str, ...
 
 @functools.lru_cache(maxsize=64)
 def _ledger_scope(objects: tuple[str, ...]) -> Scope:
-    touches = []
-    for text in objects:
-        _, kind, name = text.split("/")
-        touches.append(Touch(f"{kind}.conclave.internal", "-", name))
-    found = tuple(sorted(set(touches)))
-    return Scope(
-        Operation.CONFIGURE, found, LEDGER_CLUSTERS, risk_of(Operation.CONFIGURE, found, host_access=False)
-    )
+    named = (text.split("/") for text in objects)
+    return ledger_scope((kind, name) for _, kind, name in named)
 
 
 def requirement_of(

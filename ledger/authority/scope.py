@@ -67,6 +67,16 @@ def kind_of_manifest(api_version: str, kind: str) -> str:
     return f"{kind}.{group}" if slash else kind
 
 
+LEDGER_CLUSTERS = (NONE,)
+"""Where a change of the ledger's own objects happens: on no cluster."""
+
+
+def ledger_scope(named: Iterable[tuple[str, str]]) -> Scope:
+    """Give the scope of a change of the ledger's own objects, by kind and name."""
+    touches = tuple(sorted({Touch(ledger_kind(kind), NONE, name) for kind, name in named}))
+    return Scope(Operation.CONFIGURE, touches, LEDGER_CLUSTERS, Risk.CONSTITUTION)
+
+
 def touches_of_release(name: str, namespace: str, manifests: Iterable[JsonObject]) -> tuple[Touch, ...]:
     """Give what a release touches: itself and every manifest, sorted, each once."""
     found = {Touch(ledger_kind("Release"), namespace, name)}
