@@ -8,6 +8,7 @@ on a promise without a test and on a mark without a promise.
 from __future__ import annotations
 
 from tests.requirements_rules import RULES
+from tests.requirements_verification import VERIFICATION
 
 REQUIREMENTS: dict[str, str] = {
     # id: promise [source]
@@ -399,4 +400,5 @@ REQUIREMENTS: dict[str, str] = {
     "house.fuzz": "the fuzz targets hold on their seeds and notice what they are there for [issue 3]",
     "house.generated": "the generated protocol code is what proto/ gives [issue 3]",
     **RULES,
+    **VERIFICATION,
 }
