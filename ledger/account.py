@@ -8,15 +8,20 @@ Source: docs/spec/ledger.md §1.3, spam.md.
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import re
 from dataclasses import dataclass
 
 from ledger import canonical, shape
 from ledger.errors import Code, Refused
 from ledger.limits import NONCE_WINDOW_SIZE, OPEN_PROPOSALS_MAX, RATE_WINDOW_BLOCKS
+from ledger.types import Json
 
 _MASK = (1 << NONCE_WINDOW_SIZE) - 1
+
+
+Places = tuple[int, int]
+"""A last height, and how many open proposals have it: one block's proposals are one entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +33,14 @@ class Account:
         seen: which of the 64 nonces up to it are used (bit i: ``highest - i``).
         window: ``height // RATE_WINDOW_BLOCKS`` of the last envelope that was counted.
         count: envelopes counted in it.
-        open: last heights of the subject's open proposals, rising.
+        open: last heights of the subject's open proposals, rising, each with how many end there.
     """
 
     highest: int = 0
     seen: int = 0
     window: int = 0
     count: int = 0
-    open: tuple[int, ...] = ()
+    open: tuple[Places, ...] = ()
 
 
 EMPTY = Account()
@@ -46,7 +51,7 @@ def write(account: Account) -> bytes:
     return b'{"count":%d,"highest":%d,"open":[%s],"seen":"%016x","window":%d}' % (
         account.count,
         account.highest,
-        ",".join(map(str, account.open)).encode(),
+        b",".join([b"[%d,%d]" % places for places in account.open]),
         account.seen,
         account.window,
     )
@@ -63,9 +68,10 @@ def read(content: bytes | None) -> Account:
     plain = _PLAIN.fullmatch(content)
     if plain is not None:
         count, highest, opened, seen, window = plain.groups()
-        expiries = tuple(map(int, opened.split(b","))) if opened else ()
-        if len(expiries) < 2 or _is_rising(expiries):
-            return Account(int(highest), int(seen, 16), int(window), int(count), expiries)
+        numbers = [int(number) for number in _DIGITS.findall(opened)]
+        places = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+        if _is_rising(places):
+            return Account(int(highest), int(seen, 16), int(window), int(count), places)
     value = shape.fields(
         canonical.load_plain(content), "account", required=("count", "highest", "open", "seen", "window")
     )
@@ -73,24 +79,37 @@ def read(content: bytes | None) -> Account:
     if type(seen) is not str or len(seen) != 16 or set(seen) - set("0123456789abcdef"):
         raise shape.invalid("account.seen", seen, "16 hex digits")
     listed = shape.array(value["open"], "account.open", items_max=OPEN_PROPOSALS_MAX)
-    expiries = tuple(shape.integer(item, "account.open") for item in listed)
-    if not _is_rising(expiries):
+    places = tuple(_places(item) for item in listed)
+    if not _is_rising(places):
         raise shape.invalid("account.open", listed, "heights, rising")
     return Account(
         shape.integer(value["highest"], "account.highest"),
         int(seen, 16),
         shape.integer(value["window"], "account.window"),
         shape.integer(value["count"], "account.count"),
-        expiries,
+        places,
     )
 
 
+def _places(value: Json) -> Places:
+    pair = shape.array(value, "account.open", items_max=2)
+    if len(pair) != 2:
+        raise shape.invalid("account.open", value, "a height and a number")
+    height, number = (shape.integer(item, "account.open") for item in pair)
+    if not 1 <= number <= OPEN_PROPOSALS_MAX:
+        raise shape.invalid("account.open", number, f"1 to {OPEN_PROPOSALS_MAX} proposals")
+    return height, number
+
+
 _NUMBER = rb"(0|[1-9][0-9]{0,14}+)"
+_PAIR = rb"\[[1-9][0-9]{0,14}+,[1-9][0-9]?+\]"
+_DIGITS = re.compile(rb"[0-9]++")
 _PLAIN = re.compile(
-    rb'\{"count":%s,"highest":%s,"open":\[((?:[1-9][0-9]{0,14}+(?:,[1-9][0-9]{0,14}+){0,%d}+)?+)\],'
-    rb'"seen":"([0-9a-f]{16})","window":%s\}' % (_NUMBER, _NUMBER, OPEN_PROPOSALS_MAX - 1, _NUMBER)
+    rb'\{"count":%s,"highest":%s,"open":\[((?:%s(?:,%s){0,%d}+)?+)\],'
+    rb'"seen":"([0-9a-f]{16})","window":%s\}'
+    % (_NUMBER, _NUMBER, _PAIR, _PAIR, OPEN_PROPOSALS_MAX - 1, _NUMBER)
 )
-"""What ``write`` gives, as far as it is surely below 2^53; the rest takes the long way."""
+"""What ``write`` gives, as far as it is surely within every limit; the rest takes the long way."""
 
 
 def use_nonce(account: Account, nonce: int) -> Account:
@@ -147,26 +166,35 @@ def open_proposal(account: Account, expires: int, height: int, open_max: int) ->
     Raises:
         Refused: OPEN_PROPOSALS_EXCEEDED.
     """
-    still = [last for last in account.open if last >= height]
-    if len(still) >= open_max:
+    still = tuple(places for places in account.open if places[0] >= height)
+    used = sum(number for _, number in still)
+    if used >= open_max:
         raise Refused(
             Code.OPEN_PROPOSALS_EXCEEDED,
-            got=f"{len(still)} open proposals",
+            got=f"{used} open proposals",
             expected=f"at most {open_max}",
-            todo=f"have some judged; the next expires after height {still[0]}",
-            height=still[0] + 1,
+            todo=f"have some judged; the next expires after height {still[0][0]}",
+            height=still[0][0] + 1,
         )
-    return dataclasses.replace(account, open=tuple(sorted((*still, expires))))
+    return _with_open(account, _changed(still, expires, 1))
 
 
 def close_proposal(account: Account, expires: int) -> Account:
     """Give the place of a closed proposal back; nothing happens where it was given back already."""
-    if expires not in account.open:
+    if all(last != expires for last, _ in account.open):
         return account
-    left = list(account.open)
-    left.remove(expires)
-    return dataclasses.replace(account, open=tuple(left))
+    return _with_open(account, _changed(account.open, expires, -1))
 
 
-def _is_rising(heights: tuple[int, ...]) -> bool:
-    return heights == tuple(sorted(heights))
+def _changed(places: tuple[Places, ...], height: int, by: int) -> tuple[Places, ...]:
+    numbers = dict(places)
+    numbers[height] = numbers.get(height, 0) + by
+    return tuple(sorted((last, number) for last, number in numbers.items() if number))
+
+
+def _with_open(account: Account, places: tuple[Places, ...]) -> Account:
+    return Account(account.highest, account.seen, account.window, account.count, places)
+
+
+def _is_rising(places: tuple[Places, ...]) -> bool:
+    return all(one[0] < other[0] for one, other in itertools.pairwise(places))

@@ -10,12 +10,12 @@ from ledger.errors import Code
 from ledger.limits import JSON_INTEGER_MAX, NONCE_MAX, OPEN_PROPOSALS_MAX, RATE_WINDOW_BLOCKS
 from tests.support.refusal import refusal_of
 
-GOLDEN = b'{"count":7,"highest":70,"open":[120,120,4000],"seen":"8000000000000001","window":12}'
+GOLDEN = b'{"count":7,"highest":70,"open":[[120,2],[4000,1]],"seen":"8000000000000001","window":12}'
 
 
 @pytest.mark.requires("ledger.account-record")
 def test_an_account_has_the_bytes_of_the_specification() -> None:
-    record = Account(highest=70, seen=1 << 63 | 1, window=12, count=7, open=(120, 120, 4000))
+    record = Account(highest=70, seen=1 << 63 | 1, window=12, count=7, open=((120, 2), (4000, 1)))
     assert account.write(record) == GOLDEN
     assert account.read(GOLDEN) == record
     assert account.read(None) == EMPTY == Account(0, 0, 0, 0, ())
@@ -25,8 +25,9 @@ def test_an_account_has_the_bytes_of_the_specification() -> None:
 @pytest.mark.requires("ledger.account-record")
 @pytest.mark.parametrize("number", [1, 10**15 - 1, 10**15, JSON_INTEGER_MAX])
 def test_the_short_road_and_the_long_one_read_the_same(number: int) -> None:
-    full = Account(number, 2**64 - 1, number, number, (number,) * OPEN_PROPOSALS_MAX)
-    assert account.read(account.write(full)) == full
+    for places in (1, 99, 100, OPEN_PROPOSALS_MAX):
+        full = Account(number, 2**64 - 1, number, number, ((0, 1), (number, places)))
+        assert account.read(account.write(full)) == full
 
 
 @pytest.mark.requires("ledger.account-record")
@@ -40,9 +41,15 @@ def test_the_short_road_and_the_long_one_read_the_same(number: int) -> None:
         (b'"highest":70', b'"highest":9007199254740992', Code.BODY_NUMBER_OUT_OF_RANGE),
         (b"8000000000000001", b"800000000000000A", Code.FIELD_INVALID),
         (b"8000000000000001", b"80000000000000010", Code.FIELD_INVALID),
-        (b"[120,120,4000]", b"[120,4000,120]", Code.FIELD_INVALID),
-        (b"[120,120,4000]", b"[120,true]", Code.FIELD_INVALID),
-        (b"[120,120,4000]", b"[" + b"1," * OPEN_PROPOSALS_MAX + b"1]", Code.LIMIT_EXCEEDED),
+        (b"[120,2],[4000,1]", b"[4000,1],[120,2]", Code.FIELD_INVALID),
+        (b"[120,2],[4000,1]", b"[120,1],[120,1]", Code.FIELD_INVALID),
+        (b"[120,2]", b"[120,true]", Code.FIELD_INVALID),
+        (b"[120,2]", b"[120]", Code.FIELD_INVALID),
+        (b"[120,2]", b"[120,2,3]", Code.LIMIT_EXCEEDED),
+        (b"[120,2]", b"[120,0]", Code.FIELD_INVALID),
+        (b"[120,2]", b"[120,%d]" % (OPEN_PROPOSALS_MAX + 1), Code.FIELD_INVALID),
+        (b"[120,2]", b"120", Code.FIELD_INVALID),
+        (b"[120,2]", b",".join(b"[%d,1]" % i for i in range(OPEN_PROPOSALS_MAX)), Code.LIMIT_EXCEEDED),
     ],
 )
 def test_anything_else_is_no_account(old: bytes, new: bytes, code: Code) -> None:
@@ -65,22 +72,22 @@ def test_a_nonce_is_used_once_and_not_below_the_window() -> None:
 
 @pytest.mark.requires("ledger.account-nonce")
 def test_a_nonce_draws_on_nothing_else() -> None:
-    record = Account(5, 1, 3, 9, (70, 80))
+    record = Account(5, 1, 3, 9, ((70, 1), (80, 2)))
     for nonce in (4, 6, 600):
         after = account.use_nonce(record, nonce)
-        assert (after.window, after.count, after.open) == (3, 9, (70, 80))
+        assert (after.window, after.count, after.open) == (3, 9, ((70, 1), (80, 2)))
 
 
 @pytest.mark.requires("ledger.account-rate")
 def test_envelopes_are_counted_anew_in_each_window_of_heights() -> None:
     first, last = 2 * RATE_WINDOW_BLOCKS, 3 * RATE_WINDOW_BLOCKS - 1
-    record = Account(5, 1, 1, 9, (70,))
+    record = Account(5, 1, 1, 9, ((70, 1),))
     for height, count in ((first, 1), (first, 2), (last, 3)):
         record = account.count_envelope(record, height, 3)
-        assert record == Account(5, 1, 2, count, (70,))
+        assert record == Account(5, 1, 2, count, ((70, 1),))
     refusal = refusal_of(lambda: account.count_envelope(record, last, 3), Code.RATE_EXCEEDED)
     assert refusal.facts == {"height": last + 1}
-    assert account.count_envelope(record, last + 1, 3) == Account(5, 1, 3, 1, (70,))
+    assert account.count_envelope(record, last + 1, 3) == Account(5, 1, 3, 1, ((70, 1),))
 
 
 @pytest.mark.requires("ledger.account-rate")
@@ -92,17 +99,17 @@ def test_a_lower_limit_counts_at_once() -> None:
 @pytest.mark.requires("ledger.account-open")
 def test_a_subject_has_so_many_open_proposals_until_they_expire() -> None:
     record = account.open_proposal(account.open_proposal(EMPTY, 50, 10, 2), 40, 10, 2)
-    assert record.open == (40, 50)
+    assert record.open == ((40, 1), (50, 1))
     refusal = refusal_of(lambda: account.open_proposal(record, 60, 40, 2), Code.OPEN_PROPOSALS_EXCEEDED)
     assert refusal.facts == {"height": 41}
-    assert account.open_proposal(record, 60, 41, 2).open == (50, 60)
+    assert account.open_proposal(record, 60, 41, 2).open == ((50, 1), (60, 1))
     refusal_of(lambda: account.open_proposal(record, 60, 10, 1), Code.OPEN_PROPOSALS_EXCEEDED)
 
 
 @pytest.mark.requires("ledger.account-open")
 def test_a_closed_proposal_gives_one_place_back_and_once() -> None:
-    record = Account(5, 1, 3, 9, (40, 40, 50))
+    record = Account(5, 1, 3, 9, ((40, 2), (50, 1)))
     once = account.close_proposal(record, 40)
-    assert once == Account(5, 1, 3, 9, (40, 50))
-    assert account.close_proposal(account.close_proposal(once, 40), 40).open == (50,)
+    assert once == Account(5, 1, 3, 9, ((40, 1), (50, 1)))
+    assert account.close_proposal(account.close_proposal(once, 40), 40).open == ((50, 1),)
     assert account.close_proposal(record, 41) is record
