@@ -6,6 +6,7 @@ Owns ``Context``. Promises that a fork is kept or dropped as a whole, events and
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,7 @@ class Context:
         self.events.append(Event(f"conclave.{kind}", tuple(told)))
 
 
+@functools.cache
 def _camel(name: str) -> str:
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
