@@ -8,13 +8,12 @@ Never judges freshness: it shows the age, the caller decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from consensus.answers import QueryAnswer
 from consensus.headers import ReaderSettings, VerifiedHeaders
 from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
-from consensus.rpc import Rpc
 from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
 from ledger import canonical, statekeys
@@ -23,6 +22,10 @@ from ledger.receipt import code_of
 from ledger.types import Json
 from state.proof import parse_proof, verify_membership, verify_non_membership
 from state.spec import SMT
+
+if TYPE_CHECKING:
+    # Only for its words: whoever judges a file loads no network client.
+    from consensus.rpc import Rpc
 
 STATE_PATH = "/state"
 T = TypeVar("T")
