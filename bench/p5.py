@@ -2,11 +2,12 @@
 
 Owns the sizes, our side's work (the peer's is ``bench/iavl``) and the ratios. For each size, each side in
 processes of its own: fill the tree, then versions of 1,000 puts, synced (half new keys), proofs of one
-key, memory at the end, and a restart. Prints one line a size and quantity,
-``P5 ratio=… ours=… peer=… unit=… quantity=… keys=…``; medians; a ratio above 1 means that ours takes more.
+key, memory at the end, a snapshot to disk; a restart; a restore of the snapshot into an empty state. Prints
+one line a size and quantity, ``P5 ratio=… ours=… peer=… unit=… quantity=… keys=…``; medians; a ratio above 1
+means that ours takes more.
 
 The two restarts differ in kind: ours reads everything and verifies the root, ``iavl`` believes its files and
-loads nodes when they are asked for.
+loads nodes when they are asked for. So do the restores: ours compares the root before anything is written.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from abci_app.snapshot_folder import SnapshotFolder
 from bench.validator import build_go, say
 from ledger.errors import Code, ConclaveError, EnvironmentFault
-from state.batch import stage
+from state.batch import Committed, stage
 from state.collector import long_lived
+from state.snapshot import chunks_of, pairs_of, verified_tree
 from state.store import Store
 
 SIZES = {"1k": 1_000, "10k": 10_000, "100k": 100_000, "1M": 1_000_000}
@@ -47,6 +51,8 @@ QUANTITIES = {
     "rss": (1e-6, "MB", "after the work"),
     "rss-restarted": (1e-6, "MB", "after a restart"),
     "fill": (1.0, "s", "all keys, 10,000 a version"),
+    "snapshot": (1.0, "s", "of the newest version, to disk, synced"),
+    "restore": (1.0, "s", "of that snapshot, into an empty state"),
 }
 """Name: (factor, unit, meaning)."""
 
@@ -72,7 +78,7 @@ def number_of(index: int, turn: int, keys: int) -> int:
 def work(folder: Path, keys: int) -> dict[str, Any]:
     """Fill, commit and prove on our store; give seconds a step and bytes."""
     report: dict[str, Any] = {"commit": [], "proof": []}
-    with Store.open(folder) as store:
+    with Store.open(folder / "state") as store:
         began = time.perf_counter()
         for start in range(0, keys, FILL_PUTS):
             end = min(start + FILL_PUTS, keys)
@@ -90,14 +96,37 @@ def work(folder: Path, keys: int) -> dict[str, Any]:
             proof.SerializeToString()
             report["proof"].append(time.perf_counter() - began)
         report["rss"] = _rss_bytes()
+        began = time.perf_counter()
+        with closing(store.freeze()) as frozen, closing(frozen.pairs()) as pairs:
+            height = frozen.committed.height
+            SnapshotFolder(folder / "snapshots").write(height, chunks_of(height, pairs))
+        report["snapshot"] = time.perf_counter() - began
+        report["root"] = store.committed.app_hash.hex()
     return report
+
+
+def restore(folder: Path, root: bytes) -> dict[str, Any]:
+    """Restore the snapshot that ``work`` left into an empty state; give seconds and bytes."""
+    began = time.perf_counter()
+    snapshots = SnapshotFolder(folder / "snapshots")
+    (snapshot,) = snapshots.kept()
+
+    def chunks() -> Iterator[bytes]:
+        return (snapshots.chunk(snapshot, i) or b"" for i in range(len(snapshot.chunk_hashes)))
+
+    tree = verified_tree(snapshot, root, chunks())
+    with Store.open(folder / "restored") as store:
+        store.restore(Committed(snapshot.height, tree, APP_VERSION), pairs_of(snapshot, chunks()))
+        seconds = time.perf_counter() - began
+        assert store.committed.app_hash == root
+        return {"restore": [seconds], "rss": _rss_bytes()}
 
 
 def restart(folder: Path) -> dict[str, Any]:
     """Open what ``work`` left and read a value; give seconds and bytes."""
     began = time.perf_counter()
     with long_lived():
-        store = Store.open(folder)
+        store = Store.open(folder / "state")
     with store:
         assert len(store.get(key(0)) or b"") == VALUE_BYTES
         seconds = time.perf_counter() - began
@@ -105,8 +134,9 @@ def restart(folder: Path) -> dict[str, Any]:
 
 
 def measure(argv: list[str]) -> dict[str, float]:
-    """Run both phases of one side, each in a process; give the medians by quantity."""
+    """Run the phases of one side, each in a process; give the medians by quantity."""
     first, second = _phase([*argv, "-phase", "work"]), _phase([*argv, "-phase", "restart"])
+    third = _phase([*argv, "-phase", "restore", "-root", first["root"]])
     return {
         "commit": statistics.median(first["commit"]),
         "proof": statistics.median(first["proof"]),
@@ -114,6 +144,8 @@ def measure(argv: list[str]) -> dict[str, float]:
         "rss": first["rss"],
         "rss-restarted": second["rss"],
         "fill": first["fill"],
+        "snapshot": first["snapshot"],
+        "restore": third["restore"][0],
     }
 
 
@@ -131,15 +163,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.p5", description=__doc__)
     parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(SIZES))
     parser.add_argument("--repeat", type=int, default=1, help="runs a side, in turn; the median counts")
-    parser.add_argument("-phase", choices=("work", "restart"), help=argparse.SUPPRESS)
+    parser.add_argument("-phase", choices=("work", "restart", "restore"), help=argparse.SUPPRESS)
+    parser.add_argument("-root", type=bytes.fromhex, default=b"", help=argparse.SUPPRESS)
     parser.add_argument("-folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("-keys", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.phase is not None:
-        one = (
-            work(arguments.folder, arguments.keys) if arguments.phase == "work" else restart(arguments.folder)
-        )
-        print(json.dumps(one))
+        print(json.dumps(_worked(arguments)))
         return 0
     try:
         with tempfile.TemporaryDirectory(prefix="conclave-p5-") as name:
@@ -148,6 +178,16 @@ def main() -> int:
         say(f"P5 failed: {error}")
         return 1
     return 0
+
+
+def _worked(arguments: argparse.Namespace) -> dict[str, Any]:
+    match arguments.phase:
+        case "work":
+            return work(arguments.folder, arguments.keys)
+        case "restore":
+            return restore(arguments.folder, arguments.root)
+        case _:
+            return restart(arguments.folder)
 
 
 def _run(folder: Path, sizes: list[str], repeat: int) -> None:

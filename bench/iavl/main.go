@@ -1,18 +1,24 @@
 // Command iavl does the work of P5 on cosmos/iavl over goleveldb, and reports it as one JSON object a phase.
 //
 // Phase "work" fills a tree with -keys keys, then times versions of 1,000 puts (half of them new keys) and
-// proofs of one key. Phase "restart", in a process of its own, times opening what the first one left and
-// reading one value. Every version is saved synced, as ours are.
+// proofs of one key and an export of the newest version to disk (with the compression the Cosmos SDK uses). Phase
+// "restart", in a process of its own, times opening what the first one left and reading one value; phase "restore" the
+// import of the export into an empty tree. Every version is saved synced, as ours are.
 package main
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -30,11 +36,14 @@ const (
 )
 
 type report struct {
-	Commit  []float64 `json:"commit,omitempty"`
-	Proof   []float64 `json:"proof,omitempty"`
-	Restart []float64 `json:"restart,omitempty"`
-	Fill    float64   `json:"fill,omitempty"`
-	RSS     int64     `json:"rss"`
+	Commit   []float64 `json:"commit,omitempty"`
+	Proof    []float64 `json:"proof,omitempty"`
+	Restart  []float64 `json:"restart,omitempty"`
+	Restore  []float64 `json:"restore,omitempty"`
+	Fill     float64   `json:"fill,omitempty"`
+	Snapshot float64   `json:"snapshot,omitempty"`
+	Root     string    `json:"root,omitempty"`
+	RSS      int64     `json:"rss"`
 }
 
 func main() {
@@ -42,16 +51,20 @@ func main() {
 	keys := flag.Int("keys", 1000, "keys before anything is timed")
 	commits := flag.Int("commits", 5, "versions of 1,000 puts")
 	proofs := flag.Int("proofs", 200, "proofs of one key")
-	phase := flag.String("phase", "work", "work or restart")
+	phase := flag.String("phase", "work", "work, restart or restore")
+	root := flag.String("root", "", "the hash that a restore must give")
 	flag.Parse()
 	var result report
 	var err error
-	if *phase == "restart" {
+	switch *phase {
+	case "restart":
 		result, err = restart(*folder)
-	} else {
+	case "restore":
+		result, err = restore(*folder, *root)
+	default:
 		result, err = work(*folder, *keys, *commits, *proofs)
 	}
-	if err == nil {
+	if err == nil && result.RSS == 0 {
 		result.RSS, err = rss()
 	}
 	if err != nil {
@@ -131,7 +144,91 @@ func work(folder string, keys, commits, proofs int) (report, error) {
 		}
 		result.Proof = append(result.Proof, time.Since(began).Seconds())
 	}
-	return result, nil
+	if result.RSS, err = rss(); err != nil {
+		return result, err
+	}
+	began = time.Now()
+	err = export(tree, filepath.Join(folder, "export"))
+	result.Snapshot = time.Since(began).Seconds()
+	result.Root = hex.EncodeToString(tree.Hash())
+	return result, err
+}
+
+// export writes the newest version to a file, synced: its number, then of each node key, value, version and height.
+func export(tree *iavl.MutableTree, path string) error {
+	exporter, err := tree.Export()
+	if err != nil {
+		return err
+	}
+	defer exporter.Close()
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	out := bufio.NewWriterSize(file, 1<<20)
+	encoder, compressed := gob.NewEncoder(out), iavl.NewCompressExporter(exporter)
+	if err := encoder.Encode(tree.Version()); err != nil {
+		return err
+	}
+	for {
+		node, err := compressed.Next()
+		if errors.Is(err, iavl.ErrorExportDone) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := encoder.Encode(node); err != nil {
+			return err
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+func restore(folder, root string) (report, error) {
+	began := time.Now()
+	file, err := os.Open(filepath.Join(folder, "export"))
+	if err != nil {
+		return report{}, err
+	}
+	defer file.Close()
+	tree, _, err := open(filepath.Join(folder, "restored"))
+	if err != nil {
+		return report{}, err
+	}
+	decoder := gob.NewDecoder(bufio.NewReaderSize(file, 1<<20))
+	var version int64
+	if err := decoder.Decode(&version); err != nil {
+		return report{}, err
+	}
+	importer, err := tree.Import(version)
+	if err != nil {
+		return report{}, err
+	}
+	defer importer.Close()
+	compressed := iavl.NewCompressImporter(importer)
+	for {
+		var node iavl.ExportNode
+		if err := decoder.Decode(&node); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return report{}, err
+		}
+		if err := compressed.Add(&node); err != nil {
+			return report{}, err
+		}
+	}
+	if err := importer.Commit(); err != nil {
+		return report{}, err
+	}
+	if got := hex.EncodeToString(tree.Hash()); got != root {
+		return report{}, fmt.Errorf("restored %s, not %s", got, root)
+	}
+	return report{Restore: []float64{time.Since(began).Seconds()}}, nil
 }
 
 // number spreads the even puts of a round over the keys there are; the odd ones are new keys.

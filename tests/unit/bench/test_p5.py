@@ -16,9 +16,17 @@ KEYS = 1_000
 def test_the_work_is_durable_and_every_quantity_is_measured(tmp_path: Path) -> None:
     first = p5.work(tmp_path, KEYS)
     second = p5.restart(tmp_path)
+    third = p5.restore(tmp_path, bytes.fromhex(first["root"]))
     assert (len(first["commit"]), len(first["proof"])) == (p5.COMMITS, p5.PROOFS)
     assert all(seconds > 0 for seconds in (*first["commit"], *first["proof"], *second["restart"]))
-    with Store.open(tmp_path) as store:
+    assert first["snapshot"] > 0
+    assert third["restore"][0] > 0
+    for name in ("state", "restored"):
+        check_state(tmp_path / name)
+
+
+def check_state(folder: Path) -> None:
+    with Store.open(folder) as store:
         assert store.committed.height == 1 + p5.COMMITS
         assert len(store.committed.tree) == KEYS + p5.COMMITS * p5.TIMED_PUTS // 2
         last = p5.COMMITS - 1
