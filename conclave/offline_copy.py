@@ -1,14 +1,19 @@
 """A copy of the state in a folder, with its own proof: for a shelf, a courier, or a node that lost its state.
 
 Owns the folder: ``genesis.json``, ``proof.json`` (light blocks) and one snapshot. Promises that neither end
-believes a byte before the snapshot's root is the app hash of a header verified from a root of trust, and that
-importing never touches a state that is there. Source: docs/spec/snapshot.md §6.
+believes a byte before the snapshot's root is the app hash of a header verified from a root of trust, that a
+copy is there as a whole or not at all, and that importing never touches a state that is there.
+Source: docs/spec/snapshot.md §6.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,17 +67,14 @@ def export(
     recorded = RecordedBlocks(blocks)
     proving = verified_header(recorded, root, snapshot.height + 1, time.time_ns)
     verified_tree(snapshot, proving.header.app_hash, _chunks(snapshots, snapshot))
-    try:
-        to.mkdir(mode=0o700, parents=True)
-        (to / _GENESIS).write_bytes(_read(genesis, GENESIS_BYTES_MAX))
-        (to / _PROOF).write_bytes(recorded.content())
-    except FileExistsError as error:
+    if os.path.lexists(to):
         raise EnvironmentFault(
             Code.HOME_EXISTS, got=to, expected="a folder that is not there yet", todo="name another"
-        ) from error
-    except OSError as error:
-        raise unwritable(error, path=str(to)) from error
-    SnapshotFolder(to).write(snapshot.height, _chunks(snapshots, snapshot))
+        )
+    with _staged(to) as staged:
+        (staged / _GENESIS).write_bytes(_read(genesis, GENESIS_BYTES_MAX))
+        (staged / _PROOF).write_bytes(recorded.content())
+        SnapshotFolder(staged).write(snapshot.height, _chunks(snapshots, snapshot))
     return _copied(snapshot, proving)
 
 
@@ -101,6 +103,23 @@ def import_copy(copy: Path, root: TrustRoot, genesis: Path, node: NodePaths) -> 
     with Store.open(node.application) as store:
         store.restore(version, pairs_of(snapshot, _chunks(snapshots, snapshot)))
     return _copied(snapshot, proving)
+
+
+@contextmanager
+def _staged(to: Path) -> Iterator[Path]:
+    """Give a new folder beside ``to`` that becomes ``to`` at the end, or is gone."""
+    try:
+        to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+    except OSError as error:
+        raise unwritable(error, path=str(to)) from error
+    try:
+        yield staged
+        staged.rename(to)
+    except OSError as error:
+        raise unwritable(error, path=str(to)) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _newest(snapshots: SnapshotFolder) -> Snapshot:

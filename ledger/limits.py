@@ -45,6 +45,9 @@ RELEASES_PER_CLUSTER_MAX = 1000
 CLUSTERS_MAX = 1000
 IDENTITIES_MAX = 10_000
 APPROVALS_PER_PROPOSAL_MAX = 64
+PROPOSAL_TTL_BLOCKS_MIN = 5
+"""The block after a proposal's proves it, so the second after it is the first that can hold a judgement of
+what was verified: this leaves four blocks for that."""
 PROPOSAL_TTL_BLOCKS_MAX = 100_000
 
 ROLES_MAX = 256

@@ -27,6 +27,7 @@ from ledger.limits import (
     OPEN_PROPOSALS_MAX,
     PATTERNS_MAX,
     PROPOSAL_TTL_BLOCKS_MAX,
+    PROPOSAL_TTL_BLOCKS_MIN,
     REASON_BYTES_MAX,
     ROLLBACKS_KEPT_MAX,
     SIGNATURES_PER_ENVELOPE_MAX,
@@ -53,7 +54,7 @@ class Parameters:
     """
 
     image_digest_required: bool
-    proposal_ttl_blocks: Annotated[int, Limits(1, PROPOSAL_TTL_BLOCKS_MAX)]
+    proposal_ttl_blocks: Annotated[int, Limits(PROPOSAL_TTL_BLOCKS_MIN, PROPOSAL_TTL_BLOCKS_MAX)]
     open_proposals_max: Annotated[int, Limits(1, OPEN_PROPOSALS_MAX)] = 64
     envelopes_per_window_max: Annotated[int, Limits(1, ENVELOPES_PER_WINDOW_MAX)] = 1000
     rollbacks_per_window_max: Annotated[int, Limits(0, ROLLBACKS_KEPT_MAX)] = 3

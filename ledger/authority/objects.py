@@ -19,6 +19,7 @@ from ledger.limits import (
     DELAY_SECONDS_MAX,
     PATTERNS_MAX,
     PROPOSAL_TTL_BLOCKS_MAX,
+    PROPOSAL_TTL_BLOCKS_MIN,
     QUORUM_ROLES_MAX,
     ROLE_RULES_MAX,
 )
@@ -152,7 +153,7 @@ class Require:
     organisations: Count
     quorum: Annotated[tuple[RoleCount, ...], Limits(items_max=QUORUM_ROLES_MAX)]
     delay_seconds: Annotated[int, Limits(0, DELAY_SECONDS_MAX)]
-    ttl_blocks: Annotated[int, Limits(1, PROPOSAL_TTL_BLOCKS_MAX)]
+    ttl_blocks: Annotated[int, Limits(PROPOSAL_TTL_BLOCKS_MIN, PROPOSAL_TTL_BLOCKS_MAX)]
     deny_threshold: Count
 
 

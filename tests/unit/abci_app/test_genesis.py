@@ -15,6 +15,7 @@ from ledger import canonical, records, statekeys
 from ledger.errors import Code
 from ledger.identity import read_identity
 from ledger.keys import key_id
+from ledger.limits import PROPOSAL_TTL_BLOCKS_MIN
 from ledger.records import Parameters
 from ledger.standard import approval_rule, binding, ledger_object
 from tests.support.refusal import refusal_of
@@ -96,7 +97,7 @@ FAR = approval_rule("far", 9, 1)
 BROKEN: list[tuple[str, Callable[[Any], None]]] = [
     ("unknown field", edit("extra", 1)),
     ("parameters", edit("parameters", None)),
-    ("ttl 0", edit("parameters.proposalTtlBlocks", 0)),
+    ("ttl too short", edit("parameters.proposalTtlBlocks", PROPOSAL_TTL_BLOCKS_MIN - 1)),
     ("ttl without end", edit("parameters.proposalTtlBlocks", 2**53 - 1)),
     ("unknown parameter", edit("parameters.fast", True)),
     ("no identities", edit("identities.-", None)),

@@ -8,6 +8,7 @@ import pytest
 
 from ledger import bodies, records, standard, statekeys
 from ledger.errors import Code
+from ledger.limits import PROPOSAL_TTL_BLOCKS_MIN
 from ledger.records import IncidentKind, ProposalRecord
 from ledger.types import ActionKind, JsonObject, ProposalState
 from tests.support.memory_state import MemoryState
@@ -359,6 +360,25 @@ def test_parameters_change_by_proposal() -> None:
     found = records.read_parameters(story.state.content[statekeys.PARAMETERS])
     assert (found.image_digest_required, found.proposal_ttl_blocks) == (False, 9)
     assert story.refused(standard.ledger_object("Parameters", "other", spec)) is Code.FIELD_INVALID
+
+
+@pytest.mark.requires("abci.ttl-min")
+def test_the_shortest_life_of_a_proposal_is_long_enough_to_verify_and_judge_it() -> None:
+    story, least = Story(), PROPOSAL_TTL_BLOCKS_MIN
+    spec = {"imageDigestRequired": True, "proposalTtlBlocks": least - 1}
+    assert story.refused(standard.ledger_object("Parameters", "parameters", spec)) is Code.FIELD_INVALID
+    rule = standard.approval_rule("hasty", 2, 2, ttl_blocks=least - 1)
+    assert story.refused(rule) is Code.FIELD_INVALID
+    spec["proposalTtlBlocks"] = least
+    story.configure(standard.ledger_object("Parameters", "parameters", spec))
+    found = records.read_parameters(story.state.content[statekeys.PARAMETERS])
+    story.state.constants = dataclasses.replace(story.state.constants, parameters=found)
+    tx = story.propose(bodies.release_body(release()))
+    story.codes()  # the block that proves what was proposed
+    assert story.approve(BOB, tx) is Code.OK
+    story.codes()  # the block that proves the first approval
+    assert story.approve(CAROL, tx) is Code.OK
+    assert story.record(tx).state is ProposalState.FINAL
 
 
 @pytest.mark.requires("abci.spam-caps")

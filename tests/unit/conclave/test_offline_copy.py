@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +134,27 @@ def test_a_copy_is_believed_from_a_root_of_trust_only(world: World) -> None:
     assert _code(lambda: world.import_(other)) is Code.TRUST_ROOT_MISMATCH
     assert _code(lambda: world.import_(world.root(3))) is Code.PROOF_MISSING
     assert _code(world.export) is Code.HOME_EXISTS
+
+
+@pytest.mark.requires("cli.node-copy-whole")
+@pytest.mark.parametrize("file", ["genesis.json", "proof.json", "chunk-0001", "metadata"])
+def test_a_full_disk_leaves_nothing_of_a_copy_and_it_can_be_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    before = set(world.path.iterdir())
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if path.name == file and "w" in mode:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode, *rest, **more)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "open", full)
+        assert _code(world.export) is Code.DISK_FULL
+    assert set(world.path.iterdir()) == before
+    exported = world.export()
+    assert world.import_() == exported
 
 
 @pytest.mark.requires("cli.node-copy")

@@ -155,7 +155,7 @@ def test_a_record_with_a_field_more_or_less_or_of_another_type_is_refused(
 @pytest.mark.parametrize(
     ("read", "content"),
     [
-        (records.read_parameters, b'{"imageDigestRequired":true,"proposalTtlBlocks":0}'),
+        (records.read_parameters, b'{"imageDigestRequired":true,"proposalTtlBlocks":4}'),
         (records.read_parameters, b'{"imageDigestRequired":true,"proposalTtlBlocks":100001}'),
         (records.read_parameters, b'{"imageDigestRequired":1,"proposalTtlBlocks":5}'),
         (records.read_parameters, PARAMETERS.replace(b":64", b":0")),

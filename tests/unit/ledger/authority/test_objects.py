@@ -12,6 +12,7 @@ import pytest
 from ledger.authority import objects
 from ledger.authority.objects import read_stored, write_stored
 from ledger.errors import Code, Refused
+from ledger.limits import PROPOSAL_TTL_BLOCKS_MIN
 from tests.support.constitutions import stored
 from tests.support.refusal import refusal_of
 
@@ -118,7 +119,7 @@ def test_a_missing_or_unknown_field_is_refused(kind: str) -> None:
         ("ApprovalRule", ("require", "humans"), 65),
         ("ApprovalRule", ("require", "organisations"), 0),
         ("ApprovalRule", ("require", "denyThreshold"), 0),
-        ("ApprovalRule", ("require", "ttlBlocks"), 0),
+        ("ApprovalRule", ("require", "ttlBlocks"), PROPOSAL_TTL_BLOCKS_MIN - 1),
         ("ApprovalRule", ("require", "delaySeconds"), 10**9),
         ("ApprovalRule", ("require", "quorum", 0, "count"), 0),
         ("ApprovalRule", ("require", "quorum", 0, "role"), "c"),
