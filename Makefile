@@ -74,10 +74,13 @@ bench-P1: $(SETUP) ## committed proposals/s against CometBFT's own Go kvstore
 bench-P2: $(SETUP) ## final to applied
 	@$(BIN)/python -m bench.p2
 
+bench-P3: $(SETUP) ## headers and proofs verified/s against the Go light client and ics23
+	@$(BIN)/python -m bench.p3
+
 bench-P5: $(SETUP) ## the state from 1 k to 1 M keys against cosmos iavl
 	@$(BIN)/python -m bench.p5
 
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P5 bench-memory
+.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-memory
