@@ -149,7 +149,7 @@ class Home:
         return humans[0]
 
     def bridge_subject(self, cluster: str) -> Subject:
-        """Find the node subject that reports for ``cluster``.
+        """Find the node subject that reports for ``cluster``: the first of those that may.
 
         Raises:
             Refused: NAME_UNKNOWN.

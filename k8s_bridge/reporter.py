@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from consensus import release_reader
 from consensus.reader import VerifiedReader, View
@@ -22,7 +21,7 @@ from k8s_bridge.report import Finding, compose, is_news
 from ledger import account as accounts
 from ledger import statekeys
 from ledger.bodies import report_body
-from ledger.envelope import seal
+from ledger.envelope import AnySigningKey, seal
 from ledger.errors import ConclaveError
 from ledger.records import DesiredState
 from runtime.log import event
@@ -35,32 +34,18 @@ SUBMIT_TIMEOUT_S = 30.0
 _LOG = logging.getLogger("bridge.report")
 
 
-class NodeKey(Protocol):
-    """The node identity's key (``identity.signer.Signer``)."""
-
-    @property
-    def did(self) -> str:
-        """The subject."""
-        ...
-
-    @property
-    def key_id(self) -> str:
-        """The key."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """Sign; gives 64 bytes."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """How one bridge speaks to the ledger."""
+    """How one bridge speaks to the ledger: as the node identity ``did``, with a key of it.
+
+    Which keys a did:conclave has, the ledger alone knows: it refuses a report under any other.
+    """
 
     cluster: str
     rpc: Rpc
     reader: VerifiedReader
-    signer: NodeKey
+    did: str
+    key: AnySigningKey
 
 
 class Reporter:
@@ -128,10 +113,10 @@ class Reporter:
         envelope = seal(
             report_body(report),
             chain_id=view.chain_id,
-            signer=channel.signer.did,
-            nonce=_next_nonce(view, channel.signer.did),
+            signer=channel.did,
+            nonce=_next_nonce(view, channel.did),
             not_after_height=view.height + NOT_AFTER_BLOCKS,
-            key=channel.signer,
+            key=channel.key,
         )
         proof = submit(channel.rpc, channel.reader, envelope, patience=Patience(SUBMIT_TIMEOUT_S))
         event(

@@ -16,7 +16,7 @@ from consensus.headers import ReaderSettings
 from consensus.reader import VerifiedReader
 from consensus.rpc import RpcClient
 from consensus.trust_store import TrustRoot, TrustStore
-from identity.signer import open_signer
+from identity.signer import Signer, open_signer
 from k8s_bridge.bell import Bell
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.connection import connect
@@ -28,7 +28,8 @@ from k8s_bridge.source import LedgerSource
 from k8s_bridge.state_file import StateFile
 from k8s_bridge.store import InventoryStore
 from k8s_bridge.watch import Watches
-from ledger.errors import Code, EnvironmentFault
+from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.keys import DID_KEY_PREFIX
 from runtime.clock import NS_PER_S, system_clock_ns
 from runtime.log import event
 
@@ -40,7 +41,7 @@ def run(settings: BridgeSettings) -> None:
 
     Raises:
         EnvironmentFault: HOME_INVALID, TRUST_STORE_CORRUPT, KEY_FILE_INVALID, KUBECONFIG_INVALID.
-        Refused: TRUST_ROOT_MISMATCH, KEY_FILE_INVALID, USAGE.
+        Refused: TRUST_ROOT_MISMATCH, KEY_FILE_INVALID, KEY_NOT_OF_SIGNER, USAGE.
     """
     bell = Bell()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,20 +52,22 @@ def run(settings: BridgeSettings) -> None:
 def serve(settings: BridgeSettings, bell: Bell) -> None:
     """Run a bridge until ``bell.stop()``. Raises as ``run``."""
     root = _root(settings)
-    signer = open_signer(settings.key_uri)
+    did, key = node_key(settings)
     cluster = KubernetesClient(connect(settings.kubeconfig, settings.environ))
     watches = Watches(cluster, bell.ring)
     # Two readers, each with its own trust store and connection: applying never waits for reporting.
     rpc, report_rpc = RpcClient(settings.endpoints), RpcClient(settings.endpoints)
     reader = _reader(settings, rpc, "trust.json", root)
     report_reader = _reader(settings, report_rpc, "report-trust.json", root)
-    reporter = Reporter(Channel(settings.cluster, report_rpc, report_reader, signer))
+    reporter = Reporter(Channel(settings.cluster, report_rpc, report_reader, did, key))
     state = StateFile(settings.home, system_clock_ns)
     store = InventoryStore(cluster, reader.chain_id, settings.namespace)
     reconciler = Reconciler(cluster, store, watches, system_clock_ns)
     source = LedgerSource(reader, settings.cluster)
     loop = Loop(source, reconciler, reporter, bell, settings.periods, Clocks(system_clock_ns))
-    event(_LOG, "bridge started", cluster=settings.cluster, chain=reader.chain_id, reporter=signer.did)
+    event(
+        _LOG, "bridge started", cluster=settings.cluster, chain=reader.chain_id, reporter=did, key=key.key_id
+    )  # fmt: skip
     reporter.start()
     try:
         while not bell.stopping:
@@ -77,6 +80,28 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
         rpc.close()
         report_rpc.close()
         event(_LOG, "bridge stopped", cluster=settings.cluster)
+
+
+def node_key(settings: BridgeSettings) -> tuple[str, Signer]:
+    """Open the bridge's key; gives the DID it reports as, and the key.
+
+    Raises:
+        Refused: KEY_FILE_INVALID; KEY_NOT_OF_SIGNER where a did:key is another key's.
+        EnvironmentFault: KEY_FILE_INVALID.
+    """
+    given = settings.environ.get("CONCLAVE_PASSPHRASE")
+    key = open_signer(settings.key_uri, given.encode() if given else None)
+    if settings.did is None:
+        return key.did, key
+    if settings.did.startswith(DID_KEY_PREFIX) and settings.did != f"{DID_KEY_PREFIX}{key.key_id}":
+        raise Refused(
+            Code.KEY_NOT_OF_SIGNER,
+            got=f"{settings.key_uri} holds {DID_KEY_PREFIX}{key.key_id}",
+            expected=f"the key of {settings.did}",
+            todo="put the right key file back",
+            file=settings.key_uri,
+        )
+    return settings.did, key
 
 
 def _root(settings: BridgeSettings) -> TrustRoot:

@@ -43,12 +43,13 @@ class BridgeSettings:
         cluster: the cluster it serves, as the ledger names it.
         endpoints: RPC endpoints of nodes, untrusted.
         home: its folder: ``trust.json``, ``report-trust.json``, ``bridge-status.json``.
-        key_uri: the node identity's key.
+        key_uri: the node identity's key, read when the bridge starts: a rotated one is used from then on.
         root: what is believed at first; None where ``trust.json`` was begun already.
         kubeconfig: None for ``KUBECONFIG`` or the pod's own account.
-        environ: the environment to find these in.
+        environ: the environment to find these in, and ``CONCLAVE_PASSPHRASE`` of an encrypted key.
         namespace: where the inventories are kept.
         periods: how often.
+        did: the node identity it reports as; None for the did:key of its key.
     """
 
     cluster: str
@@ -60,3 +61,4 @@ class BridgeSettings:
     environ: Mapping[str, str] = field(default_factory=dict)
     namespace: str = DEFAULT_NAMESPACE
     periods: Periods = field(default_factory=Periods)
+    did: str | None = None

@@ -1,6 +1,7 @@
 """``conclave bridge``: one cluster's bridge in the foreground.
 
-Promises that the bridge's root of trust is this home's genesis and its key the node subject of the cluster.
+Promises that the bridge's root of trust is this home's genesis and what it
+reports as the node subject of the cluster.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def command(session: Session, cluster: str, kubeconfig: str | None, endpoints: t
         root=trust_root(home),
         kubeconfig=kubeconfig,
         environ=os.environ,
+        did=subject.did,
     )
     try:
         run(settings)

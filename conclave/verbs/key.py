@@ -13,7 +13,7 @@ from conclave import home as homes
 from conclave.client import open_key
 from conclave.command import CONTEXT, Session, Verb, subject_names, verb
 from conclave.home import Subject, load
-from conclave.verbs import key_change
+from conclave.verbs import key_change, key_serve
 from identity.signer import generate_key
 from ledger import shape
 from ledger.errors import Code, Refused
@@ -30,6 +30,7 @@ class _KeyGroup(click.Group):
             "conclave key new dave --organisation C",
             "conclave key identity erin --organisation C > erin.yaml",
             "conclave key rotate erin",
+            "conclave key serve east-node",
             "conclave key show alice",
         )
         Verb("key", examples=examples).format_epilog(ctx, formatter)
@@ -37,7 +38,7 @@ class _KeyGroup(click.Group):
 
 @click.group("key", cls=_KeyGroup, context_settings=CONTEXT)
 def command() -> None:
-    """Make, list, show, rotate and recover keys."""
+    """Make, list, show, rotate and recover keys; say which one a bridge has."""
 
 
 @verb("list", "conclave key list", "conclave key list -o json")
@@ -105,5 +106,5 @@ def show(session: Session, name: str) -> None:
         session.output.table(["field", "value"], list(document.items()))
 
 
-for _verb in (list_, new, show, key_change.identity, key_change.rotate, key_change.recover):
+for _verb in (list_, new, show, key_change.identity, key_change.rotate, key_change.recover, key_serve.serve):
     command.add_command(_verb)

@@ -43,6 +43,7 @@ _NUMBERED = re.compile(r"file:keys/(?P<name>[a-z0-9-]+)\.(?P<number>[0-9]{1,6})\
     "conclave key identity erin --organisation C > erin.yaml",
     "conclave key identity erin --organisation C --post-quantum --encrypt > erin.yaml",
     "conclave key identity watcher --kind agent --organisation A > watcher.yaml",
+    "conclave key identity east-node --kind node --cluster east --organisation A > east-node.yaml",
 )
 @click.argument("name")
 @click.option("--organisation", required=True, metavar="NAME")
@@ -132,6 +133,10 @@ def _change(session: Session, name: str, kind: ActionKind, passphrase: bytes | N
     ended = "retired" if kind is ActionKind.ROTATION else "revoked"
     session.output.line(f"{name} signs with {new.key_id} since height {proven.height}", "bold")
     session.output.line(f"the old key is {ended}; next: {document['next']}, move it elsewhere")
+    if subject.cluster is not None:
+        session.output.line(
+            f"restart the bridge of {subject.cluster}: it reads its key when it starts", "warn"
+        )
 
 
 def _is_done(client: Client, subject: Subject, new: Signer) -> bool:

@@ -18,6 +18,7 @@ from k8s_bridge.reporter import Channel, Reporter
 from k8s_bridge.settings import Periods
 from k8s_bridge.source import LedgerSource
 from k8s_bridge.store import InventoryStore
+from ledger.envelope import AnySigningKey
 from ledger.errors import ConclaveError
 from ledger.types import JsonObject
 from tests.support.chain import set_of
@@ -88,9 +89,9 @@ class Bridge:
         store.ensure(TrustRoot(chain.chain_id, 1, None, set_of(chain.members[1])))
         return VerifiedReader(self.node, store, clock=lambda: self.clock.wall_ns)
 
-    def reporter(self) -> Reporter:
+    def reporter(self, did: str = EAST.did, key: AnySigningKey = EAST) -> Reporter:
         """Make a reporter over the same node."""
-        return Reporter(Channel("east", self.node, self.reader("report-trust.json"), EAST))
+        return Reporter(Channel("east", self.node, self.reader("report-trust.json"), did, key))
 
     def turn(self, seconds: float = 1.0) -> JsonObject:
         """Let time pass, let the loop turn once, give its account."""

@@ -355,3 +355,25 @@ def test_release_names_complete_and_a_home_that_is_not_there_offers_none(desk: D
     assert release_names(context, parameter, "x") == []
     context.obj.home = desk.path / "nowhere"
     assert release_names(context, parameter, "") == []
+
+
+@pytest.mark.requires("cli.key-serve")
+def test_a_bridge_is_given_the_identity_that_may_report_for_its_cluster(desk: Desk) -> None:
+    options = ("--kind", "node", "--cluster", "east")
+    made = desk.run("key", "identity", "node", "--organisation", "a", *options)
+    assert desk.refused("key", "serve", "node") == "NAME_UNKNOWN"
+    desk.approve(desk.run("propose", str(desk.write("node.yaml", made)), "--as", "alice"))
+    before = load(desk.path)
+    assert before.bridge_subject("east").name == "east-bridge"
+    assert desk.run("key", "serve", "node")["did"] == made["spec"]["did"]
+    after = load(desk.path)
+    assert (after.bridge_subject("east").name, after.bridge_subject("east").did) == (
+        "node",
+        made["spec"]["did"],
+    )
+    assert set(after.subjects) == set(before.subjects)
+    assert "restart the bridge of east" in desk.show("key", "rotate", "node")
+    assert load(desk.path).bridge_subject("east").key == "file:keys/node.1.pem"
+    assert desk.refused("key", "serve", "alice") == "REPORTER_NOT_OF_CLUSTER"
+    (desk.path / "keys" / "node.1.pem").write_bytes((desk.path / "keys" / "node.0.pem").read_bytes())
+    assert desk.refused("key", "serve", "node") == "KEY_NOT_OF_SIGNER"
