@@ -5,4 +5,18 @@ from __future__ import annotations
 
 VERIFICATION: dict[str, str] = {
     # id: promise [source]
+    # -- proof files --------------------------------------------------------------------------------
+    "proof-file.round-trip": "a file answers offline what a live reader answers, from genesis or a header [proof-file.md 3]",
+    "proof-file.trail": "a file tells who approved, with which keys, at which heights, final by whose power [proof-file.md 2]",
+    "proof-file.every-field": "each field of a file is needed: changed, the file is refused by code [proof-file.md 4]",
+    "proof-file.any-bytes": "any bytes are a proof file or refused by code, within the limits [proof-file.md 1]",
+    "proof-file.as-of": "an expired file is refused unless a time is named, which the report says [proof-file.md 5]",
+    "proof-file.root": "a file is judged from the root named, never from one of its own [proof-file.md 3]",
+    "proof-file.no-network": "judging a file loads no network client [issue 6: offline]",
+    "proof-file.one-code": "a lie of a quorum in a file is refused by the same rules as on a live node [issue 6]",
+    "cli.export-proof": "a proof is written whole after it was judged, and says how to verify it [proof-file.md 6]",
+    "cli.verify-file": "the report is readable and whole; exit codes tell what happened [proof-file.md 6]",
+    "light.parallel-same": "signatures checked on several threads give the verdict of one loop, also where a check breaks [DESIGN 4]",
+    "light.differential": "every verdict is that of CometBFT's own light client, but for named exceptions [light/verifier.go]",
+    "bench.p3-honest": "P3 times verification that would refuse a wrong block or proof [issue: verification without trust]",
 }

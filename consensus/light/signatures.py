@@ -9,6 +9,7 @@ must be right (ZIP-215). A vote for nil or none never counts.
 from __future__ import annotations
 
 from consensus.light.encoding import vote_sign_bytes
+from consensus.light.parallel import first_failing
 from consensus.light.types import BlockIdFlag, Commit, CommitSig, TrustLevel, Validator, ValidatorSet
 from consensus.light.verdict import Tally
 from ledger.errors import Code, VerificationFailed
@@ -33,18 +34,22 @@ class VerifiedVotes:
         Raises:
             VerificationFailed: COMMIT_SIGNATURE_INVALID at the first wrong one.
         """
-        for index, validator, sig in votes:
-            if (index, validator.public_key) in self._seen:
-                continue
-            if not verify_ed25519(validator.public_key, self._sign_bytes(sig), sig.signature):
-                raise VerificationFailed(
-                    Code.COMMIT_SIGNATURE_INVALID,
-                    got=sig.signature,
-                    expected="the validator's signature over this block",
-                    index=index,
-                    validator=validator.address.hex(),
-                )
-            self._seen.add((index, validator.public_key))
+        fresh = [vote for vote in votes if (vote[0], vote[1].public_key) not in self._seen]
+        wrong = first_failing(fresh, self._is_right)
+        if wrong is not None:
+            index, validator, sig = fresh[wrong]
+            raise VerificationFailed(
+                Code.COMMIT_SIGNATURE_INVALID,
+                got=sig.signature,
+                expected="the validator's signature over this block",
+                index=index,
+                validator=validator.address.hex(),
+            )
+        self._seen.update((index, validator.public_key) for index, validator, _ in fresh)
+
+    def _is_right(self, vote: Vote) -> bool:
+        _, validator, sig = vote
+        return verify_ed25519(validator.public_key, self._sign_bytes(sig), sig.signature)
 
 
 def tally_by_index(validators: ValidatorSet, commit: Commit) -> tuple[Tally, list[Vote]]:
