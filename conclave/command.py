@@ -19,6 +19,7 @@ from conclave.output import FORMATS, Output
 from ledger.errors import ConclaveError
 
 F = TypeVar("F", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
 DEFAULT_HOME = ".conclave"
 
 
@@ -52,12 +53,12 @@ class Verb(click.Command):
                 formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
 
-def verb(name: str, *examples: str) -> Callable[[Callable[..., Any]], Verb]:
-    """Make a verb of a function whose first argument is the ``Session``."""
+def verb(name: str, *examples: str, output: Option | None = None) -> Callable[[Callable[..., Any]], Verb]:
+    """Make a verb of a function whose first argument is the ``Session``; ``output`` is its own ``-o``."""
 
     def make(function: Callable[..., Any]) -> Verb:
         command = click.command(name, cls=Verb, examples=examples, context_settings=CONTEXT)
-        made: Verb = command(shared(click.pass_obj(function)))
+        made: Verb = command(shared(click.pass_obj(function), output=output))
         return made
 
     return make
@@ -66,10 +67,11 @@ def verb(name: str, *examples: str) -> Callable[[Callable[..., Any]], Verb]:
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def shared(function: F) -> F:
-    """Add ``--home``, ``--as`` and ``-o`` to a command."""
+def shared(function: F, *, output: Option | None = None) -> F:
+    """Add ``--home``, ``--as`` and ``-o`` to a command; ``output`` in place of the usual ``-o``."""
     for option in (
-        click.option(
+        output
+        or click.option(
             "-o", "--output", type=click.Choice(FORMATS), callback=_output, expose_value=False, help="Format."
         ),
         click.option(

@@ -189,6 +189,22 @@ class TrustStore:
         return unwritable(error, "a folder this user may read and write", file=str(self.path))
 
 
+class MemoryStore(TrustStore):
+    """A trust store that lives no longer than its process: for a file that is judged once, and for tests."""
+
+    def __init__(self, root: TrustRoot) -> None:
+        super().__init__(Path("(in memory)"))
+        self._state = TrustState(root)
+
+    def load(self) -> TrustState:
+        """Give what is kept."""
+        return self._state
+
+    def save(self, state: TrustState) -> None:
+        """Keep ``state``."""
+        self._state = state
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -14,6 +14,7 @@ VERIFICATION: dict[str, str] = {
     "proof-file.root": "a file is judged from the root named, never from one of its own [proof-file.md 3]",
     "proof-file.no-network": "judging a file loads no network client [issue 6: offline]",
     "proof-file.one-code": "a lie of a quorum in a file is refused by the same rules as on a live node [issue 6]",
+    "proof-file.real-chain": "a file made of a real CometBFT chain is judged with no node [issue 6]",
     "cli.export-proof": "a proof is written whole after it was judged, and says how to verify it [proof-file.md 6]",
     "cli.verify-file": "the report is readable and whole; exit codes tell what happened [proof-file.md 6]",
     "light.parallel-same": "signatures checked on several threads give the verdict of one loop, also where a check breaks [DESIGN 4]",

@@ -1,110 +1,97 @@
-"""``conclave verify``: everything about a release or a proposal checked again, step by step.
+"""``conclave verify``: a release or proposal of the running ledger, or a proof in a file, checked again.
 
-Promises to print each step as it passes and to stop at the first that fails, with its code. It trusts the
-genesis file of this home and nothing else.
+Promises that a file is judged with nothing but the file and the root of trust that was named: no network
+client is even loaded, and nothing is read from or written to a home.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import time
+from pathlib import Path
+from typing import Any
 
 import click
 
-from conclave.client import Client, connect, freshness
 from conclave.command import Session, verb
-from conclave.errors import exit_code, tell, to_json
-from conclave.verbs.judge import which
-from consensus import operators, release_reader
-from consensus.operators import Evidence
-from consensus.reader import View, check_fresh
+from conclave.errors import exit_code, to_json
 from ledger.errors import Code, ConclaveError, Refused
-from ledger.types import JsonObject
+
+_ONLINE = ("release", "proposal")
 
 
 @verb(
     "verify",
-    "conclave verify release guestbook",
-    "conclave verify release guestbook --revision 1 -o json",
+    "conclave verify web-7.proof.json --genesis genesis.json",
+    "conclave verify web-7.proof.json --trust-height 4711 --trust-hash $HASH -o json",
+    "conclave verify web-7.proof.json --genesis genesis.json --at 2026-11-26T12:00:00Z",
+    "conclave verify release guestbook --revision 1",
     "conclave verify proposal 1",
 )
-@click.argument("kind", type=click.Choice(["release", "proposal"]))
-@click.argument("name", metavar="NAME|NUMBER|ID")
+@click.argument("what", metavar="FILE|release|proposal")
+@click.argument("name", metavar="[NAME|NUMBER|ID]", required=False)
 @click.option("--revision", type=click.IntRange(min=1), metavar="N", help="Of the release [the newest].")
-def command(session: Session, kind: str, name: str, revision: int | None) -> int:
-    """Check a release or proposal again, step by step, from the genesis of this home.
+@click.option("--genesis", type=click.Path(path_type=Path), metavar="FILE", help="Trust its validators.")
+@click.option("--trust-height", type=click.IntRange(min=1), metavar="H", help="Trust this header …")
+@click.option("--trust-hash", metavar="HASH", help="… by its hash.")
+@click.option("--at", metavar="TIME", help="Judge as it stood then, UTC [now].")
+def command(session: Session, what: str, name: str | None, revision: int | None, **flags: Any) -> int:
+    """Check a proof file, offline; or a release or proposal of the running ledger, from this home's genesis.
 
-    Exits 0 if everything verifies, 1 if a proposal is not approved, 3 if something does not verify.
+    FILE is what conclave export proof wrote. It is judged from a root of trust that you name: the genesis
+    file, or a header that somebody you trust read to you (conclave trust). A file proves what stood at its
+    newest header. With --at it is judged as if that were the present: right for a file known to be that old.
+
+    Exits 0 if everything verifies, 1 if it was not approved or does not exist, 2 for wrong usage, 3 if
+    something does not verify, 4 if a file cannot be read.
     """
-    if revision is not None and kind == "proposal":
-        raise Refused(Code.USAGE, got="--revision with a proposal", todo="leave it out")
-    steps: list[JsonObject] = []
-    failure: ConclaveError | None = None
-    read_at: JsonObject | None = None
+    given = [option for option, value in flags.items() if value is not None]
+    if name is not None and what in _ONLINE:
+        if given or (revision is not None and what == "proposal"):
+            raise Refused(Code.USAGE, got="options of another kind", todo="see: conclave verify --help")
+        from conclave.verbs.verify_ledger import verify_ledger
+
+        return verify_ledger(session, what, name, revision)
+    if name is not None or revision is not None:
+        raise Refused(
+            Code.USAGE,
+            got=f"{what} {name or '--revision'}",
+            expected="a proof file alone, or release NAME, or proposal NUMBER",
+            todo="see: conclave verify --help",
+        )
+    return _verify_file(session, Path(what), flags)
+
+
+def _verify_file(session: Session, path: Path, flags: dict[str, Any]) -> int:
+    from conclave import proof_report
+    from consensus.proof_file.form import FILE_BYTES_MAX, decode
+    from consensus.proof_file.judge import judge
+
+    at_ns = _moment(flags["at"])
     try:
-        with connect(session) as client:
-            view = client.view()
-            read_at = freshness(view)
-            is_proposal = kind == "proposal"
-            found = _proposal(client, view, name) if is_proposal else _release(client, view, name, revision)
-            for text in itertools.chain(_chain(client, view), found):
-                steps.append({"step": text, "holds": True})
-                session.output.line(f"✓ {text}", "good")
+        file = decode(proof_report.read_file(path, FILE_BYTES_MAX))
+        root = proof_report.root_of(
+            flags["genesis"], flags["trust_height"], flags["trust_hash"], file.chain_id
+        )
+        try:
+            judged = judge(file, root, time.time_ns() if at_ns is None else at_ns)
+        except ConclaveError as error:
+            raise proof_report.explained(error, file) from None
     except ConclaveError as error:
-        if read_at is None:
+        if error.code is Code.USAGE or session.output.is_table:
             raise
-        failure = error
-        steps.append({"step": f"{error.code.name}: {error.got}", "holds": False})
-    verdict = "verified" if failure is None else failure.code.name
-    document = {"verdict": verdict, "steps": steps, "readAt": read_at}
-    if failure is not None and not session.output.is_table:
-        session.output.document(document | {"error": to_json(failure)})
-        return exit_code(failure)
-    if failure is not None:
-        session.output.line(f"✗ {verdict}", "bad")
-        return tell(failure, session.output)
-    if not session.output.document(document):
-        session.output.line(f"verdict: {verdict}", "bold")
+        session.output.document({"verdict": error.code.name, "error": to_json(error)})
+        return exit_code(error)
+    if not session.output.document(proof_report.document(judged, is_past=at_ns is not None)):
+        proof_report.show(session.output, judged, is_past=at_ns is not None)
     return 0
 
 
-def _chain(client: Client, view: View) -> Iterator[str]:
-    proving = client.reader.header(view.height + 1)
-    yield f"header {proving.height} of {view.chain_id} is signed by over two thirds, trusted from the genesis"
-    check_fresh(view)
-    yield f"the header is {view.age_ns // 10**9} s old, within the staleness limit"
+def _moment(text: str | None) -> int | None:
+    from consensus.light.timestamp import parse_time
 
-
-def _proposal(client: Client, view: View, name: str) -> Iterator[str]:
-    record = release_reader.proposal(view, which(name)).value
-    yield f"proposal {record.number} is in the state of height {view.height} (ICS-23 proof)"
-    release_reader.proposed(view, record.id)
-    yield f"{client.home.name_of(record.proposer)} signed exactly this change, digest {record.digest}"
-    yield from _approved(client, view, record.id)
-
-
-def _approved(client: Client, view: View, identifier: str) -> Iterator[str]:
-    evidence = Evidence(view.chain_id)
-    approved = view.read(lambda get: operators.approved(get, evidence, identifier)).value
-    for approver in approved.approvers:
-        name = client.home.name_of(approver.did)
-        yield f"{name} of {approver.organisation} signed the approval of this digest"
-    record = approved.record
-    yield f"the approvals satisfy requirement {record.requirement}; final at height {record.final_height}"
-
-
-def _release(client: Client, view: View, name: str, revision: int | None) -> Iterator[str]:
-    record = release_reader.release_record(view, name).value
-    yield f"release {name} is in the state of height {view.height} (ICS-23 proof)"
-    number = revision or record.revision
-    found = release_reader.release(view, record.clusters[0], name, revision=number).value
-    yield f"revision {found.revision}: {len(found.manifests)} objects, digest {found.digest}"
-    if found.authority_proposal != found.content_proposal:
-        yield from _approved(client, view, found.content_proposal)
-    yield from _approved(client, view, found.authority_proposal)
-    for cluster in found.clusters:
-        report = release_reader.report(view, cluster, name).value
-        if report is None:
-            yield f"cluster {cluster} has not reported yet"
-        else:
-            yield f"bridge of {cluster} signed: revision {report.revision} {report.outcome}, {report.health}"
+    try:
+        return None if text is None else parse_time(text)
+    except ConclaveError as error:
+        raise Refused(
+            Code.USAGE, got=error.got, expected="a time such as 2026-11-26T12:00:00Z", field="--at"
+        ) from None

@@ -18,11 +18,14 @@ import pytest
 
 from consensus import release_reader
 from consensus.node.localnet import Localnet, write_localnet
+from consensus.proof_file.export import export
+from consensus.proof_file.form import Kind, Question, decode
+from consensus.proof_file.judge import judge
 from consensus.reader import VerifiedReader
 from consensus.rpc import RpcClient
 from consensus.submit import submit
 from consensus.trust_store import TrustRoot, TrustStore
-from ledger import statekeys
+from ledger import canonical, statekeys
 from ledger.bodies import judgement_body, release_body
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import ActionKind, ProposalState
@@ -103,6 +106,36 @@ def test_a_release_from_envelope_to_proven_manifests(rpc: Altering, reader: Veri
     assert found.value.manifests[0]["data"] == {"text": "real"}
     assert found.chain_id == CHAIN_ID
     assert found.age_ns(time.time_ns()) < 60 * 10**9
+
+
+@pytest.mark.requires("proof-file.real-chain")
+def test_a_proof_file_of_a_release_is_judged_with_no_node(
+    rpc: Altering, reader: VerifiedReader, home: tuple[str, Path]
+) -> None:
+    identifier = _release(rpc, reader, "filed")
+    target = reader.at().height + 1
+    root = TrustRoot.from_genesis(json.loads(home[1].read_text()))
+    revision = release_reader.release_record(reader.at(target - 1), "guestbook").value.revision
+    question = Question(Kind.RELEASE, "guestbook", revision)
+    content = export(rpc, root, question, target, time.time_ns()).content
+    judged = judge(decode(content), root, time.time_ns())
+    (trail,) = judged.finding.trails
+    assert trail.id == identifier
+    assert [(v.act, v.who.name) for v in trail.voices] == [
+        ("proposed", "alice"),
+        ("approved", "bob"),
+        ("approved", "carol"),
+    ]
+    assert judged.included == {voice.envelope: voice.height for voice in trail.voices}
+    assert trail.final_height in {header.height for header in judged.headers}
+    assert all(header.signed == header.total for header in judged.headers)
+    later = TrustRoot.at(CHAIN_ID, target, judged.headers[-1].hash)
+    assert judge(decode(content), later, time.time_ns()).finding == judged.finding
+    whole = json.loads(content)
+    whole["blocks"][-1]["signed_header"]["header"]["app_hash"] = "AB" * 32
+    with pytest.raises(VerificationFailed) as refused:
+        judge(decode(canonical.dump(whole)), root, time.time_ns())
+    assert refused.value.code is Code.COMMIT_MISMATCH
 
 
 @pytest.mark.requires("submit.idempotent")

@@ -181,7 +181,7 @@ def test_completion_scripts_name_the_program(shell: str, capsys: pytest.CaptureF
     ("arguments", "got", "todo"),
     [
         (["stauts"], "status", "conclave --help"),
-        (["verify"], "release, proposal", "conclave verify --help"),
+        (["verify"], "release|proposal", "conclave verify --help"),
         (["key", "new"], "NAME", "conclave key new --help"),
     ],
 )
