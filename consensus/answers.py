@@ -189,6 +189,15 @@ def read_broadcast(result: Any) -> BroadcastAnswer:
     )
 
 
+def read_evidence(result: Any) -> bytes:
+    """Read ``/broadcast_evidence``: the hash of what was taken.
+
+    Raises:
+        EnvironmentFault: RPC_ANSWER_INVALID.
+    """
+    return _fields(result, "broadcast_evidence").hex("hash", (HASH_BYTES,))
+
+
 def read_tx(result: Any) -> TxAnswer:
     """Read ``/tx`` with its proof. The result beside it is not read: ``read_results`` gives provable ones.
 

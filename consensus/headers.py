@@ -16,8 +16,8 @@ from consensus.light.bisection import bisect, drive
 from consensus.light.predicates import is_not_from_future, is_within_trusting_period
 from consensus.light.types import LightBlock, Options, SignedHeader, Trusted
 from consensus.light.verifier import linked_back, trust_root
-from consensus.light.witness import cross_check
 from consensus.trust_store import TrustRoot, TrustStore
+from consensus.witness import Panel
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from ledger.limits import HISTORY_HEIGHTS
 
@@ -55,11 +55,10 @@ class VerifiedHeaders:
     """The believed headers of one chain.
 
     Args:
-        rpc: the untrusted node.
+        rpc: the untrusted node; through a ``Panel`` every header is confirmed by a witness too.
         store: where the newest header is kept; begun by ``TrustStore.ensure``.
         clock: gives nanoseconds since the epoch.
         options: periods and trust level.
-        witnesses: other nodes, asked whether they see the same headers.
 
     Raises:
         EnvironmentFault: HOME_INVALID where the store was never begun, TRUST_STORE_CORRUPT.
@@ -72,7 +71,6 @@ class VerifiedHeaders:
         *,
         clock: Callable[[], int],
         options: Options,
-        witnesses: Sequence[BlockSource] = (),
     ) -> None:
         state = store.load()
         if state is None:
@@ -84,7 +82,7 @@ class VerifiedHeaders:
                 file=str(store.path),
             )
         self._rpc, self._store, self._clock, self._options = rpc, store, clock, options
-        self._witnesses = [witness.light_block for witness in witnesses]
+        self._panel = rpc if isinstance(rpc, Panel) else None
         self._state = state
         self._known: OrderedDict[int, Trusted] = OrderedDict()
         if state.newest is not None:
@@ -109,6 +107,8 @@ class VerifiedHeaders:
                 newest.
             EnvironmentFault: the node does not answer.
         """
+        if self._panel is not None:
+            self._panel.incidents.check()
         if height in self._known:
             return self._known[height]
         newest = self._state.newest or self._begin()
@@ -117,28 +117,32 @@ class VerifiedHeaders:
         return newest if height == newest.height else self._backwards(height)
 
     def _begin(self) -> Trusted:
-        root = self._state.root
-        block = self._rpc.light_block(root.height)
-        _is_genesis_set(block, root)
-        trusted = trust_root(block, root.chain_id, root.hash)
         now_ns = self._clock()
-        is_within_trusting_period(trusted.header, self._options.trusting_period_ns, now_ns)
-        is_not_from_future(trusted.header, self._options.clock_drift_ns, now_ns)
-        self._believe([trusted])
-        return trusted
+
+        def first(source: BlockSource) -> Trusted:
+            return _first(source, self._state.root, self._options, now_ns)
+
+        if self._panel is None:
+            found = first(self._rpc)
+        elif self._state.root.hash is not None:
+            # The person who named the hash has confirmed it.
+            found = self._panel.attempt(first)
+        else:
+            found = self._panel.confirmed_first(first, now_ns)
+        self._believe([found])
+        return found
 
     def _forwards(self, newest: Trusted, height: int) -> Trusted:
-        trace: list[Trusted] = []
         now_ns = self._clock()
+        if self._panel is not None:
+            self._believe(self._panel.confirmed(newest, height, self._options, now_ns))
+            return self._known[height]
+        trace: list[Trusted] = []
         try:
-            target = drive(bisect(newest, height, self._options, now_ns, trace=trace), self._rpc.light_block)
-        except (VerificationFailed, EnvironmentFault):
-            if not self._witnesses:
-                self._believe(trace)
-            raise
-        cross_check(target, newest, self._options, now_ns, self._witnesses)
-        self._believe(trace)
-        return target
+            return drive(bisect(newest, height, self._options, now_ns, trace=trace), self._rpc.light_block)
+        finally:
+            # What was verified before the walk broke off is kept.
+            self._believe(trace)
 
     def _backwards(self, height: int) -> Trusted:
         above = min(h for h in self._known if h > height)
@@ -150,12 +154,17 @@ class VerifiedHeaders:
             )
         trusted = self._known[above]
         while trusted.height > height:
-            older = self._rpc.signed_header(trusted.height - 1).header
-            trusted = linked_back(older, trusted)
+            trusted = self._linked_back(trusted)
             self._remember(trusted)
         return trusted
 
-    def _believe(self, verified: list[Trusted]) -> None:
+    def _linked_back(self, newer: Trusted) -> Trusted:
+        def older(source: BlockSource) -> Trusted:
+            return linked_back(source.signed_header(newer.height - 1).header, newer)
+
+        return older(self._rpc) if self._panel is None else self._panel.attempt(older)
+
+    def _believe(self, verified: Sequence[Trusted]) -> None:
         if not verified:
             return
         for trusted in verified:
@@ -170,6 +179,15 @@ class VerifiedHeaders:
             height, oldest = self._known.popitem(last=False)
             if newest is not None and height == newest.height:
                 self._known[height] = oldest
+
+
+def _first(source: BlockSource, root: TrustRoot, options: Options, now_ns: int) -> Trusted:
+    block = source.light_block(root.height)
+    _is_genesis_set(block, root)
+    trusted = trust_root(block, root.chain_id, root.hash)
+    is_within_trusting_period(trusted.header, options.trusting_period_ns, now_ns)
+    is_not_from_future(trusted.header, options.clock_drift_ns, now_ns)
+    return trusted
 
 
 def _is_genesis_set(block: LightBlock, root: TrustRoot) -> None:

@@ -7,7 +7,7 @@ Never judges freshness: it shows the age, the caller decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from consensus.answers import QueryAnswer
@@ -16,6 +16,7 @@ from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
 from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
+from consensus.witness import attempt
 from ledger import canonical, statekeys
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed, caused
 from ledger.receipt import code_of
@@ -87,20 +88,23 @@ class View:
 
     def _get(self, key: bytes) -> bytes | None:
         if key not in self._known:
-            answer = self._rpc.abci_query(STATE_PATH, key, self.height)
-            self._known[key] = _proven(answer, key, self.height, self._app_hash)
+            self._known[key] = attempt(self._rpc, lambda rpc: self._ask(rpc, key))
         return self._known[key]
+
+    def _ask(self, rpc: Rpc, key: bytes) -> bytes | None:
+        answer = rpc.abci_query(STATE_PATH, key, self.height)
+        return _proven(answer, key, self.height, self._app_hash)
 
 
 class VerifiedReader:
     """Reads a ledger through an untrusted node.
 
     Args:
-        rpc: the node.
+        rpc: the node; through a ``Panel`` (``consensus.witness``) headers are confirmed by witnesses, and a
+            node that lies or fails is replaced.
         trust_store: begun by ``TrustStore.ensure`` with a root of trust.
         clock: gives nanoseconds since the epoch.
         settings: periods.
-        witnesses: other nodes, asked whether they see the same headers; one of them must agree.
     """
 
     def __init__(
@@ -110,13 +114,10 @@ class VerifiedReader:
         *,
         clock: Callable[[], int],
         settings: ReaderSettings | None = None,
-        witnesses: Sequence[Rpc] = (),
     ) -> None:
         self.settings = settings or ReaderSettings()
         self._rpc, self._clock = rpc, clock
-        self._headers = VerifiedHeaders(
-            rpc, trust_store, clock=clock, options=self.settings.options, witnesses=witnesses
-        )
+        self._headers = VerifiedHeaders(rpc, trust_store, clock=clock, options=self.settings.options)
 
     @property
     def chain_id(self) -> str:
@@ -140,7 +141,10 @@ class VerifiedReader:
             VerificationFailed: HEADER_CHAIN_MISMATCH if it is on another chain; STALE if it is behind what
                 this reader has already verified.
         """
-        status = self._rpc.status()
+        return attempt(self._rpc, self._newest_height)
+
+    def _newest_height(self, rpc: Rpc) -> int:
+        status = rpc.status()
         if status.chain_id != self.chain_id:
             raise VerificationFailed(
                 Code.HEADER_CHAIN_MISMATCH,

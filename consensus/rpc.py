@@ -17,6 +17,7 @@ from consensus import answers
 from consensus.http import Connection, Limits
 from consensus.light.types import LightBlock, SignedHeader, Validator, ValidatorSet
 from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.types import JsonObject
 
 VALIDATORS_PER_PAGE = 100
 """CometBFT's own maximum (rpc/core/env.go)."""
@@ -138,6 +139,10 @@ class RpcClient:
     def broadcast_tx_sync(self, tx: bytes) -> answers.BroadcastAnswer:
         """Give ``/broadcast_tx_sync``."""
         return answers.read_broadcast(self._call("broadcast_tx_sync", {"tx": base64.b64encode(tx).decode()}))
+
+    def broadcast_evidence(self, evidence: JsonObject) -> bytes:
+        """Give ``/broadcast_evidence``: the hash; RPC_REFUSED where the node does not find it valid."""
+        return answers.read_evidence(self._call("broadcast_evidence", {"evidence": evidence}))
 
     def tx(self, tx_hash: bytes) -> answers.TxAnswer:
         """Give ``/tx`` with proof; RPC_REFUSED while it is not included."""

@@ -5,6 +5,19 @@ from __future__ import annotations
 
 VERIFICATION: dict[str, str] = {
     # id: promise [source]
+    "attack.table": "each attack by each share of the power ends as the page says, with and without witnesses [verification.md]",
+    "attack.common-height": "evidence goes back to the last block both sides share, from either side [light/detector.go]",
+    "attack.names": "evidence names whom a full node works out, and nobody by a forged vote [types/evidence.go]",
+    "attack.bytes": "evidence has CometBFT's JSON, protobuf and hash [types/evidence.go]",
+    "attack.real-node": "a real node takes true evidence into a block and refuses forged [rpc/core/evidence.go]",
+    "witness.confirms": "a header is believed only when a witness shows the same [light/detector.go]",
+    "witness.first-header": "the first header of the genesis validators is confirmed too [light/client.go]",
+    "witness.lag": "a witness that has not got so far is waited for within a bound [light/detector.go]",
+    "witness.told": "each side's evidence is offered to every other node, and what they said is kept [light/detector.go]",
+    "witness.halts": "an incident halts every reader of the folder until a person resolves it, damaged or not [verification.md]",
+    "witness.rotation": "a node that lies or fails loses its place to another [verification.md]",
+    "witness.bounded": "no node costs more than its requests and seconds for one header [verification.md]",
+    "witness.none-left": "with no witness left nothing new is believed [verification.md]",
     # -- proof files --------------------------------------------------------------------------------
     "proof-file.round-trip": "a file answers offline what a live reader answers, from genesis or a header [proof-file.md 3]",
     "proof-file.trail": "a file tells who approved, with which keys, at which heights, final by whose power [proof-file.md 2]",

@@ -46,10 +46,10 @@ def number_field(field: int, value: int) -> bytes:
 
 def bytes_field(field: int, value: bytes) -> bytes:
     """Encode a bytes or string field; empty is left out."""
-    return _message(field, value) if value else b""
+    return message_field(field, value) if value else b""
 
 
-def _message(field: int, value: bytes) -> bytes:
+def message_field(field: int, value: bytes) -> bytes:
     """Encode a length-delimited field that is written even when empty (gogoproto non-nullable)."""
     return uvarint(field << 3 | 2) + uvarint(len(value)) + value
 
@@ -70,7 +70,7 @@ def _part_set_header(parts: PartSetHeader) -> bytes:
 
 def block_id_bytes(block_id: BlockId) -> bytes:
     """Encode a BlockID (and, byte for byte the same, a CanonicalBlockID)."""
-    return bytes_field(1, block_id.hash) + _message(2, _part_set_header(block_id.parts))
+    return bytes_field(1, block_id.hash) + message_field(2, _part_set_header(block_id.parts))
 
 
 def header_hash(header: Header) -> bytes:
@@ -96,7 +96,7 @@ def header_hash(header: Header) -> bytes:
 
 
 def _simple_validator(validator: Validator) -> bytes:
-    return _message(1, bytes_field(1, validator.public_key)) + number_field(2, validator.power)
+    return message_field(1, bytes_field(1, validator.public_key)) + number_field(2, validator.power)
 
 
 @lru_cache(maxsize=32)
@@ -105,18 +105,19 @@ def validators_hash(validators: ValidatorSet) -> bytes:
     return merkle_root([_simple_validator(v) for v in validators.validators])
 
 
-def _commit_sig(sig: CommitSig) -> bytes:
+def commit_sig_bytes(sig: CommitSig) -> bytes:
+    """Encode a CommitSig; its timestamp is always written, Go's zero time for an absent vote."""
     return (
         number_field(1, sig.flag)
         + bytes_field(2, sig.validator_address)
-        + _message(3, timestamp_bytes(sig.timestamp_ns))
+        + message_field(3, timestamp_bytes(sig.timestamp_ns))
         + bytes_field(4, sig.signature)
     )
 
 
 def commit_hash(commit: Commit) -> bytes:
     """Give the Merkle root over the commit's signatures: the next header's ``last_commit_hash``."""
-    return merkle_root([_commit_sig(sig) for sig in commit.signatures])
+    return merkle_root([commit_sig_bytes(sig) for sig in commit.signatures])
 
 
 def vote_sign_bytes(chain_id: str, commit: Commit) -> Callable[[CommitSig], bytes]:
@@ -126,12 +127,12 @@ def vote_sign_bytes(chain_id: str, commit: Commit) -> Callable[[CommitSig], byte
     (types/canonical.go ``CanonicalizeVote``), so the shared part is encoded once.
     """
     head = number_field(1, _PRECOMMIT) + _sfixed64(2, commit.height) + _sfixed64(3, commit.round)
-    block = b"" if commit.block_id.is_zero() else _message(4, block_id_bytes(commit.block_id))
+    block = b"" if commit.block_id.is_zero() else message_field(4, block_id_bytes(commit.block_id))
     tail = bytes_field(6, chain_id.encode())
 
     def sign_bytes(sig: CommitSig) -> bytes:
         voted = block if sig.flag is BlockIdFlag.COMMIT else b""
-        vote = head + voted + _message(5, timestamp_bytes(sig.timestamp_ns)) + tail
+        vote = head + voted + message_field(5, timestamp_bytes(sig.timestamp_ns)) + tail
         return uvarint(len(vote)) + vote
 
     return sign_bytes

@@ -75,12 +75,13 @@ def sign(
     *,
     absent: Collection[Signer] = (),
     nil: Collection[Signer] = (),
+    round_: int = 0,
 ) -> Commit:
     """Make the commit for ``header`` by ``members``, some of whom vote nil or not at all."""
     digest = header_hash(header)
     block_id = BlockId(digest, PartSetHeader(1, sha256(digest)))
     by_address = {member.address: member for member in members}
-    commit = Commit(header.height, 0, block_id, ())
+    commit = Commit(header.height, round_, block_id, ())
     to_sign = vote_sign_bytes(chain_id, commit)
     sigs = []
     for index, address in enumerate(set_of(members).addresses):

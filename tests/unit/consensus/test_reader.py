@@ -284,25 +284,6 @@ def test_the_applications_refusal_keeps_its_code(node: Node, tmp_path: Path) -> 
     assert code_of(refused) is Code.HEIGHT_NOT_AVAILABLE
 
 
-@pytest.mark.requires("reader.witnesses")
-def test_a_witness_that_proves_another_chain_stops_the_reader(node: Node, tmp_path: Path) -> None:
-    chain = node.ledger.chain
-    witness = Node(node.ledger)
-    witness.lies["light_block"] = lambda block: chain.forge(block.height, app_hash=b"\x01" * 32)
-    store = TrustStore(tmp_path / "trust.json")
-    store.ensure(TrustRoot.at(CHAIN_ID, 3, chain.trusted(3).hash))
-    reader = VerifiedReader(node, store, clock=lambda: chain.now_ns, witnesses=[witness])
-    with pytest.raises(VerificationFailed) as refused:
-        reader.at()
-    assert code_of(refused) is Code.HEADERS_DIVERGED
-    kept = store.load()
-    assert kept is not None
-    assert kept.newest is not None
-    assert kept.newest.height == 3
-    witness.lies.clear()
-    assert reader.at().get(KEY).value
-
-
 @pytest.mark.requires("reader.one-door")
 def test_only_the_reader_holds_the_seal() -> None:
     assert consensus.__file__ is not None

@@ -1,0 +1,210 @@
+"""Several untrusted nodes, and which of them is asked.
+
+Owns the order of peers, the bounds on what one of them may cost for one header, and what is held against one.
+Promises that a peer that lies, is slow, dead or endless loses its place to another, that nobody is asked
+without bound, and that a fault of our own surroundings is held against nobody for long. Never judges a block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from consensus.accuse import Pace
+from consensus.light.types import LightBlock, SignedHeader
+from consensus.light.witness import nobody_agrees
+from consensus.rpc import Rpc
+from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
+from ledger.types import JsonObject
+
+T = TypeVar("T")
+PEERS_MAX = 32
+_UNFIT = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE, Code.TIMEOUT})
+"""What only this peer is to blame for: another is asked."""
+_OURS = frozenset({Code.TRUST_EXPIRED, Code.HEADERS_DIVERGED, Code.NO_WITNESS_AGREES})
+"""What no other peer would change."""
+_DOUBTFUL = frozenset(
+    {Code.HEADER_FROM_FUTURE, Code.TRUST_ROOT_MISMATCH, Code.BISECTION_EXHAUSTED, Code.STALE}
+)
+"""What an honest peer may cause too: our clock, another root, a long gap, a node catching up."""
+
+
+class Peer(Rpc, Protocol):
+    """A node with its endpoint: ``consensus.rpc.RpcClient`` of one endpoint, or a node in memory in tests."""
+
+    @property
+    def endpoint(self) -> str:
+        """Its endpoint."""
+        ...
+
+    def broadcast_evidence(self, evidence: JsonObject) -> bytes:
+        """Offer evidence of an attack; gives its hash."""
+        ...
+
+    def close(self) -> None:
+        """Close its connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PanelSettings:
+    """How much is asked of peers.
+
+    Attributes:
+        witnesses_max: how many are asked for one header; the others wait in reserve.
+        faults_max: after so many in a row a peer rests.
+        rest_seconds: how long.
+        liar_rest_seconds: how long one that showed what does not verify rests.
+        requests_max: of one peer for one header.
+        seconds_max: of one peer for one header; a request begun may take its own time beyond.
+        lag_seconds: how long a header waits for witnesses that have not got so far.
+        poll_seconds: between questions to those.
+    """
+
+    witnesses_max: int = 4
+    faults_max: int = 3
+    rest_seconds: float = 60.0
+    liar_rest_seconds: float = 3600.0
+    requests_max: int = 1000
+    seconds_max: float = 60.0
+    lag_seconds: float = 5.0
+    poll_seconds: float = 0.1
+
+
+@dataclass(slots=True)
+class Seat:
+    """A peer and what is held against it."""
+
+    peer: Peer
+    faults: int = 0
+    rests_until: float = -math.inf
+    lied: bool = False
+
+
+class Bounded:
+    """One peer for one header: so many requests, so long."""
+
+    def __init__(self, peer: Peer, settings: PanelSettings, pace: Pace) -> None:
+        self._peer, self._left, self._pace = peer, settings.requests_max, pace
+        self._deadline = pace.monotonic() + settings.seconds_max
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give a light block.
+
+        Raises:
+            EnvironmentFault: TIMEOUT once a bound is reached; and as the peer's own.
+        """
+        self._spend()
+        return self._peer.light_block(height)
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give header and commit; raises as ``light_block``."""
+        self._spend()
+        return self._peer.signed_header(height)
+
+    def newest(self) -> int:
+        """Give the newest height it claims; raises as ``light_block``."""
+        self._spend()
+        return self._peer.status().height
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0 or self._pace.monotonic() >= self._deadline:
+            raise EnvironmentFault(
+                Code.TIMEOUT,
+                got="too many requests" if self._left < 0 else "too long",
+                expected="a header within the bounds of one peer",
+                endpoint=self._peer.endpoint,
+            )
+
+
+class Roster:
+    """The peers in order of preference, the first asked first.
+
+    Args:
+        peers: at least one.
+        settings: bounds.
+        pace: the time of rests.
+
+    Raises:
+        Refused: USAGE for none, too many, or one endpoint twice.
+    """
+
+    def __init__(self, peers: Sequence[Peer], settings: PanelSettings, pace: Pace) -> None:
+        endpoints = {peer.endpoint for peer in peers}
+        if not 0 < len(peers) <= PEERS_MAX or len(endpoints) != len(peers):
+            raise Refused(Code.USAGE, got=len(peers), expected=f"1 … {PEERS_MAX} RPC endpoints, each once")
+        self.settings, self.pace = settings, pace
+        self._seats = [Seat(peer) for peer in peers]
+        self.asked = self._seats[0]
+
+    @property
+    def peers(self) -> list[Peer]:
+        """All of them."""
+        return [seat.peer for seat in self._seats]
+
+    def bounded(self, seat: Seat) -> Bounded:
+        """Give a peer for one header."""
+        return Bounded(seat.peer, self.settings, self.pace)
+
+    def witnesses(self, asked: Seat) -> list[Seat]:
+        """Give who confirms what ``asked`` shows: those fit, else those that rest but never lied."""
+        others = [seat for seat in self._seats if seat is not asked]
+        fit = [seat for seat in others if not self._rests(seat)]
+        return (fit or [seat for seat in others if not seat.lied])[: self.settings.witnesses_max]
+
+    def attempt(self, work: Callable[[Seat], T], *, refusals: bool = False) -> T:
+        """Do ``work`` with the peer asked; where it lies or does not answer, with the next.
+
+        Args:
+            work: with one peer.
+            refusals: also go on where a node refuses (RPC_REFUSED), without holding it against the node.
+
+        Raises:
+            ConclaveError: the first failure, if no peer does better; NO_WITNESS_AGREES where all have lied.
+        """
+        first: VerificationFailed | EnvironmentFault | None = None
+        for _ in self._seats:
+            seat = self.asked
+            if seat.lied and self._rests(seat):
+                break
+            try:
+                result = work(seat)
+            except (VerificationFailed, EnvironmentFault) as error:
+                refused = refusals and error.code is Code.RPC_REFUSED
+                if not self.blame(seat, error) and not refused:
+                    raise
+                first = first or error
+                self.pass_on(seat)
+            else:
+                seat.faults = 0
+                return result
+        raise first or nobody_agrees(0, "every peer has lied")
+
+    def pass_on(self, seat: Seat) -> None:
+        """Let another peer be asked: the next that is fit, else the one whose rest ends first."""
+        now, start = self.pace.monotonic(), self._seats.index(seat)
+        others = self._seats[start + 1 :] + self._seats[:start]
+        if others:
+            self.asked = min(others, key=lambda other: max(other.rests_until, now))
+
+    def blame(self, seat: Seat, error: VerificationFailed | EnvironmentFault) -> bool:
+        """Hold a failure against a peer; tell whether another may do better."""
+        if isinstance(error, EnvironmentFault) and error.code not in _UNFIT:
+            return False
+        if error.code in _OURS or len(self._seats) == 1:
+            return False
+        now = self.pace.monotonic()
+        seat.faults += 1
+        if isinstance(error, VerificationFailed) and error.code not in _DOUBTFUL:
+            seat.lied, seat.rests_until = True, now + self.settings.liar_rest_seconds
+        elif seat.faults >= self.settings.faults_max:
+            seat.faults, seat.rests_until = 0, now + self.settings.rest_seconds
+        return True
+
+    def _rests(self, seat: Seat) -> bool:
+        rests = seat.rests_until > self.pace.monotonic()
+        seat.lied = seat.lied and rests
+        return rests

@@ -1,0 +1,260 @@
+"""Several nodes, none of them trusted: one is asked, the others are witnesses.
+
+Owns ``Panel``. Promises that a header counts only when a witness shows the same, where there is more than
+one node; that two provable chains end in an incident that halts every reader of the folder, with both sides
+told (``consensus.accuse``), and never in a choice; and that a useless peer costs a bounded time and loses its
+place (``consensus.peers``). Never resolves an incident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from consensus import answers
+from consensus.accuse import Pace, Side, accusations, send
+from consensus.http import Limits
+from consensus.incident import FILE_NAME, Incident, IncidentFile, Shown
+from consensus.light.divergence import Judging, Walked, walk
+from consensus.light.encoding import header_hash
+from consensus.light.types import LightBlock, Options, SignedHeader, Trusted
+from consensus.light.witness import Heard, Testimony, hear, hear_newest, nobody_agrees
+from consensus.peers import Bounded, PanelSettings, Peer, Roster, Seat
+from consensus.rpc import Rpc, RpcClient
+from ledger.errors import Code, EnvironmentFault, VerificationFailed
+
+T = TypeVar("T")
+QUICK = Limits(connect_seconds=2.0, exchange_seconds=10.0)
+"""Of peers that others can stand in for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A header one peer has proven, about which witnesses are asked."""
+
+    walked: Walked
+    ground: Trusted
+    judging: Judging
+
+    def hear(self, witness: Bounded) -> Heard:
+        """Ask a witness for the same height; one that has not got so far, for its newest."""
+        options, now_ns, target = self.judging.options, self.judging.now_ns, self.walked.target
+        heard = hear(target, self.ground, options, now_ns, witness.light_block)
+        if heard.testimony is not Testimony.BEHIND:
+            return heard
+        try:
+            newest = witness.newest()
+            if newest >= target.height:
+                return heard
+            block = witness.light_block(newest)
+        except (VerificationFailed, EnvironmentFault) as error:
+            return Heard(Testimony.USELESS, cause=error)
+        if block.height != newest:
+            return heard
+        return hear_newest(block, target, self.ground, options, now_ns, witness.light_block)
+
+
+class Panel:
+    """An ``Rpc`` over several peers, which ``VerifiedHeaders`` also asks for headers that witnesses confirm.
+
+    Args:
+        peers: in order of preference; the first is asked first. A single one has no witness: then nothing is
+            cross-checked, only an earlier incident still halts.
+        incidents: where an attack is recorded.
+        settings: bounds.
+        pace: the time of waits.
+
+    Raises:
+        Refused: USAGE for none, too many, or one endpoint twice.
+    """
+
+    def __init__(
+        self,
+        peers: Sequence[Peer],
+        incidents: IncidentFile,
+        settings: PanelSettings | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.incidents = incidents
+        self._roster = Roster(peers, settings or PanelSettings(), pace or Pace())
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint of the peer that is asked."""
+        return self._roster.asked.peer.endpoint
+
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        """The endpoints that are asked to confirm a header."""
+        return tuple(seat.peer.endpoint for seat in self._roster.witnesses(self._roster.asked))
+
+    def close(self) -> None:
+        """Close the peers' connections."""
+        for peer in self._roster.peers:
+            peer.close()
+
+    def status(self) -> answers.NodeStatus:
+        """Give what the peer asked says of itself."""
+        return self.attempt(lambda peer: peer.status())
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give header and commit of ``height``, unverified."""
+        return self.attempt(lambda peer: peer.signed_header(height))
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give the light block of ``height``, unverified."""
+        return self.attempt(lambda peer: peer.light_block(height))
+
+    def abci_query(self, path: str, data: bytes, height: int) -> answers.QueryAnswer:
+        """Query the application of the peer asked."""
+        return self.attempt(lambda peer: peer.abci_query(path, data, height))
+
+    def broadcast_tx_sync(self, tx: bytes) -> answers.BroadcastAnswer:
+        """Offer a transaction to the peer asked."""
+        return self.attempt(lambda peer: peer.broadcast_tx_sync(tx))
+
+    def tx(self, tx_hash: bytes) -> answers.TxAnswer:
+        """Give an included transaction."""
+        return self.attempt(lambda peer: peer.tx(tx_hash))
+
+    def block_txs(self, height: int) -> tuple[bytes, ...]:
+        """Give the transactions of block ``height``."""
+        return self.attempt(lambda peer: peer.block_txs(height))
+
+    def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
+        """Give the transaction results of block ``height``."""
+        return self.attempt(lambda peer: peer.block_results(height))
+
+    def attempt(self, work: Callable[[Peer], T]) -> T:
+        """Do ``work`` with the peer asked; where it lies or does not answer, with the next, each once.
+
+        Raises:
+            ConclaveError: the first peer's failure, if none does better; NO_WITNESS_AGREES where every peer
+                has lied.
+        """
+        return self._roster.attempt(lambda seat: work(seat.peer))
+
+    def confirmed(self, ground: Trusted, height: int, options: Options, now_ns: int) -> tuple[Trusted, ...]:
+        """Verify ``height`` from ``ground`` through one peer and have it confirmed by a witness.
+
+        Raises:
+            VerificationFailed: HEADERS_DIVERGED, now or by an earlier incident; NO_WITNESS_AGREES; whatever
+                the blocks of every peer fail by.
+            EnvironmentFault: no peer answers; RPC_REFUSED where the peer asked has no such height: another is
+                asked from now on.
+        """
+        self.incidents.check()
+        judging = Judging(options, now_ns)
+
+        def work(seat: Seat) -> tuple[Trusted, ...]:
+            source = self._roster.bounded(seat)
+            try:
+                walked = walk(ground, height, options, now_ns, source.light_block)
+            except EnvironmentFault as fault:
+                if fault.code is Code.RPC_REFUSED:
+                    self._roster.pass_on(seat)
+                raise
+            self._cross_check(seat, _Question(walked, ground, judging))
+            return walked.verified
+
+        return self._roster.attempt(work)
+
+    def confirmed_first(self, first: Callable[[Bounded], Trusted], now_ns: int) -> Trusted:
+        """Have the header that the genesis validators signed confirmed: ``first`` takes it from a peer.
+
+        No evidence is made of two: a full node takes none without a block before.
+
+        Raises:
+            VerificationFailed, EnvironmentFault: as ``confirmed``.
+        """
+        self.incidents.check()
+
+        def work(seat: Seat) -> Trusted:
+            found = first(self._roster.bounded(seat))
+            agree = 0
+            witnesses = self._roster.witnesses(seat)
+            for witness in witnesses:
+                try:
+                    other = first(self._roster.bounded(witness))
+                except (VerificationFailed, EnvironmentFault) as error:
+                    self._roster.blame(witness, error)
+                    continue
+                if other.hash != found.hash:
+                    sides = Shown(seat.peer.endpoint, found.hash), Shown(witness.peer.endpoint, other.hash)
+                    raise self.incidents.record(Incident(found.header.chain_id, found.height, now_ns, *sides))
+                witness.faults, agree = 0, agree + 1
+            self._require(agree, seat, found.height)
+            return found
+
+        return self._roster.attempt(work, refusals=True)
+
+    def _cross_check(self, seat: Seat, question: _Question) -> None:
+        waiting = [(witness, self._roster.bounded(witness)) for witness in self._roster.witnesses(seat)]
+        agree, deadline = 0, self._roster.pace.monotonic() + self._roster.settings.lag_seconds
+        while waiting:
+            behind = []
+            for witness, bounded in waiting:
+                heard = question.hear(bounded)
+                if heard.block is not None:
+                    raise self._halt(seat, witness, heard.block, question)
+                if heard.testimony is Testimony.AGREES:
+                    witness.faults, agree = 0, agree + 1
+                elif heard.testimony is Testimony.BEHIND:
+                    behind.append((witness, bounded))
+                elif heard.cause is not None:
+                    self._roster.blame(witness, heard.cause)
+            if agree or self._roster.pace.monotonic() >= deadline:
+                break
+            waiting = behind
+            if waiting:
+                self._roster.pace.pause(self._roster.settings.poll_seconds)
+        self._require(agree, seat, question.walked.target.height)
+
+    def _require(self, agree: int, seat: Seat, height: int) -> None:
+        if agree or len(self._roster.peers) == 1:
+            return
+        # It may be the one asked that shows what nobody else has: the next time another is.
+        self._roster.pass_on(seat)
+        raise nobody_agrees(height, f"{seat.peer.endpoint} alone shows this header")
+
+    def _halt(
+        self, seat: Seat, witness: Seat, claimed: LightBlock, question: _Question
+    ) -> VerificationFailed:
+        target, peers = question.walked.target, self._roster.peers
+        sides = self._side(seat), self._side(witness)
+        made = accusations(question.ground, question.walked, claimed, sides, question.judging)
+        incident = Incident(
+            chain_id=target.header.chain_id,
+            height=target.height,
+            detected_at_ns=question.judging.now_ns,
+            primary=Shown(seat.peer.endpoint, target.hash),
+            witness=Shown(witness.peer.endpoint, header_hash(claimed.header)),
+            evidence=tuple((accusation.against, accusation.evidence()) for accusation in made),
+        )
+        # Kept before anybody is told: telling takes time, and a process may end.
+        self.incidents.record(incident)
+        return self.incidents.record(incident.told(send(made, peers, self._roster.pace)))
+
+    def _side(self, seat: Seat) -> Side:
+        return Side(seat.peer.endpoint, self._roster.bounded(seat).light_block)
+
+
+def attempt(rpc: Rpc, work: Callable[[Rpc], T]) -> T:
+    """Do ``work`` with ``rpc``; with a panel, with whichever peer does it honestly.
+
+    Raises:
+        ConclaveError: whatever ``work`` raises.
+    """
+    return rpc.attempt(work) if isinstance(rpc, Panel) else work(rpc)
+
+
+def open_panel(endpoints: Sequence[str], folder: Path, limits: Limits = QUICK) -> Panel:
+    """Give a panel of the nodes at ``endpoints``; an attack is recorded in ``folder``.
+
+    Raises:
+        Refused: USAGE.
+    """
+    peers = [RpcClient(endpoint, limits) for endpoint in endpoints]
+    return Panel(peers, IncidentFile(folder / FILE_NAME))
