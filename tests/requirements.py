@@ -344,6 +344,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.delivery": "rollout, health, autoscale and selector of release.yaml reach the signed release [releases.md 1]",
     "cli.end-of-release": "a release is withdrawn or deleted by approval, its objects' fate said [releases.md 1]",
     "cli.stop": "pause, freeze and revoke act at once, in the scope that was given [authority.md 3]",
+    "cli.dry-run": "what is proposed was tried first; the proposal has the digest of the answer shown [ledger.md 2]",
     "cli.explain": "explain tells what a change needs, as the node's word and never as proof [ledger.md 4]",
     "cli.key-serve": "a bridge is given only an identity that may report for its cluster [identities.md 4]",
     "cli.keys-change": "an identity's keys rotate and recover by numbered files; the home follows the ledger [identities.md 4]",

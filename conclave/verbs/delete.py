@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from conclave.client import connect
@@ -22,9 +24,7 @@ from ledger.errors import Code, Refused
     help="Whether its objects leave the clusters, or stay as nobody's.",
 )
 @proposal_options
-def command(
-    session: Session, release: str, reason: str, break_glass: str | None, *, prune: bool | None
-) -> None:
+def command(session: Session, release: str, *, prune: bool | None, **wording: Any) -> None:
     """Propose to delete a release. Say what becomes of its objects."""
     if prune is None:
         raise Refused(
@@ -34,10 +34,9 @@ def command(
             todo="say whether they leave the clusters",
         )
     with connect(session) as client:
-        speaker = client.home.speaker(session.as_name)
         change = {"delete": {"release": release, "prune": prune}}
-        proven = submit_change(client, speaker, change, Wording(reason, break_glass))
+        made = submit_change(session, client, change, Wording(**wording))
+    if made is None:
+        return
     fate = "its objects leave the clusters" if prune else "its objects stay"
-    tell(
-        session, proven, f"delete {release}, {fate}; by {speaker.name}", {"release": release, "prune": prune}
-    )
+    tell(session, made, f"delete {release}, {fate}; by {made.speaker}", {"release": release, "prune": prune})

@@ -83,6 +83,8 @@ def _show(session: Session, client: Client, view: View, record: ProposalRecord, 
     output.line(f"digest {record.digest}")
     if proposed.reason:
         output.line(f"reason: {proposed.reason}")
+    if proposed.dry_run:
+        output.line(f"dry run {proposed.dry_run}")
     if proposed.break_glass:
         output.line(f"under break-glass {proposed.break_glass}: an incident will be made", "warn")
     _show_change(session, view, proposed.change)

@@ -61,7 +61,8 @@ def _proposals(view: View, name: str | None) -> list[JsonObject]:
     proposed = release_reader.proposed(view, record.id).value
     return [
         _proposal(record, view)
-        | {"reason": proposed.reason, "manifests": getattr(proposed.change, "manifests", None)}
+        | {"reason": proposed.reason, "dryRun": proposed.dry_run}
+        | {"manifests": getattr(proposed.change, "manifests", None)}
         | {
             part: [record_json(item) for item in getattr(proposed.change, part)]
             for part in ("put", "remove")

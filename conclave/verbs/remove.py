@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from conclave.client import connect
@@ -24,7 +26,7 @@ def _starting(_ctx: click.Context, _parameter: click.Parameter, word: str) -> li
 )
 @click.argument("objects", metavar="KIND/NAME...", nargs=-1, required=True, shell_complete=_starting)
 @proposal_options
-def command(session: Session, objects: tuple[str, ...], reason: str, break_glass: str | None) -> None:
+def command(session: Session, objects: tuple[str, ...], **wording: Any) -> None:
     """Propose to remove ledger objects, all of them or none.
 
     To remove an Identity ends it for ever; to remove a Freeze lets its scope go on.
@@ -32,10 +34,11 @@ def command(session: Session, objects: tuple[str, ...], reason: str, break_glass
     change: JsonObject = {"configure": {"remove": [_read(text) for text in objects]}}
     read_change(change, "change", image_digest_required=False)
     with connect(session) as client:
-        speaker = client.home.speaker(session.as_name)
-        proven = submit_change(client, speaker, change, Wording(reason, break_glass))
+        made = submit_change(session, client, change, Wording(**wording))
+    if made is None:
+        return
     named = [f"{entry['kind']}/{entry['name']}" for entry in change["configure"]["remove"]]
-    tell(session, proven, f"remove {', '.join(named)}; by {speaker.name}", {"remove": named})
+    tell(session, made, f"remove {', '.join(named)}; by {made.speaker}", {"remove": named})
 
 
 def _read(text: str) -> JsonObject:

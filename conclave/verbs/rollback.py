@@ -5,6 +5,8 @@ Promises to go through the same approvals as any change: this verb only proposes
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from conclave.client import connect
@@ -24,18 +26,19 @@ from consensus import release_reader
     "--to", "to_revision", type=click.IntRange(min=1), required=True, metavar="N", help="See history."
 )
 @proposal_options
-def command(session: Session, release: str, to_revision: int, reason: str, break_glass: str | None) -> None:
+def command(session: Session, release: str, to_revision: int, **wording: Any) -> None:
     """Propose an earlier revision again, as a new forward revision."""
     with connect(session) as client:
-        speaker = client.home.speaker(session.as_name)
         view = client.view()
         found = show_rollback(session, view, release, to_revision)
         newest = release_reader.release_record(view, release).value.revision
         change = {"rollback": {"release": release, "toRevision": to_revision}}
-        proven = submit_change(client, speaker, change, Wording(reason, break_glass), newest)
+        made = submit_change(session, client, change, Wording(**wording), newest)
+    if made is None:
+        return
     document = {
         "release": release,
         "toRevision": to_revision,
         "changes": [{"object": change.object, "change": change.kind} for change in found],
     }
-    tell(session, proven, f"{release} back to the content of revision {to_revision}", document)
+    tell(session, made, f"{release} back to the content of revision {to_revision}", document)

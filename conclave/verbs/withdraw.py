@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from conclave.client import connect
@@ -16,10 +18,10 @@ from conclave.verbs.proposing import Wording, proposal_options, submit_change, t
 )
 @click.argument("release", metavar="RELEASE", shell_complete=release_names)
 @proposal_options
-def command(session: Session, release: str, reason: str, break_glass: str | None) -> None:
+def command(session: Session, release: str, **wording: Any) -> None:
     """Propose to withdraw a release: what it has reached stays, nothing new starts."""
     with connect(session) as client:
-        speaker = client.home.speaker(session.as_name)
         change = {"withdraw": {"release": release}}
-        proven = submit_change(client, speaker, change, Wording(reason, break_glass))
-    tell(session, proven, f"withdraw {release}, by {speaker.name}", {"release": release})
+        made = submit_change(session, client, change, Wording(**wording))
+    if made is not None:
+        tell(session, made, f"withdraw {release}, by {made.speaker}", {"release": release})
