@@ -24,7 +24,7 @@ from tests.integration.nodes import Node, cometbft, free_base, until
 pytestmark = pytest.mark.integration
 
 SIZE = 4
-BLOCKS = 100
+BLOCKS = 500
 SNAPSHOT_EVERY = 40
 QUICK = Timing(propose=500, vote=200, commit=20, heartbeat=50)
 
@@ -68,7 +68,7 @@ def test_a_fifth_node_joins_by_state_sync_and_follows(tmp_path: Path) -> None:
         first = nodes[0]
         until("the first block", lambda: first.height() >= 2, first)
         final = _release(first)
-        until("a chain of some length", lambda: first.height() > BLOCKS, first, 60)
+        until("a chain of some length", lambda: first.height() > BLOCKS, first, 180)
         assert program.run(["node", "join", str(SIZE), "--home", str(_home(tmp_path, planned))]) == 0
         spec = NodeSpec("joined", tmp_path / "nodes" / f"node{SIZE}", base + 2 * SIZE, base + 2 * SIZE + 1)
         joined = Node(spec, launch(Launch(spec.home, cometbft())))
