@@ -1,14 +1,19 @@
-"""An independent reference of proposals, judgements, expiry, rollback and revocation, in plain Python.
+"""An independent reference of proposals: judgements, delay, veto, expiry, rollback, revocation; plain Python.
 
-Owns ``Reference``: what docs/spec/ledger.md says must come of an action, in sets and lists. It shares no code
-with the machine but the numbers of the codes.
+Owns ``Reference``: what docs/spec/ledger.md and docs/spec/authority.md §4, §5 say must come of an action, in
+sets and lists. It shares no code with the machine but the numbers of the codes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 
 from ledger.errors import Code
+from tests.property.abci_app.reference_releases import Plan, Releases, Revision, Said
+
+RETRY_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -20,25 +25,51 @@ class Person:
     organisation: str
 
 
+@dataclass(frozen=True)
+class Rule:
+    """An approval rule: what it judges (``*`` is everything), and what it asks for."""
+
+    operations: tuple[str, ...]
+    namespace: str
+    cluster: str
+    humans: int
+    organisations: int
+    delay: int
+    ttl: int
+    deny: int
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Need:
+    """The strictest of the rules that apply."""
+
+    humans: int
+    organisations: int
+    delay: int
+    ttl: int
+    deny: int
+    digest: str
+
+
 @dataclass
 class Case:
-    """A proposal: of content on clusters, or of going back to a revision."""
+    """A proposal. It is of content on clusters, of going back, of a rule, or of lifting a freeze."""
 
-    release: str
-    clusters: tuple[str, ...]
-    to_revision: int | None
-    last_height: int
+    operation: str
+    proposer: Person
+    expires: int = 0
+    release: str | None = None
+    clusters: tuple[str, ...] = ()
+    plan: Plan = field(default_factory=Plan)
+    to_revision: int | None = None
+    rule: tuple[str, Rule] | None = None
+    lifts: str | None = None
     state: str = "open"
-    approved_by: list[Person] = field(default_factory=list)
-    rejected_by: list[Person] = field(default_factory=list)
-
-
-@dataclass
-class Revision:
-    """What a release was at some time: the case that carries its content, and where it runs."""
-
-    content: int
-    clusters: tuple[str, ...]
+    due: int = 0
+    code: Code | None = None
+    approvals: dict[Person, str] = field(default_factory=dict)
+    rejections: dict[Person, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,13 +84,62 @@ class Outcome:
 class Reference:
     """The ledger as its specification has it."""
 
-    def __init__(self, humans: int, organisations: int, ttl: int, clusters: set[str]) -> None:
-        self._humans, self._organisations = humans, organisations
-        self._ttl, self._clusters = ttl, clusters
+    def __init__(
+        self,
+        rules: dict[str, Rule],
+        ttl: int,
+        namespaces: dict[str, str],
+        members: set[Person],
+        all_: Releases,
+    ) -> None:
+        self.rules, self._ttl, self._namespaces = dict(rules), ttl, namespaces
+        self.members, self.releases, self.seen = members, all_, all_.seen
         self.cases: list[Case] = []
-        self.members: set[Person] = set()
         self.revoked: set[Person] = set()
-        self.releases: dict[str, list[Revision]] = {}
+        self.height = self.time = 0
+
+    def block(self, height: int, time: int) -> None:
+        """Begin a block: what is due comes first, oldest first."""
+        self.height, self.time = height, time
+        due: list[tuple[int, int, int, str]] = [
+            (case.due, 0, number, "") for number, case in enumerate(self.cases) if case.state == "approved"
+        ]
+        due += [(at, 1, 0, name) for at, name in self.releases.due()]
+        for at, kind, number, name in sorted(due):
+            if at <= time and kind == 0:
+                self._execute_due(number)
+            elif at <= time:
+                self.releases.look(name, time)
+
+    def need(self, case: Case) -> Need:
+        """Give what a case needs now."""
+        namespace = "-"
+        clusters: tuple[str, ...] = ("-",)
+        if case.release is not None:
+            namespace = self._namespaces[case.release]
+            clusters = case.clusters or self.releases.clusters_of(case.release)
+        found = {
+            name: rule
+            for name, rule in sorted(self.rules.items())
+            if case.operation in rule.operations
+            and rule.namespace in ("*", namespace)
+            and (rule.cluster == "*" or rule.cluster in clusters)
+        }
+        most = found.values()
+        humans, organisations = max(r.humans for r in most), max(r.organisations for r in most)
+        delay, ttl, deny = max(r.delay for r in most), min(r.ttl for r in most), min(r.deny for r in most)
+        named = {
+            "humans": humans,
+            "organisations": organisations,
+            "quorum": [],
+            "delaySeconds": delay,
+            "ttlBlocks": min(ttl, self._ttl),
+            "denyThreshold": deny,
+            "rules": [[name, rule.version] for name, rule in found.items()],
+        }
+        text = json.dumps(named, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return Need(humans, organisations, delay, min(ttl, self._ttl), deny, digest)
 
     def revoke(self, who: Person, subject: Person) -> Outcome:
         """End a subject's only key at once: what it approved counts no more, and it speaks no more."""
@@ -67,87 +147,143 @@ class Reference:
             return Outcome(Code.KEY_NOT_ACTIVE)
         if subject in self.revoked:
             return Outcome(Code.REVOCATION_WITHOUT_EFFECT)
-        if not self._enough([p for p in self.members if p.kind == "human" and p != subject]):
+        left = {p for p in self.members - self.revoked if p.kind == "human" and p != subject}
+        if not self._enough(left, self.need(Case("configure", who))):
             return Outcome(Code.LOCKOUT)
         self.revoked.add(subject)
         return Outcome(Code.OK)
 
-    def _enough(self, approvers: list[Person]) -> bool:
-        counted = {person for person in approvers if person not in self.revoked}
-        organisations = {person.organisation for person in counted}
-        return len(counted) >= self._humans and len(organisations) >= self._organisations
-
-    def propose_release(self, who: Person, name: str, clusters: tuple[str, ...], height: int) -> Outcome:
-        """Propose content for clusters."""
-        if who in self.revoked:
-            return Outcome(Code.KEY_NOT_ACTIVE)
-        if who.kind not in ("human", "agent"):
-            return Outcome(Code.VERB_NOT_ALLOWED)
-        refused = self._refused_clusters(name, clusters)
+    def propose(self, case: Case) -> Outcome:
+        """Propose a change."""
+        refused = self._refused_proposal(case)
         if refused is not None:
             return Outcome(refused)
-        self.cases.append(Case(name, clusters, None, height + self._ttl))
+        case.expires = self.height + self.need(case).ttl
+        self.cases.append(case)
         return Outcome(Code.OK, "open")
 
-    def propose_rollback(self, who: Person, name: str, to_revision: int, height: int) -> Outcome:
-        """Propose to go back."""
-        if who in self.revoked:
-            return Outcome(Code.KEY_NOT_ACTIVE)
-        if who.kind not in ("human", "agent"):
-            return Outcome(Code.VERB_NOT_ALLOWED)
-        if name not in self.releases:
-            return Outcome(Code.RELEASE_UNKNOWN)
-        if to_revision > len(self.releases[name]):
-            return Outcome(Code.REVISION_UNKNOWN)
-        self.cases.append(Case(name, (), to_revision, height + self._ttl))
-        return Outcome(Code.OK, "open")
+    def _refused_proposal(self, case: Case) -> Code | None:
+        if case.proposer in self.revoked:
+            return Code.KEY_NOT_ACTIVE
+        if case.proposer.kind not in ("human", "agent"):
+            return Code.VERB_NOT_ALLOWED
+        if case.operation == "rollback":
+            known = self.releases.by_name.get(str(case.release))
+            if known is None:
+                return Code.RELEASE_UNKNOWN
+            return Code.REVISION_UNKNOWN if (case.to_revision or 0) > len(known.revisions) else None
+        if case.operation == "configure" and case.proposer.kind == "agent":
+            return Code.PERMISSION_DENIED
+        return self._refused_change(case)
 
-    def judge(self, who: Person, number: int, height: int, *, approves: bool, exact: bool) -> Outcome:
+    def _refused_change(self, case: Case) -> Code | None:
+        if case.operation == "apply":
+            return self.releases.refused_clusters(str(case.release), case.clusters)
+        if case.lifts is not None and case.lifts not in self.releases.freezes:
+            return Code.OBJECT_UNKNOWN
+        return None
+
+    def judge(self, who: Person, number: int, *, approves: bool, exact: bool, digest: str) -> Outcome:
         """Approve or reject case ``number``, from 0; ``exact`` when its own digest was given."""
         case = self.cases[number]
-        refused = self._refused_judgement(who, case, height, exact=exact)
-        if refused is not None:
-            return Outcome(refused)
-        if not approves:
-            case.rejected_by.append(who)
-            case.state = "rejected"
-            return Outcome(Code.OK, "rejected")
-        approvers = [*case.approved_by, who]
-        if not self._enough(approvers):
-            case.approved_by = approvers
-            return Outcome(Code.OK, "open")
-        # What would become final is judged once more: the ledger went on since the proposal.
-        if case.to_revision is None:
-            refused = self._refused_clusters(case.release, case.clusters)
-            if refused is not None:
-                return Outcome(refused)
-        case.approved_by, case.state = approvers, "final"
-        return Outcome(Code.OK, "final", self._release(number, case))
-
-    def _release(self, number: int, case: Case) -> int:
-        history = self.releases.setdefault(case.release, [])
-        if case.to_revision is None:
-            history.append(Revision(number, case.clusters))
-        else:
-            history.append(Revision(history[case.to_revision - 1].content, history[-1].clusters))
-        return len(history)
-
-    def _refused_judgement(self, who: Person, case: Case, height: int, *, exact: bool) -> Code | None:
+        need = self.need(case)
         reasons = (
             (who in self.revoked, Code.KEY_NOT_ACTIVE),
             (who.kind == "agent", Code.AGENT_MAY_NOT_APPROVE),
             (who.kind != "human", Code.VERB_NOT_ALLOWED),
-            (case.state != "open", Code.PROPOSAL_NOT_OPEN),
-            (height > case.last_height, Code.PROPOSAL_EXPIRED),
+            (case.state == "expired", Code.PROPOSAL_EXPIRED),
+            (case.state == "open" and self.height > case.expires, Code.PROPOSAL_EXPIRED),
+            (case.state != "open" and (approves or case.state != "approved"), Code.PROPOSAL_NOT_OPEN),
             (not exact, Code.APPROVAL_DIGEST_MISMATCH),
-            (who in case.approved_by or who in case.rejected_by, Code.APPROVAL_DUPLICATE),
+            (digest != need.digest, Code.REQUIREMENT_CHANGED),
+            (need.digest in (case.approvals.get(who), case.rejections.get(who)), Code.APPROVAL_DUPLICATE),
         )
-        return next((code for holds, code in reasons if holds), None)
+        refused = next((code for holds, code in reasons if holds), None)
+        if refused is not None:
+            self.seen[f"{refused.name} in {case.state}"] += 1
+            return Outcome(refused)
+        return self._approve(who, number, need) if approves else self._reject(who, case, need)
 
-    def _refused_clusters(self, name: str, clusters: tuple[str, ...]) -> Code | None:
-        if set(clusters) - self._clusters:
-            return Code.CLUSTER_UNKNOWN
-        history = self.releases.get(name)
-        if history and set(history[-1].clusters) - set(clusters):
-            return Code.RELEASE_CLUSTERS_CHANGED
-        return None
+    def _reject(self, who: Person, case: Case, need: Need) -> Outcome:
+        case.approvals.pop(who, None)
+        case.rejections[who] = need.digest
+        against = self._counted(case.rejections, need)
+        if who == case.proposer or len(against) >= need.deny:
+            self.seen["denied by two"] += need.deny == 2 and who != case.proposer
+            self.seen["vetoed in the delay"] += case.state == "approved" and not self.releases.frozen(
+                case.release
+            )
+            case.state = "rejected"
+        else:
+            self.seen["too few rejections"] += 1
+        return Outcome(Code.OK, case.state)
+
+    def _approve(self, who: Person, number: int, need: Need) -> Outcome:
+        case = self.cases[number]
+        approvals = {**case.approvals, who: need.digest}
+        revision = None
+        if self._enough(self._counted(approvals, need), need):
+            if need.delay:
+                case.state, case.due = "approved", self.time + need.delay
+                self.seen["delayed"] += 1
+            else:
+                # What would become final is judged once more: the ledger went on since the proposal.
+                refused, revision = self._execute_unless_frozen(number)
+                if refused is not None:
+                    return Outcome(refused)
+        self.seen["approved anew"] += who in case.approvals
+        case.approvals = approvals
+        return Outcome(Code.OK, case.state, revision)
+
+    def _counted(self, voices: dict[Person, str], need: Need) -> set[Person]:
+        return {who for who, digest in voices.items() if who not in self.revoked and digest == need.digest}
+
+    def _enough(self, approvers: set[Person], need: Need) -> bool:
+        organisations = {person.organisation for person in approvers}
+        return len(approvers) >= need.humans and len(organisations) >= need.organisations
+
+    def _execute_due(self, number: int) -> None:
+        case = self.cases[number]
+        need = self.need(case)
+        self.seen["an approver revoked in the delay"] += bool(self.revoked & set(case.approvals))
+        if not self._enough(self._counted(case.approvals, need), need):
+            case.state = "open"
+            self.seen["no more approved after the delay"] += 1
+            return
+        case.code, _ = self._execute_unless_frozen(number)
+        if case.code is not None:
+            case.state = "failed"
+        self.seen[f"{case.state} when due"] += 1
+
+    def _execute_unless_frozen(self, number: int) -> tuple[Code | None, int | None]:
+        case = self.cases[number]
+        if not self.releases.frozen(case.release):
+            refused = self._refused_change(case)
+            return (refused, None) if refused is not None else (None, self._execute(number))
+        case.state, case.due = "approved", self.time + RETRY_SECONDS
+        if self.height > case.expires:
+            case.state = "expired"
+        self.seen[f"frozen, {case.state}"] += 1
+        return None, None
+
+    def _execute(self, number: int) -> int | None:
+        case = self.cases[number]
+        case.state = "final"
+        if case.rule is not None:
+            name, rule = case.rule
+            self.rules[name] = Rule(**{**vars(rule), "version": self.rules[name].version + 1})
+        if case.lifts is not None:
+            self.seen["freeze lifted"] += 1
+            del self.releases.freezes[case.lifts]
+        if case.release is None:
+            return None
+        wanted = Revision(number, case.clusters, case.plan)
+        if case.to_revision is not None:
+            source = self.releases.by_name[case.release].revisions[case.to_revision - 1]
+            clusters = self.releases.clusters_of(case.release)
+            wanted = Revision(source.content, clusters, source.plan, case.to_revision)
+        return self.releases.become(case.release, wanted, self.time)
+
+    def hear(self, node_of: str, about: tuple[str, str, int, int], said: Said) -> Outcome:
+        """Take a report from the node of a cluster about (cluster, release, revision, sequence)."""
+        return Outcome(self.releases.hear(node_of, about, said, self.time))

@@ -1,222 +1,156 @@
-"""Machine and independent reference agree on random histories of proposals, judgements and rollbacks."""
+"""Machine and independent reference agree on random histories of proposals, judgements, reports and time.
+
+A machine with one rule broken must disagree: each sabotage below is found by the same histories.
+"""
 
 from __future__ import annotations
 
-import itertools
-import json
+import dataclasses
+import functools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
 
-from abci_app.check import Constants
+from abci_app import rollouts, rules
+from abci_app.machine import progress
 from abci_app.machine import proposals as machine
-from ledger import bodies, statekeys
-from ledger.authority.decision import Decision
 from ledger.errors import Code
-from ledger.records import Parameters
-from ledger.types import ActionKind
-from tests.property.abci_app.reference import Outcome, Person, Reference
-from tests.support.memory_state import CONSTANTS, MemoryState
-from tests.support.subjects import (
-    AGENT,
-    ALICE,
-    BOB,
-    CAROL,
-    NODE,
-    ORGANISATION,
-    Subject,
-    configmap,
-    identifier,
-    judgement_body,
-    release,
-    requirement,
-    seal,
+from ledger.rollout import ClusterState, RolloutRecord
+from tests.property.abci_app.histories import PLANS, SAID, History
+from tests.property.abci_app.reference import Case, Outcome, Person
+from tests.property.abci_app.side_by_side import RULES, TTL, person
+from tests.support.subjects import ALICE, BOB, CAROL
+
+SEEDS = range(20)
+STEPS = 30
+REACHED = (
+    "delayed",
+    "final when due",
+    "no more approved after the delay",
+    "an approver revoked in the delay",
+    "denied by two",
+    "too few rejections",
+    "vetoed in the delay",
+    "PROPOSAL_EXPIRED in open",
+    "failed by report",
+    "failed by deadline",
+    "later wave started",
+    "later wave kept back",
+    "machine rollback",
+    "machine rollback complete",
+    "machine rollback failed",
+    "machine rollback over unhealthy ones",
+    "rollback not everywhere",
+    "withdrawn from new clusters",
+    "frozen after too many",
+    "frozen, approved",
+    "freeze lifted",
 )
-
-PEOPLE = (ALICE, BOB, CAROL, AGENT, NODE, ORGANISATION)
-WHO = st.sampled_from((ALICE, BOB, CAROL, ALICE, BOB, CAROL, *PEOPLE))
-NAMES = st.sampled_from(("web", "api"))
-CLUSTERS = st.sampled_from((("east",), ("east", "west"), ("west",), ("east", "mars")))
-TTL = 6
-REQUIREMENT = requirement(ttl_blocks=TTL)
-JUDGEMENTS = (*[ActionKind.APPROVAL] * 3, ActionKind.REJECTION)
+"""What the seeded histories must come upon, as the reference names it."""
 
 
-class Histories(RuleBasedStateMachine):
-    """Does the same to the machine and to the reference."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.state = MemoryState()
-        self.state.constants = Constants(
-            CONSTANTS.chain_id, Parameters(image_digest_required=True, proposal_ttl_blocks=TTL)
-        )
-        self.reference = Reference(2, 2, TTL, {"east", "west"})
-        self.reference.members = {person(who) for who in PEOPLE}
-        self.proposals: list[bytes] = []
-        self.nonces = itertools.count(1)
-
-    def send(self, who: Subject, body: bytes) -> tuple[bytes, Outcome]:
-        """Put one transaction into the next block."""
-        tx = seal(who, body, next(self.nonces))
-        (result,) = self.state.apply([tx])
-        if result.code is not Code.OK:
-            return tx, Outcome(result.code)
-        receipt = json.loads(result.data)
-        return tx, Outcome(Code.OK, receipt["state"], receipt["revision"])
-
-    @property
-    def next_height(self) -> int:
-        """The height of the block that the next transaction is in."""
-        return self.state.height + 1
-
-    @rule(who=WHO, name=NAMES, clusters=CLUSTERS)
-    def propose(self, who: Subject, name: str, clusters: tuple[str, ...]) -> None:
-        manifests = [configmap("settings", str(len(self.proposals)))]
-        body = bodies.release_body(release(name, clusters=clusters, manifests=manifests))
-        wanted = self.reference.propose_release(person(who), name, clusters, self.next_height)
-        self.expect_proposal(who, body, wanted)
-
-    @rule(who=WHO, name=NAMES, to_revision=st.integers(1, 4))
-    def roll_back(self, who: Subject, name: str, to_revision: int) -> None:
-        wanted = self.reference.propose_rollback(person(who), name, to_revision, self.next_height)
-        self.expect_proposal(who, bodies.rollback_body(name, to_revision), wanted)
-
-    def expect_proposal(self, who: Subject, body: bytes, wanted: Outcome) -> None:
-        tx, met = self.send(who, body)
-        assert met == wanted
-        if met.code is Code.OK:
-            self.proposals.append(tx)
-
-    @precondition(lambda self: self.proposals)
-    @rule(who=st.sampled_from((ALICE, BOB, CAROL)), back=st.integers(0, 1))
-    def approve(self, who: Subject, back: int) -> None:
-        self.expect_judgement(who, back, ActionKind.APPROVAL, exact=True)
-
-    @precondition(lambda self: self.proposals)
-    @rule(who=st.sampled_from((ALICE, BOB, CAROL)))
-    def approve_newest(self, who: Subject) -> None:
-        self.expect_judgement(who, 0, ActionKind.APPROVAL, exact=True)
-
-    @precondition(lambda self: self.proposals)
-    @rule(who=WHO, back=st.integers(0, 3), kind=st.sampled_from(JUDGEMENTS), exact=st.booleans())
-    def judge(self, who: Subject, back: int, kind: ActionKind, exact: bool) -> None:
-        self.expect_judgement(who, back, kind, exact=exact)
-
-    def expect_judgement(self, who: Subject, back: int, kind: ActionKind, *, exact: bool) -> None:
-        number = max(0, len(self.proposals) - 1 - back)
-        approves = kind is ActionKind.APPROVAL
-        body = judgement_body(self.proposals[number], kind, REQUIREMENT)
-        if not exact:
-            body = bodies.judgement_body(kind, identifier(self.proposals[number]), "ab" * 32, REQUIREMENT)
-        wanted = self.reference.judge(person(who), number, self.next_height, approves=approves, exact=exact)
-        assert self.send(who, body)[1] == wanted
-
-    @precondition(lambda self: len(self.proposals) > 2)
-    @rule(who=st.sampled_from((ALICE, BOB, CAROL)), subject=st.sampled_from((ALICE, BOB, CAROL, AGENT)))
-    def revoke(self, who: Subject, subject: Subject) -> None:
-        wanted = self.reference.revoke(person(who), person(subject))
-        assert self.send(who, bodies.revocation_body(subject.did))[1] == wanted
-
-    @rule(blocks=st.integers(1, TTL))
-    def wait(self, blocks: int) -> None:
-        self.state.height += blocks
-
-    @invariant()
-    def releases_agree(self) -> None:
-        for name, history in self.reference.releases.items():
-            record = json.loads(self.state.content[statekeys.release(name)])
-            assert (record["revision"], tuple(record["clusters"])) == (len(history), history[-1].clusters)
-            for number, wanted in enumerate(history, 1):
-                revision = json.loads(self.state.content[statekeys.revision(name, number)])
-                assert revision["content"] == identifier(self.proposals[wanted.content])
-                assert tuple(revision["clusters"]) == wanted.clusters
-            assert statekeys.revision(name, len(history) + 1) not in self.state.content
-
-    @invariant()
-    def cases_agree(self) -> None:
-        for tx, case in zip(self.proposals, self.reference.cases, strict=True):
-            record = json.loads(self.state.content[statekeys.proposal(identifier(tx))])
-            assert record["state"] == case.state
-            assert len(record["approvals"]) == len(case.approved_by)
-            assert len(record["rejections"]) == len(case.rejected_by)
+@functools.cache
+def honest(seed: int) -> Counter[str]:
+    """Give what happened in a history of the machine as it is."""
+    return walk(seed)
 
 
-def person(who: Subject) -> Person:
-    """Give the reference's idea of a subject."""
-    return Person(who.name, who.kind, who.organisation)
+def walk(seed: int) -> Counter[str]:
+    """Live through one history; give what happened in it."""
+    history = History()
+    history.walk(random.Random(seed), STEPS)  # noqa: S311 - choices, not secrets
+    return history.reference.seen
 
 
-def run(examples: int, *phases: Phase) -> None:
-    """Compare on so many random histories."""
-    run_state_machine_as_test(
-        Histories,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            deadline=None,
-            phases=phases or tuple(Phase),
-            suppress_health_check=list(HealthCheck),
-        ),
+@pytest.mark.requires("abci.reference")
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False), st.integers(5, 20))
+def test_the_machine_agrees_with_the_reference(choices: random.Random, steps: int) -> None:
+    History().walk(choices, steps)
+
+
+@pytest.mark.requires("reference.histories")
+@pytest.mark.requires("reference.reached")
+def test_histories_reach_every_rule_and_agree() -> None:
+    seen = sum(map(honest, SEEDS), Counter[str]())
+    assert {word: seen[word] for word in REACHED if not seen[word]} == {}
+
+
+# -- planted bugs ---------------------------------------------------------------------------------------
+
+
+_REQUIREMENT_OF: Any = vars(machine)["requirement_of"]
+_DENIED: Any = vars(machine)["denied"]
+_CHECK_OPEN = rules.check_open
+_ADVANCE = rollouts.advance
+_BEGIN_ROLLBACK = rollouts.begin_rollback
+_DECIDE_FAILURE = rollouts.decide_failure
+_VOICES = machine._voices
+
+
+def _required(**changed: Callable[[Any], Any]) -> Any:
+    """Give a requirement whose fields are others than its digest says."""
+    honestly: Any = _REQUIREMENT_OF
+
+    def requirement_of(*arguments: Any) -> Any:
+        found = honestly(*arguments)
+        return dataclasses.replace(found, **{name: change(found) for name, change in changed.items()})
+
+    return requirement_of
+
+
+def _no_veto(record: Any, height: int, *, rejecting: bool = False) -> None:
+    del rejecting
+    _CHECK_OPEN(record, height)
+
+
+def _previous(rollout: RolloutRecord, healthy: int | None, *rest: Any) -> Any:
+    found = _DECIDE_FAILURE(rollout, healthy, *rest)
+    return rollouts.RollBack(rollout.revision - 1) if isinstance(found, rollouts.RollBack) else found
+
+
+def _unbounded(rollout: RolloutRecord, healthy: int | None, done: Any, time: int, bound: Any) -> Any:
+    return _DECIDE_FAILURE(rollout, healthy, done, time, (bound[0], 10**6))
+
+
+def _one_more(rollout: RolloutRecord, healthy: int | None, done: Any, time: int, bound: Any) -> Any:
+    return _DECIDE_FAILURE(rollout, healthy, done, time, (bound[0], bound[1] + 1))
+
+
+def _again(rollout: RolloutRecord, *rest: Any) -> Any:
+    if rollout.automatic and rest[0] is not None:
+        return rollouts.RollBack(rest[0])
+    return _DECIDE_FAILURE(rollout, *rest)
+
+
+def _over_the_failed(rollout: RolloutRecord, time: int, may_start: Any) -> Any:
+    """Start the next wave though a cluster of this one failed."""
+    failed = {c.name for c in rollout.clusters if c.state is ClusterState.FAILED}
+    overlooked = tuple(
+        dataclasses.replace(c, state=ClusterState.HEALTHY) if c.name in failed else c
+        for c in rollout.clusters
     )
+    after, started = _ADVANCE(dataclasses.replace(rollout, clusters=overlooked), time, may_start)
+    told = {c.name: c for c in rollout.clusters if c.name in failed}
+    return dataclasses.replace(after, clusters=tuple(told.get(c.name, c) for c in after.clusters)), started
 
 
-@pytest.mark.requires("abci.reference")
-def test_the_machine_agrees_with_the_reference() -> None:
-    run(60)
+def _everywhere(release: str, revision: int, clusters: Any, how: Any, time: int) -> Any:
+    return _BEGIN_ROLLBACK(release, revision, tuple(sorted({*clusters, "west"})), how, time)
 
 
-@pytest.mark.requires("abci.reference")
-def test_a_machine_with_another_quorum_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    def humans_only(_c: object, _r: object, _s: object, voices: list[object], _h: int) -> Decision:
-        return Decision(len(voices) >= 2, len(voices), 2, 0, 0, ())
-
-    monkeypatch.setattr(machine, "decide", humans_only)
-    with pytest.raises(AssertionError):
-        run(300, Phase.generate)
-
-
-@pytest.mark.requires("abci.reference")
-def test_a_machine_that_counts_the_revoked_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = machine._voices
-
-    def forgetful(*arguments: Any) -> list[Any]:
-        voices = honest(*arguments)
-        for voice in voices:
-            object.__setattr__(voice, "keys_revoked", False)
-            object.__setattr__(voice, "subject", _Lively(voice.subject))
-        return voices
-
-    monkeypatch.setattr(machine, "_voices", forgetful)
-    with pytest.raises(AssertionError):
-        approve_and_be_revoked()
-
-
-def approve_and_be_revoked() -> None:
-    """Alice approves and is revoked; Carol's approval is then one of two, not the second."""
-    history = Histories()
-    body = bodies.release_body(release("web"))
-    wanted = history.reference.propose_release(person(BOB), "web", ("east",), history.next_height)
-    history.expect_proposal(BOB, body, wanted)
-    history.expect_judgement(ALICE, 0, ActionKind.APPROVAL, exact=True)
-    revoked = history.reference.revoke(person(BOB), person(ALICE))
-    assert history.send(BOB, bodies.revocation_body(ALICE.did))[1] == revoked == Outcome(Code.OK)
-    history.expect_judgement(CAROL, 0, ActionKind.APPROVAL, exact=True)
-    history.cases_agree()
-
-
-@pytest.mark.requires("abci.reference")
-def test_an_approval_of_somebody_revoked_counts_no_more() -> None:
-    approve_and_be_revoked()
+def _forgetful(*arguments: Any) -> list[Any]:
+    """Count the voices of the revoked."""
+    voices = _VOICES(*arguments)
+    for voice in voices:
+        object.__setattr__(voice, "keys_revoked", False)
+        object.__setattr__(voice, "subject", _Lively(voice.subject))
+    return voices
 
 
 class _Lively:
@@ -229,3 +163,116 @@ class _Lively:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._subject, name)
+
+
+SABOTAGES: dict[str, tuple[str, object, str, Any]] = {
+    "another quorum": ("delayed", machine, "requirement_of", _required(organisations=lambda r: 1)),
+    "delay ignored": ("delayed", machine, "requirement_of", _required(delay_seconds=lambda r: 0)),
+    "delay a second short": (
+        "final when due",
+        machine,
+        "requirement_of",
+        _required(delay_seconds=lambda r: max(0, r.delay_seconds - 1)),
+    ),
+    "ttl of a rule ignored": ("delayed", machine, "requirement_of", _required(ttl_blocks=lambda r: TTL)),
+    "one rejection more": (
+        "denied by two",
+        machine,
+        "requirement_of",
+        _required(deny_threshold=lambda r: r.deny_threshold + 1),
+    ),
+    "one rejection denies": ("too few rejections", machine, "denied", lambda *a: bool(a[3]) or _DENIED(*a)),
+    "no veto in the delay": ("vetoed in the delay", rules, "check_open", _no_veto),
+    "the revoked count": ("an approver revoked in the delay", machine, "_voices", _forgetful),
+    "back to the revision before": (
+        "machine rollback over unhealthy ones",
+        rollouts,
+        "decide_failure",
+        _previous,
+    ),
+    "no bound of rollbacks": ("frozen after too many", rollouts, "decide_failure", _unbounded),
+    "one rollback too many": ("frozen after too many", rollouts, "decide_failure", _one_more),
+    "a failed rollback rolled back": ("machine rollback failed", rollouts, "decide_failure", _again),
+    "later wave after a failure": ("later wave started", rollouts, "advance", _over_the_failed),
+    "rollback to new clusters": ("rollback not everywhere", rollouts, "begin_rollback", _everywhere),
+    "no remedy": ("withdrawn from new clusters", progress, "_remedy", lambda ctx, rollout: None),
+}
+"""What each breaks, and the word of the situation in which it shows."""
+
+
+@pytest.mark.requires("reference.planted")
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_a_machine_with_a_broken_rule_disagrees(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    word, where, what, broken = SABOTAGES[name]
+    seeds = sorted(SEEDS, key=lambda seed: not honest(seed)[word])
+    monkeypatch.setattr(where, what, broken)
+    with pytest.raises(AssertionError):
+        _walk_all(seeds)
+
+
+def _walk_all(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        walk(seed)
+
+
+# -- one rule, followed by hand ---------------------------------------------------------------------------
+
+
+@pytest.mark.requires("abci.reference")
+def test_an_approval_of_somebody_revoked_counts_no_more() -> None:
+    history = History()
+    history.propose(BOB, _release("web", ("east",)))
+    history.judge(ALICE, 0)
+    history.revoke(BOB, ALICE)
+    assert person(ALICE) in history.reference.revoked
+    assert history.judge(CAROL, 0) == Outcome(Code.OK, "open")
+    assert history.judge(BOB, 0) == Outcome(Code.OK, "final", 1)
+
+
+@pytest.mark.requires("abci.reference")
+def test_a_change_of_rules_voids_approvals_until_given_anew() -> None:
+    history = History()
+    history.propose(BOB, _release("web", ("west",)))
+    history.judge(ALICE, 0)
+    prompt = dataclasses.replace(RULES["slow"], delay=0)
+    history.pass_(lambda by: Case("configure", by, rule=("slow", prompt)))
+    assert history.judge(ALICE, 0, wrong="requirement").code is Code.REQUIREMENT_CHANGED
+    assert history.judge(CAROL, 0) == Outcome(Code.OK, "open")
+    assert history.judge(ALICE, 0) == Outcome(Code.OK, "final", 1)
+
+
+@pytest.mark.requires("abci.reference")
+def test_what_became_impossible_in_its_delay_fails_when_it_is_due() -> None:
+    history = History()
+    history.pass_(_release("web", ("west",)))
+    history.pass_(_release("web", ("east",)))
+    history.state.time = RULES["slow"].delay
+    history.idle()
+    waited = history.reference.cases[0]
+    assert (waited.state, waited.code) == ("failed", Code.RELEASE_CLUSTERS_CHANGED)
+
+
+@pytest.mark.requires("abci.reference")
+def test_flapping_ends_in_a_freeze_that_people_lift() -> None:
+    history = History()
+    for said in ("good", "broken", "good", "broken"):
+        if said == "broken" or not history.proposals:
+            history.pass_(_release("web", ("east",)))
+        history.report("east", "web", SAID[said])
+    kinds = [incident.kind for incident in history.reference.releases.incidents]
+    assert kinds == ["rollback", "release-frozen"]
+    for blocks, lifts in ((TTL, False), (0, True)):
+        history.pass_(_release("web", ("east",)))
+        waits = history.reference.cases[-1]
+        assert waits.state == "approved"
+        if lifts:
+            history.pass_(lambda by: Case("configure", by, lifts="machine-2"))
+        history.state.height += blocks
+        history.state.time += 60
+        history.idle()
+        assert waits.state == ("final" if lifts else "expired")
+    assert history.reference.releases.desired["east", "web"] == 5
+
+
+def _release(name: str, clusters: tuple[str, ...]) -> Callable[[Person], Case]:
+    return lambda by: Case("apply", by, release=name, clusters=clusters, plan=PLANS[0])
