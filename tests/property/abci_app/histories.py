@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 from tests.property.abci_app.reference import Case, Rule
-from tests.property.abci_app.reference_releases import Plan, Said
+from tests.property.abci_app.reference_rollouts import Plan, Said
 from tests.property.abci_app.side_by_side import HUMANS, NAMESPACES, NODES, PEOPLE, RULES, SideBySide, person
 from tests.support.subjects import AGENT, Subject
 

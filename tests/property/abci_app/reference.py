@@ -11,7 +11,8 @@ import json
 from dataclasses import dataclass, field
 
 from ledger.errors import Code
-from tests.property.abci_app.reference_releases import Plan, Releases, Revision, Said
+from tests.property.abci_app.reference_releases import Releases, Revision
+from tests.property.abci_app.reference_rollouts import Plan, Said
 
 RETRY_SECONDS = 60
 

@@ -20,7 +20,8 @@ from ledger.standard import ledger_object
 from ledger.types import ActionKind, JsonObject
 from tests.property.abci_app.comparison import Different, compare
 from tests.property.abci_app.reference import Case, Outcome, Person, Reference, Rule
-from tests.property.abci_app.reference_releases import Releases, Said
+from tests.property.abci_app.reference_releases import Releases
+from tests.property.abci_app.reference_rollouts import Said
 from tests.support import subjects
 from tests.support.memory_state import MemoryState
 from tests.support.subjects import AGENT, ALICE, BOB, CAROL, NODE, ORGANISATION, OTHER_NODE, Subject
