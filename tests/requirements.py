@@ -54,6 +54,7 @@ REQUIREMENTS: dict[str, str] = {
     "abci.parameters": "parameters change by proposal [ledger.md 3]",
     "abci.spam-caps": "open proposals and envelopes of a subject are bounded; a freeze is not [spam.md 1]",
     "abci.ttl-min": "no proposal may live so short that nobody who verifies it can judge it [authority.md 1]",
+    "abci.validator-identity": "a validator may be bound to an identity whose keys rotate [membership.md 1]",
     "abci.dry-run-digest": "a proposal may carry the digest of its dry run [releases.md 1]",
     "abci.waves": "waves start in order, targets by name or label, nothing a release has is dropped [releases.md 1, 3]",
     "abci.rollback": "a failed rollout goes back to the last healthy revision, or stays where it is [releases.md 4]",
@@ -353,6 +354,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.processes": "what up starts is recognised, waited for and stopped for certain [issue 3 story 2]",
     "cli.node-copy-whole": "a copy is there as a whole or not at all, so it can be made again [snapshot.md 6]",
     "cli.node-copy": "a copy is verified before it is written and before it is used [snapshot.md 6]",
+    "cli.node-identity": "a joined node's objects name the key it votes with, and the ledger takes them [membership.md 1]",
     "cli.node-join": "node join writes a home that state sync can start from, or nothing [state-sync.md]",
     # -- demo and red team --------------------------------------------------------------------------
     "inputs.guestbook": "the upstream guestbook goes the whole way, object for object [issue: real input]",

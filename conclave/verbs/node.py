@@ -1,7 +1,8 @@
 """``conclave node``: one validator, CometBFT and application as a unit; and care for it.
 
 ``conclave node N`` runs a validator in the foreground; ``node join N`` makes one that catches up by state
-sync, ``node rollback N`` takes a stopped one back, ``node export|import N`` copy its state.
+sync, ``node identity N`` says what makes it a validator, ``node rollback N`` takes a stopped one back,
+``node export|import N`` copy its state.
 """
 
 from __future__ import annotations
@@ -115,6 +116,26 @@ def join(
     node_join.join(session, number, trust, servers, peers, base_port)
 
 
+@verb(
+    "identity",
+    "conclave node identity 4 --organisation D > node4.yaml",
+    "conclave node identity 4 --organisation D --name delta --power 5 > delta.yaml",
+)
+@click.argument("number", type=_NUMBER)
+@click.option("--organisation", required=True, metavar="NAME")
+@click.option("--name", metavar="NAME", help="Of the identity and the validator [nodeNUMBER].")
+@click.option("--power", type=click.IntRange(min=1), default=10, show_default=True, metavar="N")
+def identity(session: Session, number: int, organisation: str, name: str | None, power: int) -> None:
+    """Print what makes node NUMBER a validator: its Identity and its Validator object as YAML.
+
+    Propose the YAML once the node has caught up: from then on it must vote.
+    """
+    from conclave import node_identity
+
+    _folder(session, number)
+    node_identity.identity(session, number, name, organisation, power)
+
+
 @verb("export", "conclave node export 0 ./copy")
 @click.argument("number", type=_NUMBER)
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -162,5 +183,5 @@ def _folder(session: Session, number: int) -> Path:
     return folder
 
 
-for _verb in (join, rollback, export_, import_):
+for _verb in (join, identity, rollback, export_, import_):
     command.add_command(_verb)

@@ -10,19 +10,22 @@ from abci_app.application import ConclaveApplication
 from abci_app.genesis import GenesisValidator, genesis_state
 from abci_app.machine.block import apply_block
 from abci_app.protocols import PROTOCOLS
-from ledger import bodies, records, standard, statekeys
+from ledger import bodies, envelope, records, standard, statekeys
 from ledger.errors import Code, EnvironmentFault
+from ledger.inception import did_conclave, inception, inception_proofs
 from ledger.pb import abci_pb2 as pb
 from ledger.pb import comet_pb2
-from ledger.types import JsonObject
+from ledger.types import ActionKind, JsonObject
 from state.store import Store
 from tests.support.application import Chain
+from tests.support.key_rings import SALT, committed, plain, presented
 from tests.support.memory_state import MemoryState, MemoryStore
 from tests.support.subjects import (
     ALICE,
     BOB,
     CAROL,
     CHAIN_ID,
+    NOT_AFTER,
     Pen,
     Subject,
     genesis_bytes,
@@ -99,6 +102,34 @@ def test_no_block_changes_more_than_a_third_of_the_power() -> None:
 )
 def test_a_validator_is_a_node_with_its_own_key(wanted: JsonObject, code: Code) -> None:
     assert Members().refused(wanted) is code
+
+
+@pytest.mark.requires("abci.validator-identity")
+def test_a_validator_follows_the_rotation_of_its_identity() -> None:
+    story, first, second = Members(), plain("first"), plain("second")
+    validating = presented(first, purposes=("rotate", "validate"))
+    begun = inception(validating, committed(second), SALT)
+    did = did_conclave(CHAIN_ID, begun)
+    spec: JsonObject = {"kind": "node", "organisation": "d", "cluster": None, "did": did, "inception": begun}
+    spec["proofs"] = inception_proofs(CHAIN_ID, did, [first])
+    own = {"node": did, "keyId": first.key_id, "power": 5}
+    wanted = standard.ledger_object("Validator", "delta", own)
+    story.configure(standard.ledger_object("Identity", "delta", spec), wanted)
+    assert story.powers == {first.key_id: 5}
+
+    following = [key.to_json() for key in presented(second, purposes=("rotate", "validate"))]
+    body = bodies.key_change_body(ActionKind.ROTATION, following, list(committed(plain("third"))))
+    rotation = envelope.seal(
+        body, chain_id=CHAIN_ID, signer=did, nonce=1, not_after_height=NOT_AFTER, key=(first, second)
+    )
+    assert story.codes(rotation) == [Code.OK]
+    assert story.powers == {}
+    assert story.refused(wanted) is Code.VALIDATORS_INVALID
+    story.configure(standard.ledger_object("Validator", "delta", own | {"keyId": second.key_id}))
+    assert story.powers == {first.key_id: 0, second.key_id: 5}
+    found = records.read_validators(story.state.content[statekeys.VALIDATORS]).validators
+    assert [(v.node, v.key_id) for v in found if v.name == "delta"] == [(did, second.key_id)]
+    assert story.refused(remove=[("Identity", "delta")]) is Code.OBJECT_IN_USE
 
 
 @pytest.mark.requires("abci.validators")

@@ -9,7 +9,10 @@ import yaml
 from conclave.command import Session, release_names
 from conclave.home import load
 from conclave.output import Output
-from ledger import standard
+from consensus.node.genesis import NodeKey, write_node_files
+from consensus.node.spec import NodePaths
+from ledger import records, standard, statekeys
+from ledger.keys import key_id
 from ledger.types import JsonObject
 from tests.support.ledger import ALICE, BOB
 from tests.unit.conclave.desk import CONFIG_MAP, Desk
@@ -377,3 +380,21 @@ def test_a_bridge_is_given_the_identity_that_may_report_for_its_cluster(desk: De
     assert desk.refused("key", "serve", "alice") == "REPORTER_NOT_OF_CLUSTER"
     (desk.path / "keys" / "node.1.pem").write_bytes((desk.path / "keys" / "node.0.pem").read_bytes())
     assert desk.refused("key", "serve", "node") == "KEY_NOT_OF_SIGNER"
+
+
+@pytest.mark.requires("cli.node-identity")
+def test_a_joined_node_becomes_a_validator_by_what_it_is_told_to_propose(desk: Desk) -> None:
+    own, other = NodeKey.from_seed(b"v" * 32), NodeKey.from_seed(b"n" * 32)
+    write_node_files(NodePaths(desk.path / "nodes" / "node4"), b"{}", own, other)
+    before = records.ValidatorsRecord((records.ValidatorRecord("node0", key_id(other.public), 10, None),))
+    desk.ledger.edit(desk.ledger.height, {statekeys.VALIDATORS: records.write(before)})
+    desk.ledger.commit()
+    made = desk.run("node", "identity", "4", "--organisation", "d", "--power", "3")["items"]
+    text = desk.show("node", "identity", "4", "--organisation", "d", "--power", "3")
+    assert list(yaml.safe_load_all(text)) == made
+    assert [item["kind"] for item in made] == ["Identity", "Validator"]
+    desk.approve(desk.run("propose", str(desk.write("node.yaml", *made)), "--as", "alice"))
+    found = only(desk.run("get", "validators", "node4"))
+    assert (found["keyId"], found["power"]) == (key_id(own.public), 3)
+    assert found["node"] == only(desk.run("get", "identity", "node4"))["did"]
+    assert desk.refused("node", "identity", "9", "--organisation", "d") == "NAME_UNKNOWN"
