@@ -23,6 +23,8 @@ from ledger.types import JsonObject
 SENDS_MAX = 3
 """A full node judges a block only once it keeps its commit: one block later."""
 SEND_PAUSE_SECONDS = 1.0
+ACCEPTED, WITHHELD = "accepted", "withheld"
+"""What became of a piece of evidence, else the code of its refusal."""
 SENDING_SECONDS_MAX = 60.0
 """After that nobody else is told: the evidence is kept in the incident."""
 
@@ -113,7 +115,11 @@ def accusations(
 
 
 def send(made: Sequence[Accusation], peers: Sequence[Receiver], pace: Pace) -> tuple[Sending, ...]:
-    """Offer each piece of evidence to every peer but the one it accuses; an honest one keeps what is true."""
+    """Offer each piece of evidence to every peer but the one it accuses; an honest one keeps what is true.
+
+    Evidence that names nobody (amnesia) is withheld: a CometBFT node takes it, but once it has read it back
+    from its own store it finds it invalid, and so does everybody its every proposal.
+    """
     deadline = pace.monotonic() + SENDING_SECONDS_MAX
     return tuple(
         Sending(accusation.against, peer.endpoint, _offer(accusation, peer, pace, deadline))
@@ -132,11 +138,14 @@ def _offer(accusation: Accusation, peer: Receiver, pace: Pace, deadline: float) 
             if attempt:
                 pace.pause(SEND_PAUSE_SECONDS)
                 accusation = accusation.renewed()
-            peer.broadcast_evidence(evidence_json(accusation.evidence()))
+            evidence = accusation.evidence()
+            if not evidence.byzantine:
+                return WITHHELD
+            peer.broadcast_evidence(evidence_json(evidence))
         except ConclaveError as error:
             answer = error.code.name
             if error.code is not Code.RPC_REFUSED:
                 break
         else:
-            return "accepted"
+            return ACCEPTED
     return answer

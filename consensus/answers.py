@@ -195,7 +195,11 @@ def read_evidence(result: Any) -> bytes:
     Raises:
         EnvironmentFault: RPC_ANSWER_INVALID.
     """
-    return _fields(result, "broadcast_evidence").hex("hash", (HASH_BYTES,))
+    fields = _fields(result, "broadcast_evidence")
+    digest = fields.base64("hash", HASH_BYTES)
+    if len(digest) != HASH_BYTES:
+        raise fields.malformed("hash", f"{len(digest)} bytes", f"{HASH_BYTES} bytes")
+    return digest
 
 
 def read_tx(result: Any) -> TxAnswer:

@@ -126,7 +126,7 @@ class VerifiedHeaders:
             found = first(self._rpc)
         elif self._state.root.hash is not None:
             # The person who named the hash has confirmed it.
-            found = self._panel.attempt(first)
+            found = self._panel.within_bounds(first)
         else:
             found = self._panel.confirmed_first(first, now_ns)
         self._believe([found])
@@ -152,17 +152,16 @@ class VerifiedHeaders:
                 got=height,
                 expected=f"a height from {max(self._state.root.height, above - BACKWARD_HEIGHTS_MAX)}",
             )
-        trusted = self._known[above]
-        while trusted.height > height:
-            trusted = self._linked_back(trusted)
-            self._remember(trusted)
-        return trusted
 
-    def _linked_back(self, newer: Trusted) -> Trusted:
-        def older(source: BlockSource) -> Trusted:
-            return linked_back(source.signed_header(newer.height - 1).header, newer)
+        def down(source: BlockSource) -> Trusted:
+            # What was linked before a node failed is kept: the next goes on from there.
+            trusted = self._known[min(h for h in self._known if h > height)]
+            while trusted.height > height:
+                trusted = linked_back(source.signed_header(trusted.height - 1).header, trusted)
+                self._remember(trusted)
+            return trusted
 
-        return older(self._rpc) if self._panel is None else self._panel.attempt(older)
+        return down(self._rpc) if self._panel is None else self._panel.within_bounds(down)
 
     def _believe(self, verified: Sequence[Trusted]) -> None:
         if not verified:

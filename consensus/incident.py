@@ -38,7 +38,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """One piece of evidence offered to one peer; ``answer`` is ``accepted`` or the refusal's code name."""
+    """One piece of evidence offered to one peer: ``accepted``, ``withheld`` or the refusal's code name."""
 
     against: str
     to: str

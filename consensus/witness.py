@@ -136,6 +136,10 @@ class Panel:
         """
         return self._roster.attempt(lambda seat: work(seat.peer))
 
+    def within_bounds(self, work: Callable[[Bounded], T]) -> T:
+        """Do ``work`` with the blocks of the peer asked, as ``attempt``, within the bounds of one header."""
+        return self._roster.attempt(lambda seat: work(self._roster.bounded(seat)))
+
     def confirmed(self, ground: Trusted, height: int, options: Options, now_ns: int) -> tuple[Trusted, ...]:
         """Verify ``height`` from ``ground`` through one peer and have it confirmed by a witness.
 

@@ -9,6 +9,7 @@ VERIFICATION: dict[str, str] = {
     "attack.common-height": "evidence goes back to the last block both sides share, from either side [light/detector.go]",
     "attack.names": "evidence names whom a full node works out, and nobody by a forged vote [types/evidence.go]",
     "attack.bytes": "evidence has CometBFT's JSON, protobuf and hash [types/evidence.go]",
+    "attack.amnesia-withheld": "evidence that names nobody is kept and not sent: it would stop a real chain [measured, CometBFT 0.39.4]",
     "attack.real-node": "a real node takes true evidence into a block and refuses forged [rpc/core/evidence.go]",
     "witness.confirms": "a header is believed only when a witness shows the same [light/detector.go]",
     "witness.first-header": "the first header of the genesis validators is confirmed too [light/client.go]",
@@ -18,6 +19,15 @@ VERIFICATION: dict[str, str] = {
     "witness.rotation": "a node that lies or fails loses its place to another [verification.md]",
     "witness.bounded": "no node costs more than its requests and seconds for one header [verification.md]",
     "witness.none-left": "with no witness left nothing new is believed [verification.md]",
+    # -- what is trusted and why --------------------------------------------------------------------
+    "trust.log": "the log tells what was believed, from which ground, and who began anew and why [trust.md 2]",
+    "trust.torn-end": "a write broken off is left out and written over; a cut elsewhere is an earlier state or named [trust.md 2]",
+    "trust.never-back": "what is believed never goes back, forks or changes its root but by a reset [trust.md 2]",
+    "trust.shared": "several processes add to one log [trust.md 2]",
+    "trust.bounded": "the log is bounded; rewritten it keeps roots and resets [trust.md 2]",
+    "trust.reset": "a person's reset ends even a damaged file, with its reason [trust.md 4]",
+    "trust.killed": "kill -9 at any write loses nothing that was acknowledged [issue 6]",
+    "trust.bundle": "a signed bundle is a root only with enough signatures of the keys the reader named [trust.md 3]",
     # -- proof files --------------------------------------------------------------------------------
     "proof-file.round-trip": "a file answers offline what a live reader answers, from genesis or a header [proof-file.md 3]",
     "proof-file.trail": "a file tells who approved, with which keys, at which heights, final by whose power [proof-file.md 2]",

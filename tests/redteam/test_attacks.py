@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consensus.incident import FILE_NAME
+from consensus.incident import FILE_NAME, IncidentFile
 from ledger.errors import Code, ConclaveError
 from tests.support.attacks import (
     FORGERIES,
@@ -86,12 +86,13 @@ def test_a_cell(attack: str, share: str, setting: str, outcome: str, named: str,
         )
         return
 
-    witness = peers[1]
-    (against_liar,) = witness.evidence
+    kept = IncidentFile(tmp_path / FILE_NAME).read()
+    against_liar = next(item["evidence"] for item in kept["accused"] if item["against"] == liar.endpoint)
     guilty = {s.address.hex().upper() for s in liars(share)} if named == "signers" else set()
     assert named_in(against_liar) == guilty
     shown = against_liar["value"]["ConflictingBlock"]["signed_header"]["commit"]["block_id"]["hash"]
     assert shown == liar.forged[height].signed_header.commit.block_id.hash.hex().upper()
+    assert [against_liar in peer.evidence for peer in peers] == [False, *[bool(guilty)] * 2]
     with pytest.raises(ConclaveError) as again:
         reader_over(panel_of(peers[1:], tmp_path), ledger, tmp_path).header(3)
     assert again.value.code is Code.HEADERS_DIVERGED

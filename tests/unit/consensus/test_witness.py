@@ -25,6 +25,7 @@ from tests.support.attacks import (
     TARGET,
     Peer,
     Ticks,
+    amnesia,
     decided,
     equivocation,
     liars,
@@ -385,6 +386,18 @@ def test_a_panel_is_of_a_few_different_nodes(tmp_path: Path) -> None:
     panel: Panel = panel_of(peers, tmp_path)
     panel.close()
     assert [peer.closed for peer in peers] == [True, True]
+
+
+@pytest.mark.requires("attack.amnesia-withheld")
+def test_evidence_that_names_nobody_is_kept_and_not_sent(tmp_path: Path) -> None:
+    ledger = decided(misled_by("amnesia"))
+    peers = [Peer("l", ledger, amnesia(ledger.chain, liars("over 1/3"))), Peer("w", ledger)]
+    reader = reader_over(panel_of(peers, tmp_path), ledger, tmp_path)
+    fails(lambda: reader.header(TARGET))
+    kept = IncidentFile(tmp_path / FILE_NAME).read()
+    assert [item["kind"] for item in kept["accused"]] == ["amnesia", "amnesia"]
+    assert [s["answer"] for s in kept["sent"]] == ["withheld", "withheld"]
+    assert [peer.evidence for peer in peers] == [[], []]
 
 
 @pytest.mark.requires("witness.told", "attack.names")
