@@ -36,7 +36,8 @@ type question struct {
 	Now            int64     `json:"now_ns"`
 }
 
-// Verdict is ok, not_enough_trust, expired or invalid; Stage is where: the provider's checks, or Verify.
+// Verdict is ok, not_enough_trust, expired, invalid or, where CometBFT would have died, panic; Stage is where:
+// the provider's checks, or Verify.
 type answer struct {
 	Verdict string `json:"verdict"`
 	Stage   string `json:"stage"`
@@ -60,11 +61,16 @@ func judgeAll(in io.Reader, out io.Writer) error {
 }
 
 // judge fails only where the case itself is broken: a trusted block that cannot be read.
-func judge(line []byte) (answer, error) {
+func judge(line []byte) (given answer, failed error) {
 	var asked question
 	if err := json.Unmarshal(line, &asked); err != nil {
 		return answer{}, err
 	}
+	defer func() {
+		if died := recover(); died != nil {
+			given = answer{"panic", "", fmt.Sprint(died)}
+		}
+	}()
 	trusted, err := asked.Trusted.block()
 	if err != nil {
 		return answer{}, fmt.Errorf("trusted block: %w", err)
