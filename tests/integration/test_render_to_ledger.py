@@ -70,6 +70,9 @@ def test_a_release_becomes_final_and_goes_back(cli: Cli) -> None:
     assert cli.refusal("propose", guestbook, "--as", "scout") == "PERMISSION_DENIED"  # it makes a Namespace
     proposed = cli("propose", guestbook, "--as", "bob")
     assert (proposed["number"], proposed["state"]) == (1, "open")
+    assert cli("get", "proposal", "1")["items"][0]["dryRun"] == proposed["dryRun"]["digest"]
+    assert cli("propose", guestbook, "--dry-run", "--as", "bob")["missing"]["humans"] == 2
+    assert len(cli("get", "proposals")["items"]) == 1
     assert cli.approve(1, "alice") == "open"
     assert cli("verify", "proposal", "1", status=1)["verdict"] == "PROPOSAL_UNDER_APPROVED"
     assert cli("status")["items"] == []
