@@ -18,7 +18,7 @@ Pair = tuple[str, Any, Any]
 """What is compared, as the machine wrote it, and as the reference knows it."""
 
 
-class Different(Exception):
+class Different(AssertionError):
     """Machine and reference disagree."""
 
 

@@ -1,7 +1,7 @@
 """One ledger twice: the machine and the reference, told the same, compared after every block.
 
 Owns ``SideBySide`` and the small ledger both begin with. Promises that every difference in a result or in a
-record is an ``AssertionError`` with all steps up to it.
+record is a ``Different`` with all steps up to it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ class SideBySide:
         if result.code is Code.OK:
             receipt = json.loads(result.data)
             met = Outcome(Code.OK, receipt["state"], receipt["revision"])
-        assert met == wanted, self.told(f"{met}: {result.refusal}")
+        if met != wanted:
+            raise Different(self.told(f"machine {met}: {result.refusal}"))
         self.compare()
         return tx
 
@@ -228,4 +229,4 @@ class SideBySide:
         try:
             compare(self.state.content, self.reference, self.proposals)
         except Different as difference:
-            raise AssertionError(self.told(difference)) from None
+            raise Different(self.told(difference)) from None

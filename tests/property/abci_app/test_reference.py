@@ -21,12 +21,15 @@ from abci_app.machine import progress
 from abci_app.machine import proposals as machine
 from ledger.errors import Code
 from ledger.rollout import ClusterState, RolloutRecord
+from tests.property.abci_app.comparison import Different
 from tests.property.abci_app.histories import PLANS, SAID, History
 from tests.property.abci_app.reference import Case, Outcome, Person
 from tests.property.abci_app.side_by_side import RULES, TTL, person
 from tests.support.subjects import ALICE, BOB, CAROL
 
-SEEDS = range(18)
+SEEDS = (36, 59, 71, 137, 165, 213)
+"""Histories that together reach everything twice; when histories change, choose others among the first few
+hundred. What they do not hold, other choices at each run do."""
 STEPS = 30
 REACHED = (
     "delayed",
@@ -69,7 +72,7 @@ def walk(seed: int) -> Counter[str]:
 
 
 @pytest.mark.requires("abci.reference")
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False), st.integers(5, 20))
 def test_the_machine_agrees_with_the_reference(choices: random.Random, steps: int) -> None:
     History().walk(choices, steps)
@@ -219,7 +222,7 @@ def test_a_machine_with_a_broken_rule_disagrees(name: str, monkeypatch: pytest.M
     word, where, what, broken = SABOTAGES[name]
     seeds = sorted(SEEDS, key=lambda seed: not honest(seed)[word])
     monkeypatch.setattr(where, what, broken)
-    with pytest.raises(AssertionError):
+    with pytest.raises(Different):
         _walk_all(seeds)
 
 
