@@ -1,109 +1,50 @@
-"""What this machine trusts, kept across restarts.
+"""What this machine trusts and why, kept across restarts.
 
-Owns one JSON file: the root of trust the operator named and the newest header verified from it. Promises
-that a reader sees either the old or the new content, never a mixture (temporary file, fsync, rename,
-fsync of the folder), and that damage is noticed (a checksum inside). The file is owner-only; it is not
-secret, but whoever can write it chooses what is believed.
+Owns one file, an append-only log: the root of trust that was named, every newest header that was verified
+and from which ground, every reset by a person with the reason. Promises that what was saved is read back
+exactly, or an earlier state of the log where a write was broken off before it was acknowledged, or
+TRUST_STORE_CORRUPT with file, line and offset, never anything else; that the log is bounded (it is rewritten
+whole, roots and resets kept); that several processes may append to it; and that the newest header never goes
+back but by a reset. The file is owner-only; it is not secret, but whoever can write it chooses what is
+believed. Source: docs/spec/trust.md.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
+import fcntl
+import functools
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import BinaryIO
 
-from consensus.light.encoding import header_hash, validators_hash
-from consensus.light.fields import Fields
-from consensus.light.parse import parse_header, parse_validator, parse_validators
-from consensus.light.render import header_json, validators_json
-from consensus.light.types import HASH_BYTES, VALIDATORS_MAX, Trusted, ValidatorSet
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed, unwritable
-from ledger.limits import CHAIN_ID_BYTES_MAX, MIB
-from ledger.types import JsonObject, sha256
+from consensus.trust_entries import (
+    ENTRIES_MAX,
+    TrustRoot,
+    TrustState,
+    applied,
+    compacted,
+    header_entry,
+    read_entries,
+    reset_entry,
+    root_entry,
+    to_bytes,
+)
+from consensus.trust_log import Damaged, Tip, framed, scan
+from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
+from ledger.limits import MIB
+from ledger.types import JsonObject
 
-_FORMAT = 1
-_FILE_BYTES_MAX = 16 * MIB
-"""Two sets of ``VALIDATORS_MAX`` validators fit."""
+__all__ = ["MemoryStore", "TrustRoot", "TrustState", "TrustStore"]
 
-
-@dataclass(frozen=True, slots=True)
-class TrustRoot:
-    """What the operator decided to believe. Made by ``from_genesis`` or ``at``.
-
-    Attributes:
-        chain_id: the chain.
-        height: the height of the first header believed.
-        hash: that header's hash; None where the genesis validators are the root.
-        validators: the genesis validators; None where a hash is the root.
-    """
-
-    chain_id: str
-    height: int
-    hash: bytes | None
-    validators: ValidatorSet | None
-
-    @classmethod
-    def from_genesis(cls, genesis: JsonObject) -> TrustRoot:
-        """Trust the validators of a genesis file: they must have signed the first header.
-
-        Args:
-            genesis: the parsed genesis file.
-
-        Raises:
-            Refused: GENESIS_INVALID.
-        """
-        try:
-            fields = Fields(genesis, "genesis", lax=True)
-            items = fields.items("validators", VALIDATORS_MAX)
-            chosen = tuple(parse_validator(v, i, lax=True, power="power") for i, v in enumerate(items))
-            validators = ValidatorSet.of(chosen)
-            height = fields.int64("initial_height") if fields.get("initial_height") is not None else 1
-            chain_id = fields.text("chain_id", CHAIN_ID_BYTES_MAX)
-        except VerificationFailed as error:
-            raise Refused(
-                Code.GENESIS_INVALID,
-                got=error.got,
-                expected=error.expected,
-                cause=error.code.name,
-                **error.facts,
-            ) from None
-        if not validators.validators or not chain_id or height < 0:
-            raise Refused(Code.GENESIS_INVALID, expected="a chain id and at least one validator")
-        return cls(chain_id, max(height, 1), None, validators)
-
-    @classmethod
-    def at(cls, chain_id: str, height: int, header_hash: bytes) -> TrustRoot:
-        """Trust the header of ``height`` by its hash, learned from somebody the operator trusts.
-
-        Raises:
-            Refused: FIELD_INVALID for no height or a hash that is not 32 bytes.
-        """
-        if height < 1 or len(header_hash) != HASH_BYTES or not chain_id:
-            raise Refused(
-                Code.FIELD_INVALID,
-                got=f"{chain_id}, height {height}, hash of {len(header_hash)} bytes",
-                expected="a chain id, a height from 1 and a hash of 32 bytes",
-            )
-        return cls(chain_id, height, header_hash, None)
-
-
-@dataclass(frozen=True, slots=True)
-class TrustState:
-    """The file's content.
-
-    Attributes:
-        root: what the operator named.
-        newest: the newest verified block; None before the first.
-        verified_at_ns: when it was verified, nanoseconds since the epoch; 0 before the first.
-    """
-
-    root: TrustRoot
-    newest: Trusted | None = None
-    verified_at_ns: int = 0
+FILE_BYTES_MAX = 32 * MIB
+COMPACT_BYTES = 8 * MIB
+"""A longer log is rewritten: what follows it, and the roots that are kept, still fit."""
+_LOCK_TRIES = 20
 
 
 class TrustStore:
@@ -111,6 +52,7 @@ class TrustStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._seen: _Seen | None = None
 
     def load(self) -> TrustState | None:
         """Read the file; None where there is none yet.
@@ -120,16 +62,11 @@ class TrustStore:
         """
         try:
             with self.path.open("rb") as file:
-                content = file.read(_FILE_BYTES_MAX + 1)
+                return self._read(file).state
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unusable(error) from None
-        try:
-            return _read_state(content)
-        except (ConclaveError, ValueError, KeyError, TypeError, RecursionError) as error:
-            detail = str(error) if isinstance(error, ConclaveError) else type(error).__name__
-            self._corrupt(detail)
 
     def ensure(self, root: TrustRoot) -> TrustState:
         """Read the file, or begin it with ``root``.
@@ -143,46 +80,159 @@ class TrustStore:
             state = TrustState(root)
             self.save(state)
         elif state.root != root:
-            raise Refused(
-                Code.TRUST_ROOT_MISMATCH,
-                got=f"{root.chain_id} from height {root.height}",
-                expected=f"{state.root.chain_id} from height {state.root.height}, as the file has it",
-                todo="remove the file to begin anew with another root of trust",
-                file=str(self.path),
-            )
+            raise self._other_root(state.root, root)
         return state
 
     def save(self, state: TrustState) -> None:
-        """Replace the file durably.
+        """Add what is newly believed, durably. A header that is not newer than the file's changes nothing.
+
+        Raises:
+            EnvironmentFault: DISK_FULL, HOME_INVALID, TRUST_STORE_CORRUPT.
+            Refused: TRUST_ROOT_MISMATCH where the file has another root by now.
+            VerificationFailed: HEADERS_DIVERGED where the file has another header of this height.
+        """
+        with self._opened() as file:
+            if file is None:
+                self._replace([root_entry(state.root), *_newer(state, TrustState(state.root))])
+                return
+            seen = self._look(file)
+            if seen.state.root != state.root:
+                raise self._other_root(seen.state.root, state.root)
+            self._add(file, seen, _newer(state, seen.state))
+
+    def reset(self, root: TrustRoot, reason: str, at_ns: int) -> None:
+        """Begin anew from ``root`` because a person says so; what was believed stays in the log.
+
+        Args:
+            root: from now on.
+            reason: why, in the person's words; cut at ``REASON_BYTES_MAX``.
+            at_ns: when, nanoseconds since the epoch.
 
         Raises:
             EnvironmentFault: DISK_FULL, HOME_INVALID.
         """
-        content = _write_state(state)
-        folder = self.path.parent
+        with self._opened() as file:
+            seen = None
+            # A person's word also ends a file that nobody can read any more.
+            with contextlib.suppress(EnvironmentFault):
+                seen = None if file is None else self._look(file)
+            entry = reset_entry(root, reason, at_ns, None if seen is None else seen.state.newest)
+            if file is None or seen is None:
+                self._replace([entry])
+            else:
+                self._add(file, seen, [entry])
+
+    def history(self) -> tuple[JsonObject, ...]:
+        """Give every record that is kept, the oldest first (docs/spec/trust.md §2); none without a file.
+
+        Raises:
+            EnvironmentFault: as ``load``.
+        """
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(self.path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
-                raise
-            _sync_folder(folder)
+            with self.path.open("rb") as file:
+                return self._read(file).entries
+        except FileNotFoundError:
+            return ()
         except OSError as error:
             raise self._unusable(error) from None
 
-    def _corrupt(self, detail: str) -> NoReturn:
-        raise EnvironmentFault(
-            Code.TRUST_STORE_CORRUPT,
-            got=detail,
-            expected="the file as this program wrote it",
-            todo="check the disk; then remove the file and name the root of trust again",
+    def _look(self, file: BinaryIO) -> _Seen:
+        """Give what the file says, read again only where others wrote to it since."""
+        stat, seen = os.fstat(file.fileno()), self._seen
+        if seen is not None and (seen.inode, seen.tip.end) == (stat.st_ino, stat.st_size):
+            return seen
+        return self._read(file)
+
+    def _read(self, file: BinaryIO) -> _Seen:
+        content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise self._corrupt(Damaged(0, FILE_BYTES_MAX, f"over {FILE_BYTES_MAX} bytes"))
+        try:
+            contents, tip = scan(content)
+            state, entries = read_entries(contents)
+        except Damaged as damage:
+            raise self._corrupt(damage) from None
+        self._seen = _Seen(os.fstat(file.fileno()).st_ino, tip, state, entries)
+        return self._seen
+
+    def _add(self, file: BinaryIO, seen: _Seen, entries: list[JsonObject]) -> None:
+        if not entries:
+            return
+        if len(seen.entries) + len(entries) > ENTRIES_MAX or seen.tip.end > COMPACT_BYTES:
+            self._replace(compacted([*seen.entries, *entries]))
+            return
+        written, tip = framed(map(to_bytes, entries), seen.tip)
+        self._seen = None
+        try:
+            # Beyond the tip there is at most a record that was broken off.
+            file.truncate(seen.tip.end)
+            file.seek(seen.tip.end)
+            file.write(written)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(seen.tip.end)
+            raise
+        state = functools.reduce(applied, entries, seen.state)
+        self._seen = _Seen(seen.inode, tip, state, (*seen.entries, *entries))
+
+    def _replace(self, entries: list[JsonObject]) -> None:
+        """Write the whole file anew: wholly there or not at all."""
+        written, _ = framed(map(to_bytes, entries), Tip())
+        self._seen = None
+        folder = self.path.parent
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{self.path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(written)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+        _sync_folder(folder)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[BinaryIO | None]:
+        """Give the file for this process alone; None where there is none yet."""
+        try:
+            with contextlib.ExitStack() as stack:
+                yield self._lock(stack)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _lock(self, stack: contextlib.ExitStack) -> BinaryIO | None:
+        for _ in range(_LOCK_TRIES):
+            try:
+                file = stack.enter_context(self.path.open("r+b"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if self.path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                    return file
+            except FileNotFoundError:
+                return None
+        raise OSError(errno.EBUSY, "the file is replaced again and again")
+
+    def _other_root(self, kept: TrustRoot, named: TrustRoot) -> Refused:
+        return Refused(
+            Code.TRUST_ROOT_MISMATCH,
+            got=f"{named.chain_id} from height {named.height}",
+            expected=f"{kept.chain_id} from height {kept.height}, as the file has it",
+            todo="begin anew from another root with: conclave trust HEIGHT HASH",
             file=str(self.path),
+        )
+
+    def _corrupt(self, damage: Damaged) -> EnvironmentFault:
+        return EnvironmentFault(
+            Code.TRUST_STORE_CORRUPT,
+            got=damage.problem,
+            expected="the file as this program wrote it",
+            todo="check the disk; then remove the file, or name a root of trust: conclave trust HEIGHT HASH",
+            file=str(self.path),
+            line=damage.line,
+            offset=damage.offset,
         )
 
     def _unusable(self, error: OSError) -> EnvironmentFault:
@@ -205,73 +255,37 @@ class MemoryStore(TrustStore):
         self._state = state
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the file said when it was last looked at."""
+
+    inode: int
+    tip: Tip
+    state: TrustState
+    entries: tuple[JsonObject, ...]
+
+
+def _newer(state: TrustState, kept: TrustState) -> list[JsonObject]:
+    """Give the record of a header newer than what is kept; none where it is not."""
+    newest, before = state.newest, kept.newest
+    if newest is None or (before is not None and before.height > newest.height):
+        return []
+    if before is not None and before.height == newest.height:
+        if before.hash != newest.hash:
+            raise VerificationFailed(
+                Code.HEADERS_DIVERGED,
+                got=newest.hash,
+                expected=f"header {before.hash.hex()}, believed before",
+                todo="stop: validators signed two chains; keep both headers as evidence",
+                height=newest.height,
+            )
+        return []
+    return [header_entry(newest, state.verified_at_ns, before)]
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _canonical(content: JsonObject) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _write_state(state: TrustState) -> bytes:
-    content: JsonObject = {
-        "format": _FORMAT,
-        "root": _root_json(state.root),
-        "newest": None if state.newest is None else _trusted_json(state.newest),
-        "verifiedAt": state.verified_at_ns,
-    }
-    return _sealed(content)
-
-
-def _sealed(content: JsonObject) -> bytes:
-    return _canonical(content | {"checksum": sha256(_canonical(content)).hex()}) + b"\n"
-
-
-def _read_state(content: bytes) -> TrustState:
-    if len(content) > _FILE_BYTES_MAX:
-        raise ValueError(len(content))
-    value = json.loads(content)
-    del value["checksum"]
-    if _sealed(value) != content or value["format"] != _FORMAT:
-        raise Refused(Code.TRUST_STORE_CORRUPT, got="a wrong checksum or format")
-    newest = value["newest"]
-    return TrustState(
-        root=_read_root(value["root"]),
-        newest=None if newest is None else _read_trusted(newest),
-        verified_at_ns=int(value["verifiedAt"]),
-    )
-
-
-def _root_json(root: TrustRoot) -> JsonObject:
-    return {
-        "chainId": root.chain_id,
-        "height": root.height,
-        "hash": None if root.hash is None else root.hash.hex(),
-        "validators": None if root.validators is None else validators_json(root.validators),
-    }
-
-
-def _read_root(value: JsonObject) -> TrustRoot:
-    return TrustRoot(
-        chain_id=str(value["chainId"]),
-        height=int(value["height"]),
-        hash=None if value["hash"] is None else bytes.fromhex(value["hash"]),
-        validators=None if value["validators"] is None else parse_validators(value["validators"]),
-    )
-
-
-def _trusted_json(trusted: Trusted) -> JsonObject:
-    following: Any = None if trusted.next_validators is None else validators_json(trusted.next_validators)
-    return {"header": header_json(trusted.header), "nextValidators": following}
-
-
-def _read_trusted(value: JsonObject) -> Trusted:
-    header = parse_header(value["header"])
-    following = None if value["nextValidators"] is None else parse_validators(value["nextValidators"])
-    if following is not None and validators_hash(following) != header.next_validators_hash:
-        raise Refused(Code.TRUST_STORE_CORRUPT, got="a validator set that does not match its header")
-    return Trusted(header, header_hash(header), following)

@@ -13,7 +13,7 @@ import pytest
 
 from consensus.light.render import validators_json
 from consensus.trust_store import TrustRoot, TrustState, TrustStore
-from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from tests.support.chain import CHAIN_ID, Chain, set_of, signers
 
 MEMBERS = signers("a", "b", "c", "d")
@@ -26,28 +26,169 @@ def _state() -> TrustState:
     return TrustState(ROOT, chain.trusted(3), 77)
 
 
+def _grown(path: Path, heights: int = 4) -> list[tuple[int, TrustState]]:
+    """Save a root and headers one by one; give the file's size and the state after each."""
+    chain, store, known = Chain(MEMBERS), TrustStore(path), []
+    chain.extend(heights)
+    for height in range(heights + 1):
+        state = TrustState(ROOT, chain.trusted(height), height) if height else TrustState(ROOT)
+        store.save(state)
+        known.append((path.stat().st_size, state))
+    return known
+
+
 @pytest.mark.requires("trust.durable")
 def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    for name, states in {
+        "genesis": (TrustState(ROOT), _state()),
+        "header": (TrustState(TrustRoot.at(CHAIN_ID, 9, b"\x05" * 32)),),
+    }.items():
+        store = TrustStore(tmp_path / name)
+        assert store.load() is None
+        for state in states:
+            store.save(state)
+            assert store.load() == state
+            assert TrustStore(tmp_path / name).load() == state
+        assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["genesis", "header"]
+
+
+@pytest.mark.requires("trust.log")
+def test_the_log_tells_what_was_believed_and_from_which_ground(tmp_path: Path) -> None:
     store = TrustStore(tmp_path / "trust.json")
-    assert store.load() is None
-    for state in (TrustState(ROOT), _state(), TrustState(TrustRoot.at(CHAIN_ID, 9, b"\x05" * 32))):
-        store.save(state)
-        assert store.load() == state
-    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == ["trust.json"]
+    known = [state for _, state in _grown(store.path)]
+    begun, *headers = store.history()
+    assert (begun["kind"], begun["root"]["by"]) == ("root", "header")
+    for entry, state, before in zip(headers, known[1:], known, strict=False):
+        assert state.newest is not None
+        assert entry["header"]["height"] == str(state.newest.height)
+        ground = before.newest
+        assert entry["ground"] == (
+            None if ground is None else {"height": ground.height, "hash": ground.hash.hex()}
+        )
+    store.reset(TrustRoot.at(CHAIN_ID, 9, b"\x05" * 32), "after a long pause", 77)
+    reset = store.history()[-1]
+    assert (reset["kind"], reset["reason"], reset["at"]) == ("reset", "after a long pause", 77)
+    assert reset["was"]["height"] == 4
+    assert store.load() == TrustState(TrustRoot.at(CHAIN_ID, 9, b"\x05" * 32))
+    assert len(store.history()) == len(known) + 1
 
 
 @pytest.mark.requires("trust.corrupt-named")
 def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    """It leaves the exact state (the last line end) or is named with its place: it is no torn end."""
     store = TrustStore(tmp_path / "trust.json")
-    store.save(_state())
+    last = _grown(store.path, 1)[-1][1]
     content = store.path.read_bytes()
-    for offset in range(0, len(content), 7):
-        store.path.write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
+    for offset, byte in enumerate(content):
+        for flip in (0x01, byte):
+            store.path.write_bytes(content[:offset] + bytes([byte ^ flip]) + content[offset + 1 :])
+            if flip == byte and offset == len(content) - 1:
+                assert store.load() == last
+                continue
+            with pytest.raises(EnvironmentFault) as fault:
+                store.load()
+            line = content[:offset].count(b"\n") + 1
+            assert (fault.value.code, fault.value.facts["line"]) == (Code.TRUST_STORE_CORRUPT, line)
+            assert fault.value.facts["file"] == str(store.path)
+            assert fault.value.facts["offset"] <= offset
+
+
+@pytest.mark.requires("trust.torn-end")
+def test_a_cut_anywhere_gives_an_earlier_state_or_is_named(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    known = _grown(store.path, 1)
+    content = store.path.read_bytes()
+    for size in range(len(content)):
+        # A file system may have made room that was never filled.
+        store.path.write_bytes(content[:size] + b"\0" * (size % 3))
+        durable = [state for end, state in known if end - 1 <= size]
+        if durable:
+            assert store.load() == durable[-1]
+            continue
         with pytest.raises(EnvironmentFault) as fault:
             store.load()
         assert fault.value.code is Code.TRUST_STORE_CORRUPT
-        assert fault.value.facts["file"] == str(store.path)
+
+
+@pytest.mark.requires("trust.torn-end")
+def test_a_torn_end_is_written_over(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    known = _grown(store.path)
+    content = store.path.read_bytes()
+    for size in range(known[2][0] - 1, known[3][0] - 1, 7):
+        store.path.write_bytes(content[:size])
+        TrustStore(store.path).save(known[-1][1])
+        assert TrustStore(store.path).load() == known[-1][1]
+        assert [entry["kind"] for entry in store.history()] == ["root", "header", "header", "header"]
+
+
+@pytest.mark.requires("trust.never-back")
+def test_the_newest_never_goes_back_and_never_forks(tmp_path: Path) -> None:
+    known = _grown(tmp_path / "trust.json")
+    store, newest = TrustStore(tmp_path / "trust.json"), known[-1][1]
+    for _, state in known:
+        store.save(state)
+    assert store.load() == newest
+    assert len(store.history()) == len(known)
+    other = Chain(signers("e", "f"))
+    other.extend(4)
+    with pytest.raises(VerificationFailed) as refused:
+        store.save(TrustState(ROOT, other.trusted(4), 1))
+    assert refused.value.code is Code.HEADERS_DIVERGED
+    with pytest.raises(Refused) as mismatch:
+        store.save(TrustState(TrustRoot.at(CHAIN_ID, 9, b"\x05" * 32)))
+    assert mismatch.value.code is Code.TRUST_ROOT_MISMATCH
+
+
+@pytest.mark.requires("trust.shared")
+def test_several_processes_add_to_one_log(tmp_path: Path) -> None:
+    chain = Chain(MEMBERS)
+    chain.extend(9)
+    stores = [TrustStore(tmp_path / "trust.json") for _ in range(3)]
+    for store in stores:
+        store.ensure(ROOT)
+    for height in range(1, 10):
+        stores[height % 3].save(TrustState(ROOT, chain.trusted(height), height))
+    assert stores[0].load() == TrustState(ROOT, chain.trusted(9), 9)
+    assert len(stores[1].history()) == 10
+
+
+@pytest.mark.requires("trust.bounded")
+def test_a_long_log_is_rewritten_with_its_roots_and_resets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consensus.trust_store.ENTRIES_MAX", 6)
+    monkeypatch.setattr("consensus.trust_entries.ROOTS_KEPT_MAX", 3)
+    chain, store = Chain(MEMBERS), TrustStore(tmp_path / "trust.json")
+    chain.extend(60)
+    written = 0
+    for number in range(4):
+        root = TrustRoot.at(CHAIN_ID, 15 * number + 1, chain.trusted(15 * number + 1).hash)
+        store.reset(root, f"reason {number}", number)
+        for height in range(15 * number + 1, 15 * number + 16):
+            state = TrustState(root, chain.trusted(height), height)
+            store.save(state)
+            written += 1
+            assert TrustStore(store.path).load() == state
+            assert len(store.history()) <= 7
+    history = store.history()
+    assert [entry["reason"] for entry in history if entry["kind"] == "reset"][-3:] == [
+        f"reason {n}" for n in (1, 2, 3)
+    ]
+    assert history[0]["kind"] == "compacted"
+    assert history[0]["dropped"] + len(history) - 1 == written + 4
+    assert [path.name for path in tmp_path.iterdir()] == ["trust.json"]
+
+
+@pytest.mark.requires("trust.reset")
+def test_a_person_ends_a_file_that_nobody_can_read(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    store.path.write_bytes(b"nonsense")
+    store.reset(ROOT, "the disk was damaged", 5)
+    assert store.load() == TrustState(ROOT)
+    store.reset(ROOT, "x" * 5000, 6)
+    assert len(store.history()[-1]["reason"]) == 1024
 
 
 @pytest.mark.requires("trust.corrupt-named")
@@ -68,11 +209,14 @@ def test_a_save_that_fails_leaves_the_old(tmp_path: Path, monkeypatch: pytest.Mo
     def full(_: int) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(EnvironmentFault) as fault:
-        store.save(_state())
-    assert fault.value.code is Code.DISK_FULL
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(EnvironmentFault) as fault:
+            store.save(_state())
+        assert fault.value.code is Code.DISK_FULL
     assert store.load() == TrustState(ROOT)
+    store.save(_state())
+    assert store.load() == _state()
     assert [path.name for path in tmp_path.iterdir()] == ["trust.json"]
 
 
