@@ -26,10 +26,14 @@ from state.merkle import merkle_root
 
 _PRECOMMIT = 2
 _TWO_64 = 1 << 64
+_ONE_BYTE = tuple(bytes([number]) for number in range(0x80))
+"""The varints of one byte: nearly all tags and lengths."""
 
 
 def uvarint(number: int) -> bytes:
     """Encode an unsigned (or 64-bit two's complement negative) integer as a protobuf varint."""
+    if 0 <= number < 0x80:
+        return _ONE_BYTE[number]
     number %= _TWO_64
     out = bytearray()
     while number > 0x7F:
@@ -61,7 +65,13 @@ def _sfixed64(field: int, value: int) -> bytes:
 def timestamp_bytes(time_ns: int) -> bytes:
     """Encode a ``google.protobuf.Timestamp``; nanos are never negative."""
     seconds, nanos = divmod(time_ns, SECOND_NS)
-    return number_field(1, seconds) + number_field(2, nanos)
+    return _seconds_field(seconds) + number_field(2, nanos)
+
+
+@lru_cache(maxsize=16)
+def _seconds_field(seconds: int) -> bytes:
+    """Encode the seconds, which the votes of a commit have in common or nearly."""
+    return number_field(1, seconds)
 
 
 def _part_set_header(parts: PartSetHeader) -> bytes:
