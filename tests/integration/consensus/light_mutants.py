@@ -54,7 +54,7 @@ SMALL_ORDER = (
     bytes(32),
     (2**255 | 1).to_bytes(32, "little"),
 )
-"""Points of order 1, 1 (not canonical), 2, 4, and 1 with the sign of a zero set: ZIP-215 takes them all."""
+"""Of order 1, 1 (not canonical), 2, 4, and 1 with the sign of a zero set: ZIP-215 takes them all."""
 
 
 @dataclass(frozen=True, slots=True)

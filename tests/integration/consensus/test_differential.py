@@ -60,7 +60,7 @@ EXCEPTIONS: dict[str, set[tuple[str, str]]] = {
     "doubled_validators": {("invalid", "panic")},
     # A field we do not know might change what the others mean.
     "unknown_fields": {("invalid", "ok"), ("invalid", "not_enough_trust")},
-    # CometBFT looks at sizes while it counts power, we when we verify: where trust does not reach, we first ask
+    # CometBFT looks at sizes while it counts power, we when we verify: where trust falls short, we first ask
     # for a nearer block.
     "signature_sizes": {("not_enough_trust", "invalid")},
 }
