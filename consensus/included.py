@@ -39,19 +39,27 @@ def find_in_blocks(rpc: Rpc, newest: int, tx: bytes, is_over: Callable[[], bool]
     for height in range(last, max(0, last - SEARCHED_BLOCKS), -1):
         if is_over():
             return None
-        txs = _block(rpc, height)
-        if tx in txs:
-            index = txs.index(tx)
-            aunts = prove([sha256(each) for each in txs], index)
-            return TxAnswer(height, tx, InclusionProof(len(txs), index, tuple(aunts)))
+        try:
+            found = find_in_block(rpc, height, tx)
+        except EnvironmentFault as fault:
+            # A node may have pruned the block, or not have it yet.
+            if fault.code is not Code.RPC_REFUSED:
+                raise
+            continue
+        if found is not None:
+            return found
     return None
 
 
-def _block(rpc: Rpc, height: int) -> tuple[bytes, ...]:
-    try:
-        return rpc.block_txs(height)
-    except EnvironmentFault as fault:
-        # A node may have pruned the block, or not have it yet.
-        if fault.code is not Code.RPC_REFUSED:
-            raise
-        return ()
+def find_in_block(rpc: Rpc, height: int, tx: bytes) -> TxAnswer | None:
+    """Look for ``tx`` in the block of ``height``; None where it is not there.
+
+    Raises:
+        EnvironmentFault: RPC_REFUSED where the node has no such block, and whatever else it does not answer.
+    """
+    txs = rpc.block_txs(height)
+    if tx not in txs:
+        return None
+    index = txs.index(tx)
+    aunts = prove([sha256(each) for each in txs], index)
+    return TxAnswer(height, tx, InclusionProof(len(txs), index, tuple(aunts)))

@@ -1,37 +1,49 @@
 """Sending an envelope and coming back with proof of what became of it.
 
-Owns the wait from broadcast to a proven receipt. Promises that a receipt is believed only when the
-transaction is proven to be in the verified header's block and its result in the next verified header's
-results hash; that sending the same envelope again is harmless, also where a node's index lost it; and that a
-timeout says what is known. Never retries with other bytes.
+Owns the way from an offer to a proven receipt, over one node or several. Promises that a receipt is
+believed only when the transaction is proven to be in the verified header's block and its result in the next
+verified header's results hash; that offering the same envelope again, to any node, is harmless; that a node
+that is away, full, slow or lying is left for another; that an envelope is found in its block where an index
+does not know it; and that a timeout says what is known. Never retries with other bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from consensus.answers import TxAnswer, TxResult
-from consensus.included import find_in_blocks
+from consensus.included import find_in_block, find_in_blocks
 from consensus.light.types import Trusted
+from consensus.offering import NOT_TAKEN, USED, broadcast, find, refusal_of
 from consensus.reader import VerifiedReader
 from consensus.results import result_at, verify_transaction
 from consensus.rpc import Rpc
 from ledger import envelope as envelopes
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
-from ledger.receipt import Receipt, code_of, from_bytes
+from ledger.receipt import Receipt, from_bytes
 from ledger.types import sha256
 
 T = TypeVar("T")
 
 NOT_TAKEN_SECONDS = 5.0
-"""How long to look for a transaction the node would not take: it may have it already."""
+"""How long to look for, and offer again, a transaction no node would take: one may have it already."""
 USED_SECONDS = 1.0
 """How long to look for one that CheckTx calls used up: it may be this very envelope, sent before."""
 SEARCH_SECONDS = 20.0
 """How long to go through blocks for one that the node's index does not know."""
+BUSY_SECONDS = 15.0
+"""How long to offer again to nodes whose mempools are full."""
+BUSY_PAUSE_SECONDS_MAX = 2.0
+LAG_BLOCKS = 5
+"""How far under the newest block the search begins: what was included while it was offered."""
+LOOK_BLOCKS_MAX = 20
+"""How many blocks are gone through between two looks at the index."""
+OFFER_AGAIN_BLOCKS = 10
+"""An envelope that so many blocks did not include is offered again, elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,126 +82,186 @@ class ProvenReceipt:
     time_ns: int
 
 
-def submit(rpc: Rpc, reader: VerifiedReader, tx: bytes, *, patience: Patience | None = None) -> ProvenReceipt:
+def submit(
+    rpc: Rpc | Sequence[Rpc], reader: VerifiedReader, tx: bytes, *, patience: Patience | None = None
+) -> ProvenReceipt:
     """Offer an envelope to the ledger and wait for its proven receipt.
 
     Args:
-        rpc: where to send it.
+        rpc: where to send it: a node, or several, the preferred one first.
         reader: verifies the headers.
         tx: the envelope's bytes.
         patience: how long to wait.
 
     Raises:
-        Refused: with the ledger's own code, from CheckTx or from the proven result; TX_REFUSED for a code
-            this version does not know.
+        Refused: with the ledger's own code, from CheckTx or from the proven result; MEMPOOL_BUSY where no
+            node had room for ``BUSY_SECONDS``; TX_REFUSED for a code this version does not know.
         VerificationFailed: TX_PROOF_INVALID, RESULTS_HASH_MISMATCH, LEDGER_RECORD_INVALID, or a header's.
-        EnvironmentFault: TIMEOUT, RPC_UNREACHABLE, or RPC_REFUSED where the node would not take it and it is
-            not on the ledger.
+        EnvironmentFault: TIMEOUT, RPC_UNREACHABLE where no node answers, or RPC_REFUSED where none would take
+            it and it is not on the ledger.
     """
-    chosen = patience or Patience()
-    end = chosen.monotonic() + chosen.timeout_seconds
-    not_taken = _broadcast(rpc, tx)
-    if not_taken is None:
-        found = _poll(lambda: _find(rpc, tx), chosen, end, "sent; not seen in a block", tx)
-    else:
-        known = _find_soon(rpc, tx, chosen, end, not_taken) or _find_in_blocks(rpc, reader, tx, chosen, end)
-        if known is None:
-            raise not_taken
-        found = known
-    seen = f"said to be in block {found.height}; not proven"
-    proving = _poll(lambda: _header(reader, found.height + 1), chosen, end, seen, tx)
-    verify_transaction(tx, found.proof, reader.header(found.height).header.data_hash)
-    results = _poll(lambda: rpc.block_results(found.height), chosen, end, seen, tx)
-    result = result_at(results, found.proof, proving.header.last_results_hash)
-    receipt = _receipt(result, tx, found.height)
-    return ProvenReceipt(receipt, found.height, found.proof.index, sha256(tx), proving.header.time_ns)
-
-
-def _broadcast(rpc: Rpc, tx: bytes) -> EnvironmentFault | Refused | None:
-    """Send; give the refusal of a node that would not even check it, or that says it is used up."""
-    try:
-        answer = rpc.broadcast_tx_sync(tx)
-    except EnvironmentFault as fault:
-        # "Already in cache" is told apart from other trouble in words only, which are never parsed.
-        if fault.code is not Code.RPC_REFUSED:
-            raise
-        return fault
-    if answer.code == 0:
-        return None
-    refusal = _refusal(answer.code, answer.log, "CheckTx of one node")
-    # A restarted node has forgotten what it took before and judges an included envelope anew.
-    if refusal.code not in _USED:
-        raise refusal
-    return refusal
-
-
-def _find(rpc: Rpc, tx: bytes) -> TxAnswer:
-    found = rpc.tx(sha256(tx))
-    if found.tx != tx or found.height < 1:
-        raise VerificationFailed(
-            Code.TX_PROOF_INVALID, got=sha256(found.tx), expected=f"transaction {sha256(tx).hex()}"
-        )
-    return found
-
-
-def _find_soon(
-    rpc: Rpc, tx: bytes, patience: Patience, end: float, not_taken: EnvironmentFault | Refused
-) -> TxAnswer | None:
-    """Ask the index for a while; None where it says that it does not know the envelope."""
-    seconds = USED_SECONDS if isinstance(not_taken, Refused) else NOT_TAKEN_SECONDS
-    soon = min(end, patience.monotonic() + seconds)
-    try:
-        return _poll(lambda: _find(rpc, tx), patience, soon, "not taken by the node", tx)
-    except EnvironmentFault as fault:
-        # A node that went away meanwhile has not said that the ledger lacks it.
-        if fault.code is not Code.TIMEOUT or fault.facts.get("last") == Code.RPC_UNREACHABLE.name:
-            raise
-        return None
-
-
-def _find_in_blocks(
-    rpc: Rpc, reader: VerifiedReader, tx: bytes, patience: Patience, end: float
-) -> TxAnswer | None:
-    soon = min(end, patience.monotonic() + SEARCH_SECONDS)
-    return find_in_blocks(rpc, reader.newest_height(), tx, lambda: patience.monotonic() >= soon)
-
-
-def _header(reader: VerifiedReader, height: int) -> Trusted | None:
-    return reader.header(height) if reader.newest_height() >= height else None
-
-
-def _poll(ask: Callable[[], T | None], patience: Patience, end: float, known: str, tx: bytes) -> T:
-    """Ask until there is an answer; a node that is away, behind or does not know yet is asked again."""
-    last: ConclaveError | None = None
+    nodes = list(rpc) if isinstance(rpc, Sequence) else [rpc]
+    if not nodes:
+        raise Refused(Code.USAGE, expected="at least one node")
+    errand = _Errand(nodes, reader, tx, patience or Patience())
     while True:
         try:
-            answer = ask()
-        except (EnvironmentFault, VerificationFailed) as error:
-            if error.code not in _TRANSIENT:
+            return errand.run()
+        except VerificationFailed as failed:
+            # One node told it; another may tell the truth.
+            if failed.code not in _LIES or len(nodes) == 1:
                 raise
-            last, answer = error, None
-        if answer is not None:
-            return answer
-        if patience.monotonic() >= end:
-            raise EnvironmentFault(
-                Code.TIMEOUT,
-                got=known,
-                expected=f"a proven receipt within {patience.timeout_seconds} s",
-                todo="send the same envelope again: it takes effect at most once",
-                tx=sha256(tx).hex(),
-                last=last.code.name if last else None,
-            )
-        patience.sleep(patience.poll_seconds)
+            nodes.pop(0)
 
 
-_TRANSIENT = frozenset({Code.RPC_REFUSED, Code.RPC_UNREACHABLE, Code.STALE})
-_USED = frozenset({Code.NONCE_REPLAYED, Code.NONCE_TOO_OLD, Code.ENVELOPE_EXPIRED})
-"""What CheckTx says of an envelope that is on the ledger already."""
+class _Errand:
+    """One envelope on its way; ``nodes[0]`` is the node that is asked."""
+
+    def __init__(self, nodes: list[Rpc], reader: VerifiedReader, tx: bytes, patience: Patience) -> None:
+        self._nodes, self._reader, self._tx, self._patience = nodes, reader, tx, patience
+        self._end = patience.monotonic() + patience.timeout_seconds
+        self._searched = self._offered_at = 0
+        self._is_lost = False
+
+    def run(self) -> ProvenReceipt:
+        """Offer, find and prove.
+
+        Raises:
+            ConclaveError: as ``submit``.
+        """
+        not_taken = self._offer()
+        if not_taken is None:
+            found = self._poll(self._look, self._end, "sent; not seen in a block")
+        else:
+            found = self._find_soon(not_taken)
+        seen = f"said to be in block {found.height}; not proven"
+        reader, tx = self._reader, self._tx
+        proving = self._poll(lambda: self._header(found.height + 1), self._end, seen)
+        verify_transaction(tx, found.proof, reader.header(found.height).header.data_hash)
+        results = self._poll(lambda: self._nodes[0].block_results(found.height), self._end, seen)
+        result = result_at(results, found.proof, proving.header.last_results_hash)
+        receipt = _receipt(result, tx, found.height)
+        return ProvenReceipt(receipt, found.height, found.proof.index, sha256(tx), proving.header.time_ns)
+
+    def _offer(self) -> ConclaveError | None:
+        """Offer to the nodes in turn; give why none would even check it, or that it is used up.
+
+        Raises:
+            Refused: the ledger's own code; MEMPOOL_BUSY.
+            EnvironmentFault: where no node answers.
+        """
+        pause = self._patience.poll_seconds
+        end = min(self._end, self._patience.monotonic() + BUSY_SECONDS)
+        while True:
+            refusals = []
+            for _ in self._nodes:
+                refusal = broadcast(self._nodes[0], self._tx)
+                if refusal is None or refusal.code in USED:
+                    return refusal
+                refusals.append(refusal)
+                self._turn()
+            said = min(refusals, key=lambda refusal: NOT_TAKEN.index(refusal.code))
+            if said.code is not Code.MEMPOOL_BUSY:
+                if said.code is Code.RPC_REFUSED:
+                    return said
+                raise said
+            if self._patience.monotonic() >= end:
+                said.todo = "try again later: the envelope is as good as before"
+                raise said
+            self._patience.sleep(pause)
+            pause = min(2 * pause, BUSY_PAUSE_SECONDS_MAX)
+
+    def _find_soon(self, not_taken: ConclaveError) -> TxAnswer:
+        """Look for what no node would take: it may be there already; where it is not, that is the answer."""
+        seconds = USED_SECONDS if not_taken.code in USED else NOT_TAKEN_SECONDS
+        soon = min(self._end, self._patience.monotonic() + seconds)
+        try:
+            return self._poll(self._look, soon, "not taken by the node")
+        except EnvironmentFault as fault:
+            # A node that went away meanwhile has not said that the ledger lacks it.
+            if fault.code is not Code.TIMEOUT or fault.facts.get("last") == Code.RPC_UNREACHABLE.name:
+                raise
+        soon = min(self._end, self._patience.monotonic() + SEARCH_SECONDS)
+        newest, patience = self._reader.newest_height(), self._patience
+        found = find_in_blocks(self._nodes[0], newest, self._tx, lambda: patience.monotonic() >= soon)
+        if found is None:
+            raise not_taken
+        return found
+
+    def _look(self) -> TxAnswer | None:
+        """Ask the index, then the blocks made since; what the chain passes over is offered again."""
+        node = self._nodes[0]
+        if self._is_lost:
+            self._offer_again(node)
+        try:
+            return find(node, self._tx)
+        except EnvironmentFault as fault:
+            if fault.code is not Code.RPC_REFUSED:
+                raise
+            refused = fault
+        newest = self._reader.newest_height()
+        self._offered_at = self._offered_at or newest
+        below = max(self._searched, newest - LOOK_BLOCKS_MAX, self._offered_at - LAG_BLOCKS, 0)
+        # The newest block is left to the index: only the header after it proves what is in it.
+        for height in range(newest - 1, below, -1):
+            found = find_in_block(node, height, self._tx)
+            if found is not None:
+                return found
+        self._searched = max(newest - 1, self._searched)
+        if newest >= self._offered_at + OFFER_AGAIN_BLOCKS:
+            self._turn()
+        raise refused
+
+    def _offer_again(self, node: Rpc) -> None:
+        """Offer without asking what the node says of it: it may be there, or come by another node."""
+        with contextlib.suppress(Refused):
+            refusal = broadcast(node, self._tx)
+            if refusal is not None and refusal.code in _AWAY:
+                raise refusal
+        self._is_lost, self._offered_at = False, 0
+
+    def _turn(self) -> None:
+        """Go on with the next node, which may have to be told of the envelope."""
+        self._nodes.append(self._nodes.pop(0))
+        self._is_lost = True
+
+    def _header(self, height: int) -> Trusted | None:
+        return self._reader.header(height) if self._reader.newest_height() >= height else None
+
+    def _poll(self, ask: Callable[[], T | None], end: float, known: str) -> T:
+        """Ask until there is an answer; a node that is away, behind or does not know yet is asked again."""
+        last: ConclaveError | None = None
+        while True:
+            try:
+                answer = ask()
+            except (EnvironmentFault, VerificationFailed) as error:
+                if error.code not in _TRANSIENT:
+                    raise
+                if error.code in _AWAY:
+                    self._turn()
+                last, answer = error, None
+            if answer is not None:
+                return answer
+            if self._patience.monotonic() >= end:
+                raise EnvironmentFault(
+                    Code.TIMEOUT,
+                    got=known,
+                    expected=f"a proven receipt within {self._patience.timeout_seconds} s",
+                    todo="send the same envelope again: it takes effect at most once",
+                    tx=sha256(self._tx).hex(),
+                    last=last.code.name if last else None,
+                )
+            self._patience.sleep(self._patience.poll_seconds)
+
+
+_AWAY = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE})
+_TRANSIENT = _AWAY | {Code.RPC_REFUSED, Code.STALE}
+_LIES = frozenset({Code.TX_PROOF_INVALID, Code.RESULTS_HASH_MISMATCH})
 
 
 def _receipt(result: TxResult, tx: bytes, height: int) -> Receipt:
     if result.code != 0:
-        raise _refusal(result.code, result.log, f"block {height}")
+        raise refusal_of(result.code, result.log, f"block {height}")
     try:
         receipt = from_bytes(result.data)
         identifier = envelopes.envelope_id(envelopes.decode(tx))
@@ -204,14 +276,3 @@ def _receipt(result: TxResult, tx: bytes, height: int) -> Receipt:
             expected=f"envelope {identifier} at {height}",
         )
     return receipt
-
-
-def _refusal(number: int, log: str, by: str) -> Refused:
-    code = code_of(number)
-    return Refused(
-        code or Code.TX_REFUSED,
-        got=log[:300] or f"code {number}",
-        expected="an envelope the ledger accepts",
-        by=by,
-        number=number,
-    )

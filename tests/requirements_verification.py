@@ -19,6 +19,9 @@ VERIFICATION: dict[str, str] = {
     "witness.rotation": "a node that lies or fails loses its place to another [verification.md]",
     "witness.bounded": "no node costs more than its requests and seconds for one header [verification.md]",
     "witness.none-left": "with no witness left nothing new is believed [verification.md]",
+    # -- submit and subscription ----------------------------------------------------------------------
+    "submit.several-nodes": "a node that is away, slow or lying is left for another; sending to both is harmless [issue 6]",
+    "submit.backpressure": "a full mempool is offered again for a bounded time, then told by its code [spam.md 3]",
     # -- what is trusted and why --------------------------------------------------------------------
     "trust.log": "the log tells what was believed, from which ground, and who began anew and why [trust.md 2]",
     "trust.torn-end": "a write broken off is left out and written over; a cut elsewhere is an earlier state or named [trust.md 2]",

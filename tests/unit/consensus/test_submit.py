@@ -27,14 +27,15 @@ from tests.unit.consensus.ledgers import code_of, reader_of
 class Time:
     """A clock that moves when somebody sleeps."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.now, self.meanwhile = 0.0, meanwhile
 
-    def patience(self) -> Patience:
-        return Patience(timeout_seconds=10, poll_seconds=1, monotonic=lambda: self.now, sleep=self.sleep)
+    def patience(self, timeout_seconds: float = 10) -> Patience:
+        return Patience(timeout_seconds, poll_seconds=1, monotonic=lambda: self.now, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+        self.meanwhile()
 
 
 @pytest.fixture
@@ -253,6 +254,18 @@ def test_a_node_that_goes_away_says_nothing_of_the_ledger(node: Node, tmp_path: 
     assert code_of(fault) is Code.TIMEOUT
 
 
+class _Taking(Node):
+    """A node that takes every transaction and passes none on; ``offered`` are those."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.offered: list[bytes] = []
+
+    def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
+        self.offered.append(tx)
+        return BroadcastAnswer(0, "", sha256(tx))
+
+
 class _Refusing(Node):
     """A node that takes no transaction."""
 
@@ -262,15 +275,9 @@ class _Refusing(Node):
 
 @pytest.mark.requires("submit.timeout-told")
 def test_a_timeout_says_what_is_known(node: Node, tmp_path: Path) -> None:
-    reader = reader_of(node, tmp_path)
-
-    def lost(_: object) -> NoReturn:
-        raise EnvironmentFault(Code.RPC_REFUSED, got="not found")
-
-    node.lies["tx"] = lost
-    time = Time()
+    time, silent = Time(), _Taking(node.ledger)
     with pytest.raises(EnvironmentFault) as fault:
-        submit(node, reader, _tx(), patience=time.patience())
+        submit(silent, reader_of(node, tmp_path), _tx(), patience=time.patience())
     assert code_of(fault) is Code.TIMEOUT
     assert fault.value.got == "sent; not seen in a block"
     assert fault.value.facts["last"] == "RPC_REFUSED"
@@ -356,3 +363,109 @@ def test_an_unreachable_node_is_said_at_once(node: Node, tmp_path: Path) -> None
     with pytest.raises(EnvironmentFault) as fault:
         submit(Gone(node.ledger), reader_of(node, tmp_path), _tx(), patience=Time().patience())
     assert code_of(fault) is Code.RPC_UNREACHABLE
+
+
+class _Away(Node):
+    """A node that answers nothing about transactions; ``offered`` counts the attempts."""
+
+    offered = 0
+
+    def broadcast_tx_sync(self, tx: bytes) -> NoReturn:
+        self.offered += 1
+        raise EnvironmentFault(Code.RPC_UNREACHABLE, got=tx)
+
+    def tx(self, tx_hash: bytes) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_UNREACHABLE, got=tx_hash)
+
+
+@pytest.mark.requires("submit.index-lost")
+def test_the_first_send_needs_no_timeout_where_the_index_lost_it(node: Node, tmp_path: Path) -> None:
+    node.lies["tx"] = _lost
+    time = Time()
+    proven = submit(node, reader_of(node, tmp_path), _tx(), patience=time.patience())
+    assert (proven.height, time.now) == (3, 0)
+    far = _Taking(node.ledger)
+    far.lies["tx"] = _lost
+    tx = _tx("two")
+    time = Time(lambda: far.ledger.commit(*([tx] if far.ledger.height == 30 else [])))
+    found = submit(far, reader_of(node, tmp_path), tx, patience=time.patience(60))
+    assert found.height == 31
+    asked = far.asked.count("block_txs")
+    assert asked <= 32  # no block is gone through twice
+
+
+@pytest.mark.requires("submit.several-nodes")
+@pytest.mark.parametrize("first", [_Away, _Refusing, _Taking])
+def test_a_node_that_is_away_unwilling_or_silent_is_left_for_another(
+    node: Node, tmp_path: Path, first: type[Node]
+) -> None:
+    bad, time = first(node.ledger), Time(node.ledger.commit)
+    proven = submit([bad, node], reader_of(node, tmp_path), _tx(), patience=time.patience(60))
+    assert proven.receipt.state is ProposalState.OPEN
+    assert time.now <= (15 if first is _Taking else 0)
+
+
+@pytest.mark.requires("submit.several-nodes")
+def test_a_node_that_goes_away_after_taking_it_has_it_offered_elsewhere(node: Node, tmp_path: Path) -> None:
+    class Dying(_Taking):
+        def tx(self, tx_hash: bytes) -> NoReturn:
+            raise EnvironmentFault(Code.RPC_UNREACHABLE, got=tx_hash)
+
+    dying, time, tx = Dying(node.ledger), Time(), _tx()
+    proven = submit([dying, node], reader_of(node, tmp_path), tx, patience=time.patience())
+    assert (dying.offered, proven.tx_hash) == ([tx], sha256(tx))
+    assert time.now <= 2
+
+
+@pytest.mark.requires("submit.several-nodes")
+def test_a_lying_node_is_left_for_an_honest_one(node: Node, tmp_path: Path) -> None:
+    for lie in ({"tx": lambda a: dataclasses.replace(a, tx=b"other")}, {"block_results": _result(code=206)}):
+        lying, tx = Node(node.ledger), _tx(str(lie))
+        lying.lies.update(lie)
+        proven = submit([lying, node], reader_of(node, tmp_path), tx, patience=Time().patience())
+        assert proven.tx_hash == sha256(tx)
+        with pytest.raises(VerificationFailed):
+            submit([lying, lying], reader_of(node, tmp_path), tx, patience=Time().patience())
+
+
+@pytest.mark.requires("submit.several-nodes")
+def test_where_no_node_answers_it_is_said_at_once(node: Node, tmp_path: Path) -> None:
+    time, nodes = Time(), [_Away(node.ledger), _Away(node.ledger)]
+    with pytest.raises(EnvironmentFault) as fault:
+        submit(nodes, reader_of(node, tmp_path), _tx(), patience=time.patience())
+    assert (code_of(fault), time.now, [each.offered for each in nodes]) == (Code.RPC_UNREACHABLE, 0, [1, 1])
+    with pytest.raises(Refused) as refused:
+        submit([], reader_of(node, tmp_path), _tx())
+    assert code_of(refused) is Code.USAGE
+
+
+class _Full(Node):
+    """A node whose mempool has no room for the first ``times`` offers."""
+
+    def __init__(self, ledger: Ledger, times: int) -> None:
+        super().__init__(ledger)
+        self.times = times
+
+    def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
+        self.times -= 1
+        if self.times >= 0:
+            return BroadcastAnswer(int(Code.MEMPOOL_BUSY), "full", sha256(tx))
+        return super().broadcast_tx_sync(tx)
+
+
+@pytest.mark.requires("submit.backpressure")
+def test_a_full_node_is_offered_again_for_a_bounded_time(node: Node, tmp_path: Path) -> None:
+    time = Time()
+    assert (
+        submit(_Full(node.ledger, 3), reader_of(node, tmp_path), _tx(), patience=time.patience(60)).index == 0
+    )
+    assert time.now == 1 + 2 + 2
+    full, time = _Full(node.ledger, 10**6), Time()
+    with pytest.raises(Refused) as refused:
+        submit(full, reader_of(node, tmp_path), _tx("two"), patience=time.patience(60))
+    assert code_of(refused) is Code.MEMPOOL_BUSY
+    assert refused.value.todo
+    assert 15 <= time.now <= 17
+    assert 10**6 - full.times < 12
+    other = submit([full, node], reader_of(node, tmp_path), _tx("three"), patience=Time().patience())
+    assert other.index == 0
