@@ -80,7 +80,10 @@ bench-P3: $(SETUP) ## headers and proofs verified/s against the Go light client 
 bench-P5: $(SETUP) ## the state from 1 k to 1 M keys against cosmos iavl
 	@$(BIN)/python -m bench.p5
 
+bench-reader: $(SETUP) ## a verified read end to end against the same query taken on trust
+	@$(BIN)/python -m bench.reader
+
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-memory
+.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-memory

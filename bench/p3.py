@@ -28,10 +28,9 @@ from pathlib import Path
 
 from bench import recorded
 from bench.validator import build_go, say
-from consensus.light.encoding import header_hash
 from consensus.light.types import SECOND_NS, LightBlock, Options, Trusted
 from consensus.light.verdict import Ok
-from consensus.light.verifier import verify
+from consensus.light.verifier import trust_root, verify
 from ledger.errors import Code, ConclaveError, EnvironmentFault
 from state.batch import stage
 from state.proof import parse_proof, verify_membership, verify_non_membership
@@ -63,8 +62,7 @@ class Case:
 def verify_chain(chain: list[LightBlock]) -> float:
     """Verify each block on the ground of the one before it; give the seconds it took."""
     options, now_ns = Options(), chain[-1].header.time_ns + SECOND_NS
-    first = chain[0]
-    trusted = Trusted(first.header, header_hash(first.header), first.next_validators)
+    trusted = trust_root(chain[0], recorded.CHAIN_ID, None)
     began = time.perf_counter()
     for block in chain[1:]:
         trusted = _verified(block, trusted, options, now_ns)
@@ -112,8 +110,7 @@ def write_proofs(folder: Path, file: Path, *, present: bool) -> None:
 def rss_growth(marks: tuple[int, ...]) -> list[int]:
     """Verify heights one after the other, made as they are needed; give the resident bytes at the marks."""
     chain = recorded.blocks(MEMORY_VALIDATORS, range(1, marks[-1] + 2))
-    first = next(chain)
-    trusted = Trusted(first.header, header_hash(first.header), first.next_validators)
+    trusted = trust_root(next(chain), recorded.CHAIN_ID, None)
     options, found = Options(), []
     for number, block in enumerate(chain, start=1):
         trusted = _verified(block, trusted, options, block.header.time_ns)
