@@ -102,6 +102,8 @@ def check_open(record: ProposalRecord, height: int, *, rejecting: bool = False) 
 def check_judgement(record: ProposalRecord, judgement: Judgement, signer: Did) -> None:
     """The judgement means exactly this proposal and requirement, and the signer has not judged it so before.
 
+    Who has approved may still reject: nobody is bound to stand by what they learn to be wrong.
+
     Raises:
         Refused: APPROVAL_DIGEST_MISMATCH, REQUIREMENT_CHANGED, APPROVAL_DUPLICATE or LIMIT_EXCEEDED.
     """
@@ -122,9 +124,13 @@ def check_judgement(record: ProposalRecord, judgement: Judgement, signer: Did) -
             number=record.number,
         )
     judged = (*record.approvals, *record.rejections)
-    if any(entry.signer == signer and entry.requirement == record.requirement for entry in judged):
+    final = record.rejections if judgement.kind is ActionKind.REJECTION else judged
+    if any(entry.signer == signer and entry.requirement == record.requirement for entry in final):
         raise Refused(
-            Code.APPROVAL_DUPLICATE, got=signer, expected="one judgement a subject", number=record.number
+            Code.APPROVAL_DUPLICATE,
+            got=signer,
+            expected="one judgement a subject, or a rejection that takes an approval back",
+            number=record.number,
         )
     if sum(entry.signer != signer for entry in judged) >= APPROVALS_PER_PROPOSAL_MAX:
         raise Refused(Code.LIMIT_EXCEEDED, got=len(judged), expected=f"at most {APPROVALS_PER_PROPOSAL_MAX}")

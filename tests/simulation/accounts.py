@@ -46,7 +46,7 @@ class Account:
         return {
             "count": self.count,
             "highest": highest,
-            "open": sorted(self.open),
+            "open": [[last, self.open.count(last)] for last in sorted(set(self.open))],
             "seen": f"{seen:016x}",
             "window": self.window,
         }

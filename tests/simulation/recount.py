@@ -189,7 +189,8 @@ class Recount:
         required, scope = self.required(case), self.scope(case)
         voice = Voice(keys, body["requirement"])
         assert voice.requirement == digest_of(required), "a judgement of another requirement counted"
-        for before in (case.approvals.get(did), case.rejections.get(did)):
+        # Only a rejection may follow one's own approval.
+        for before in (None if kind == "Rejection" else case.approvals.get(did), case.rejections.get(did)):
             assert before is None or before.requirement != voice.requirement, "a subject judged twice"
         own = kind == "Rejection" and did == case.proposer
         assert own or self._may_judge(case, signer, scope), f"{signer.name} judged without the right to"

@@ -197,7 +197,8 @@ class Reference:
             (case.state != "open" and (approves or case.state != "approved"), Code.PROPOSAL_NOT_OPEN),
             (not exact, Code.APPROVAL_DIGEST_MISMATCH),
             (digest != need.digest, Code.REQUIREMENT_CHANGED),
-            (need.digest in (case.approvals.get(who), case.rejections.get(who)), Code.APPROVAL_DUPLICATE),
+            (case.rejections.get(who) == need.digest, Code.APPROVAL_DUPLICATE),
+            (approves and case.approvals.get(who) == need.digest, Code.APPROVAL_DUPLICATE),
         )
         refused = next((code for holds, code in reasons if holds), None)
         if refused is not None:
@@ -206,7 +207,7 @@ class Reference:
         return self._approve(who, number, need) if approves else self._reject(who, case, need)
 
     def _reject(self, who: Person, case: Case, need: Need) -> Outcome:
-        case.approvals.pop(who, None)
+        self.seen["an approval taken back"] += case.approvals.pop(who, None) is not None
         case.rejections[who] = need.digest
         against = self._counted(case.rejections, need)
         if who == case.proposer or len(against) >= need.deny:

@@ -27,7 +27,7 @@ from tests.property.abci_app.reference import Case, Outcome, Person
 from tests.property.abci_app.side_by_side import RULES, TTL, person
 from tests.support.subjects import ALICE, BOB, CAROL
 
-SEEDS = (36, 59, 71, 137, 165, 213)
+SEEDS = (7, 36, 59, 71, 137, 165, 213)
 """Histories that together reach everything twice; when histories change, choose others among the first few
 hundred. What they do not hold, other choices at each run do."""
 STEPS = 30
@@ -35,6 +35,7 @@ REACHED = (
     "delayed",
     "final when due",
     "no more approved after the delay",
+    "an approval taken back",
     "an approver revoked in the delay",
     "denied by two",
     "too few rejections",

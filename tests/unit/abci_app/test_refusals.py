@@ -120,7 +120,6 @@ NOT_EXECUTED: list[tuple[str, Callable[[], bytes], Code]] = [
     ("approval of a changed body", of_changed_body, Code.APPROVAL_DIGEST_MISMATCH),
     ("approval of nothing", of_unknown, Code.PROPOSAL_UNKNOWN),
     ("second approval", said(ALICE, APPROVE), Code.APPROVAL_DUPLICATE),
-    ("rejection after approval", said(ALICE, REJECT), Code.APPROVAL_DUPLICATE),
     ("approval of the final", said(ALICE, judgement_body(FINAL)), Code.PROPOSAL_NOT_OPEN),
     (
         "unknown cluster",

@@ -107,6 +107,11 @@ def test_one_judgement_a_subject_and_a_bounded_number() -> None:
             Code.APPROVAL_DUPLICATE,
         )
         rules.check_judgement(record, APPROVAL, ALICE.did)
+    approved = dataclasses.replace(RECORD, approvals=(mine,))
+    rejected = dataclasses.replace(RECORD, rejections=(mine,))
+    rejection = dataclasses.replace(APPROVAL, kind=ActionKind.REJECTION)
+    rules.check_judgement(approved, rejection, BOB.did)
+    refusal_of(lambda: rules.check_judgement(rejected, rejection, BOB.did), Code.APPROVAL_DUPLICATE)
     many = tuple(
         JudgementRecord(DIGEST, Did(f"did:key:{i}"), ("z",), RULE, 5)
         for i in range(APPROVALS_PER_PROPOSAL_MAX)
