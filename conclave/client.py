@@ -17,9 +17,10 @@ from pathlib import Path
 from conclave.command import Session
 from conclave.home import Home, Subject, load
 from consensus.reader import VerifiedReader, View, check_fresh
-from consensus.rpc import RpcClient
+from consensus.rpc import open_panel
 from consensus.submit import Patience, ProvenReceipt, submit
 from consensus.trust_store import TrustRoot, TrustStore
+from consensus.witness import Panel
 from identity.signer import Signer, open_signer
 from ledger import account, canonical, codec, shape, statekeys
 from ledger.envelope import seal
@@ -43,7 +44,7 @@ _OF_PROPOSALS = ("requirement", "operation", "risk", "clusters", "missing", "app
 class Client:
     """A ledger through this home: ``view`` to read, ``say`` to write."""
 
-    def __init__(self, home: Home, rpc: RpcClient, reader: VerifiedReader) -> None:
+    def __init__(self, home: Home, rpc: Panel, reader: VerifiedReader) -> None:
         self.home, self.rpc, self.reader = home, rpc, reader
 
     def view(self) -> View:
@@ -115,13 +116,14 @@ def connect(session: Session) -> Iterator[Client]:
     Raises:
         EnvironmentFault: HOME_INVALID, TRUST_STORE_CORRUPT.
         VerificationFailed: TRUST_ROOT_MISMATCH.
+        Refused: USAGE for one endpoint twice.
     """
     home = load(session.home)
     root = trust_root(home)
     home.client_trust.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = TrustStore(home.client_trust)
     store.ensure(root)
-    rpc = RpcClient(home.endpoints)
+    rpc = open_panel(home.endpoints, home.client_trust.parent)
     try:
         yield Client(home, rpc, VerifiedReader(rpc, store, clock=time.time_ns))
     finally:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from abci_app.snapshot_folder import SnapshotFolder
 from consensus.copied_blocks import CopiedBlocks, RecordedBlocks, verified_header
-from consensus.headers import BlockSource
 from consensus.light.types import Trusted
 from consensus.node.genesis import GENESIS_BYTES_MAX
 from consensus.node.spec import NodePaths
 from consensus.node.supervise import refuse_running
+from consensus.sources import BlockSource
 from consensus.trust_store import TrustRoot
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
 from ledger.limits import MIB

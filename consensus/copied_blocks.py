@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from consensus.headers import BlockSource, ReaderSettings, VerifiedHeaders
+from consensus.headers import ReaderSettings, VerifiedHeaders
 from consensus.light.bisection import REQUESTS_MAX
 from consensus.light.fields import Fields
 from consensus.light.parse import parse_light_block
 from consensus.light.render import signed_header_json, validators_json
 from consensus.light.types import LightBlock, SignedHeader, Trusted
+from consensus.sources import BlockSource
 from consensus.trust_store import TrustRoot, TrustStore
 from ledger import canonical
 from ledger.errors import Code, Refused, VerificationFailed, caused

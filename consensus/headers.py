@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from consensus.light.bisection import bisect, drive
 from consensus.light.predicates import is_not_from_future, is_within_trusting_period
-from consensus.light.types import LightBlock, Options, SignedHeader, Trusted
+from consensus.light.types import LightBlock, Options, Trusted
 from consensus.light.verifier import linked_back, trust_root
+from consensus.sources import BlockSource
 from consensus.trust_store import TrustRoot, TrustStore
 from consensus.witness import Panel
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
@@ -37,18 +37,6 @@ class ReaderSettings:
 
     options: Options = field(default_factory=Options)
     staleness_ns: int = 60 * 10**9
-
-
-class BlockSource(Protocol):
-    """Where unverified blocks come from: a node (``consensus.rpc.Rpc``), or a copy of what one said."""
-
-    def signed_header(self, height: int) -> SignedHeader:
-        """Give header and commit of ``height``."""
-        ...
-
-    def light_block(self, height: int) -> LightBlock:
-        """Give header, commit, validator set and next validator set of ``height``."""
-        ...
 
 
 class VerifiedHeaders:

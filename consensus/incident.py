@@ -141,6 +141,22 @@ class IncidentFile:
             return self._halted
         return self._refusal(content)
 
+    def resolve(self) -> Path | None:
+        """Set the record aside, because a person has named what to believe; give where it is kept.
+
+        Raises:
+            EnvironmentFault: HOME_INVALID, DISK_FULL.
+        """
+        if not os.path.lexists(self.path):
+            return None
+        kept = self.path.with_name(f"resolved-{self.read().get('detectedAt', 0)}.json")
+        try:
+            self.path.replace(kept)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise unwritable(error, file=str(self.path)) from None
+        return kept
+
     def _refusal(self, content: JsonObject, **facts: str) -> VerificationFailed:
         accused: list[Any] = content.get("accused") or []
         got = "two chains were proven" if content else "a damaged record of an incident"
@@ -183,8 +199,12 @@ def _replace(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from consensus.accuse import Pace
 from consensus.light.types import LightBlock, SignedHeader
 from consensus.light.witness import nobody_agrees
-from consensus.rpc import Rpc
+from consensus.sources import Peer
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
-from ledger.types import JsonObject
 
 T = TypeVar("T")
-PEERS_MAX = 32
+PEERS_MAX = 100
 _UNFIT = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE, Code.TIMEOUT})
 """What only this peer is to blame for: another is asked."""
 _OURS = frozenset({Code.TRUST_EXPIRED, Code.HEADERS_DIVERGED, Code.NO_WITNESS_AGREES})
@@ -29,23 +28,6 @@ _DOUBTFUL = frozenset(
     {Code.HEADER_FROM_FUTURE, Code.TRUST_ROOT_MISMATCH, Code.BISECTION_EXHAUSTED, Code.STALE}
 )
 """What an honest peer may cause too: our clock, another root, a long gap, a node catching up."""
-
-
-class Peer(Rpc, Protocol):
-    """A node with its endpoint: ``consensus.rpc.RpcClient`` of one endpoint, or a node in memory in tests."""
-
-    @property
-    def endpoint(self) -> str:
-        """Its endpoint."""
-        ...
-
-    def broadcast_evidence(self, evidence: JsonObject) -> bytes:
-        """Offer evidence of an attack; gives its hash."""
-        ...
-
-    def close(self) -> None:
-        """Close its connections."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from state.spec import SMT
 
 if TYPE_CHECKING:
     # Only for its words: whoever judges a file loads no network client.
-    from consensus.rpc import Rpc
+    from consensus.sources import Rpc
 
 STATE_PATH = "/state"
 T = TypeVar("T")

@@ -11,54 +11,25 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from consensus import answers
 from consensus.http import Connection, Limits
+from consensus.incident import FILE_NAME, IncidentFile
 from consensus.light.types import LightBlock, SignedHeader, Validator, ValidatorSet
+from consensus.sources import Rpc
+from consensus.witness import Panel
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.types import JsonObject
 
+__all__ = ["QUICK", "VALIDATORS_PER_PAGE", "Rpc", "RpcClient", "open_panel"]
+QUICK = Limits(connect_seconds=2.0, exchange_seconds=15.0)
+"""Of nodes that others can stand in for."""
 VALIDATORS_PER_PAGE = 100
 """CometBFT's own maximum (rpc/core/env.go)."""
 _ELSEWHERE = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE})
 """Failures of one endpoint, worth trying the next for."""
-
-
-class Rpc(Protocol):
-    """What readers and submitters need of a node: ``RpcClient``, or a chain in memory in tests."""
-
-    def status(self) -> answers.NodeStatus:
-        """Give what the node says of itself."""
-        ...
-
-    def signed_header(self, height: int) -> SignedHeader:
-        """Give header and commit of ``height``."""
-        ...
-
-    def light_block(self, height: int) -> LightBlock:
-        """Give header, commit, validator set and next validator set of ``height``."""
-        ...
-
-    def abci_query(self, path: str, data: bytes, height: int) -> answers.QueryAnswer:
-        """Query the application at ``height`` (0: newest) with proof."""
-        ...
-
-    def broadcast_tx_sync(self, tx: bytes) -> answers.BroadcastAnswer:
-        """Offer a transaction and give CheckTx's verdict."""
-        ...
-
-    def tx(self, tx_hash: bytes) -> answers.TxAnswer:
-        """Give an included transaction with its inclusion proof."""
-        ...
-
-    def block_txs(self, height: int) -> tuple[bytes, ...]:
-        """Give the transactions of block ``height``."""
-        ...
-
-    def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
-        """Give the transaction results of block ``height``."""
-        ...
 
 
 class RpcClient:
@@ -196,3 +167,13 @@ def _read_answer(connection: Connection, body: bytes, method: str) -> Any:
             **where,
         )
     return answer["result"]
+
+
+def open_panel(endpoints: Sequence[str], folder: Path, limits: Limits = QUICK) -> Panel:
+    """Give a panel of the nodes at ``endpoints``; an attack is recorded in ``folder``.
+
+    Raises:
+        Refused: USAGE.
+    """
+    peers = [RpcClient(endpoint, limits) for endpoint in endpoints]
+    return Panel(peers, IncidentFile(folder / FILE_NAME))

@@ -10,24 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from consensus import answers
 from consensus.accuse import Pace, Side, accusations, send
-from consensus.http import Limits
-from consensus.incident import FILE_NAME, Incident, IncidentFile, Shown
+from consensus.incident import Incident, IncidentFile, Shown
 from consensus.light.divergence import Judging, Walked, walk
 from consensus.light.encoding import header_hash
 from consensus.light.types import LightBlock, Options, SignedHeader, Trusted
 from consensus.light.witness import Heard, Testimony, hear, hear_newest, nobody_agrees
-from consensus.peers import Bounded, PanelSettings, Peer, Roster, Seat
-from consensus.rpc import Rpc, RpcClient
+from consensus.peers import Bounded, PanelSettings, Roster, Seat
+from consensus.sources import Peer, Rpc
 from ledger.errors import Code, EnvironmentFault, VerificationFailed
 
 T = TypeVar("T")
-QUICK = Limits(connect_seconds=2.0, exchange_seconds=10.0)
-"""Of peers that others can stand in for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +248,3 @@ def attempt(rpc: Rpc, work: Callable[[Rpc], T]) -> T:
         ConclaveError: whatever ``work`` raises.
     """
     return rpc.attempt(work) if isinstance(rpc, Panel) else work(rpc)
-
-
-def open_panel(endpoints: Sequence[str], folder: Path, limits: Limits = QUICK) -> Panel:
-    """Give a panel of the nodes at ``endpoints``; an attack is recorded in ``folder``.
-
-    Raises:
-        Refused: USAGE.
-    """
-    peers = [RpcClient(endpoint, limits) for endpoint in endpoints]
-    return Panel(peers, IncidentFile(folder / FILE_NAME))

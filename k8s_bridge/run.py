@@ -14,8 +14,9 @@ from types import FrameType
 
 from consensus.headers import ReaderSettings
 from consensus.reader import VerifiedReader
-from consensus.rpc import RpcClient
+from consensus.rpc import open_panel
 from consensus.trust_store import TrustRoot, TrustStore
+from consensus.witness import Panel
 from identity.signer import Signer, open_signer
 from k8s_bridge.bell import Bell
 from k8s_bridge.client import KubernetesClient
@@ -55,8 +56,9 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     did, key = node_key(settings)
     cluster = KubernetesClient(connect(settings.kubeconfig, settings.environ))
     watches = Watches(cluster, bell.ring)
-    # Two readers, each with its own trust store and connection: applying never waits for reporting.
-    rpc, report_rpc = RpcClient(settings.endpoints), RpcClient(settings.endpoints)
+    # Two readers, each with its own trust store and connection: applying never waits for reporting. But what
+    # halts one halts both.
+    rpc, report_rpc = (open_panel(settings.endpoints, settings.home) for _ in range(2))
     reader = _reader(settings, rpc, "trust.json", root)
     report_reader = _reader(settings, report_rpc, "report-trust.json", root)
     reporter = Reporter(Channel(settings.cluster, report_rpc, report_reader, did, key))
@@ -119,7 +121,7 @@ def _root(settings: BridgeSettings) -> TrustRoot:
     return known.root
 
 
-def _reader(settings: BridgeSettings, rpc: RpcClient, file_name: str, root: TrustRoot) -> VerifiedReader:
+def _reader(settings: BridgeSettings, rpc: Panel, file_name: str, root: TrustRoot) -> VerifiedReader:
     store = TrustStore(settings.home / file_name)
     store.ensure(root)
     reading = ReaderSettings(staleness_ns=int(settings.periods.staleness_s * NS_PER_S))

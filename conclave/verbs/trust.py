@@ -21,13 +21,14 @@ from conclave.home import Home, NamedRoot
 from conclave.proof_report import read_file
 from consensus import trust_bundle
 from consensus.headers import ReaderSettings, VerifiedHeaders
+from consensus.incident import FILE_NAME, IncidentFile
 from consensus.light.timestamp import format_time
 from consensus.light.types import Trusted
 from consensus.rpc import RpcClient
 from consensus.trust_bundle import BUNDLE_BYTES_MAX, TrustBundle
 from consensus.trust_store import MemoryStore, TrustRoot, TrustStore
 from ledger import shape
-from ledger.errors import Code, Refused, VerificationFailed, unwritable
+from ledger.errors import Code, ConclaveError, Refused, VerificationFailed, unwritable
 from ledger.types import JsonObject
 
 
@@ -97,14 +98,8 @@ def _show(session: Session) -> None:
 
 
 def _begin(session: Session, home: Home, root: TrustRoot, reason: str) -> None:
-    rpc = RpcClient(home.endpoints)
-    try:
-        store = MemoryStore(root)
-        header = VerifiedHeaders(rpc, store, clock=time.time_ns, options=ReaderSettings().options).at(
-            root.height
-        )
-    finally:
-        rpc.close()
+    store = MemoryStore(root)
+    header = _named_header(home, store, root.height)
     named = NamedRoot(header.height, header.hash.hex())
     homes.save(dataclasses.replace(home, root=named))
     home.client_trust.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -112,10 +107,28 @@ def _begin(session: Session, home: Home, root: TrustRoot, reason: str) -> None:
         kept = TrustStore(path)
         kept.reset(root, reason, time.time_ns())
         kept.save(store.load())
+        # Last, so that whatever breaks off on the way leaves the machine halted.
+        IncidentFile(path.with_name(FILE_NAME)).resolve()
     if session.output.document({"height": named.height, "hash": named.hash, "by": root.by}):
         return
     session.output.line(f"verification begins from height {named.height} of {home.chain_id}", "bold")
     session.output.line("start bridges that run here again: conclave down, then conclave up")
+
+
+def _named_header(home: Home, store: MemoryStore, height: int) -> Trusted:
+    """Give the header a person named, from whichever node has it: after an incident the first may not."""
+    failure: ConclaveError | None = None
+    for endpoint in home.endpoints:
+        rpc = RpcClient(endpoint)
+        try:
+            return VerifiedHeaders(rpc, store, clock=time.time_ns, options=ReaderSettings().options).at(
+                height
+            )
+        except ConclaveError as error:
+            failure = failure or error
+        finally:
+            rpc.close()
+    raise failure or Refused(Code.USAGE, got="no endpoint", expected="at least one RPC endpoint")
 
 
 def _sign(session: Session, file: Path) -> None:

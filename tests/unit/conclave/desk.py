@@ -17,7 +17,9 @@ from conclave import __main__ as program
 from conclave import client, home
 from conclave.home import Home, Subject
 from consensus.answers import QueryAnswer
+from consensus.incident import FILE_NAME, IncidentFile
 from consensus.trust_store import TrustRoot
+from consensus.witness import Panel
 from ledger import canonical
 from ledger.actions import Report
 from ledger.bodies import report_body
@@ -35,6 +37,10 @@ class _Node(Node):
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def broadcast_evidence(self, evidence: JsonObject) -> bytes:
+        """There is nobody to contradict it."""
+        raise AssertionError(evidence)
 
     def abci_query(self, path: str, data: bytes, height: int) -> QueryAnswer:
         """Answer a dry run, or give a proven value."""
@@ -65,7 +71,7 @@ class Desk:
         chain = self.ledger.chain
         home.save(Home(self.path, "test", chain.chain_id, (self.node.endpoint,), ("east", "west"), subjects))
         root = TrustRoot.at(chain.chain_id, 1, chain.trusted(1).hash)
-        monkeypatch.setattr(client, "RpcClient", lambda _: self.node)
+        monkeypatch.setattr(client, "open_panel", self._panel)
         monkeypatch.setattr(client, "trust_root", lambda _: root)
         monkeypatch.setattr(client, "time", SimpleNamespace(time_ns=lambda: chain.now_ns))
 
@@ -113,6 +119,10 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n---\n".join(json.dumps(document) for document in documents))
         return path
+
+    def _panel(self, endpoints: tuple[str, ...], folder: Path) -> Panel:
+        assert endpoints == (self.node.endpoint,)
+        return Panel([self.node], IncidentFile(folder / FILE_NAME))
 
     def _subject(self, subject: ledgers.Subject) -> Subject:
         private = Ed25519PrivateKey.from_private_bytes(bytes(subject._key()))

@@ -10,6 +10,7 @@ import pytest
 
 from conclave.home import load
 from conclave.verbs import trust
+from consensus.incident import FILE_NAME
 from consensus.trust_bundle import decode
 from consensus.trust_store import TrustStore
 from ledger import canonical
@@ -52,6 +53,21 @@ def test_a_wrong_hash_changes_nothing(desk: Desk, named: tuple[str, str]) -> Non
     before = (home.client_trust.read_bytes(), (desk.path / "ledger.json").read_bytes())
     desk.run("trust", named[0], "ab" * 32, status=VERIFICATION)
     assert (home.client_trust.read_bytes(), (desk.path / "ledger.json").read_bytes()) == before
+
+
+@pytest.mark.requires("witness.halts")
+def test_an_incident_halts_every_command_until_a_person_names_a_header(
+    desk: Desk, named: tuple[str, str]
+) -> None:
+    halted = load(desk.path).client_trust.with_name(FILE_NAME)
+    halted.write_bytes(b"{}")
+    for words in (("get", "clusters"), ("trust",)):
+        assert desk.refused(*words, status=VERIFICATION) == "HEADERS_DIVERGED"
+    desk.run("trust", named[0], "ab" * 32, status=VERIFICATION)
+    assert halted.exists()
+    desk.run("trust", *named, "--reason", "the others forked")
+    assert not halted.exists()
+    assert [path.read_bytes() for path in halted.parent.glob("resolved-*.json")] == [b"{}"]
 
 
 @pytest.mark.requires("trust.bundle")

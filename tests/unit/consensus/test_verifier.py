@@ -125,7 +125,7 @@ def test_two_thirds_are_not_more_than_two_thirds() -> None:
 @pytest.mark.parametrize("flag", [BlockIdFlag.NIL, BlockIdFlag.ABSENT])
 def test_votes_for_nothing_do_not_count(flag: BlockIdFlag) -> None:
     chain = _chain()
-    chosen = {"nil" if flag is BlockIdFlag.NIL else "absent": MEMBERS[:2]}
+    chosen: dict[str, Any] = {"nil" if flag is BlockIdFlag.NIL else "absent": MEMBERS[:2]}
     commit = sign(CHAIN_ID, chain.blocks[2].header, MEMBERS, **chosen)
     block = dataclasses.replace(chain.blocks[2], signed_header=SignedHeader(chain.blocks[2].header, commit))
     assert _code(_judge(chain, block)) is Code.COMMIT_UNDER_TWO_THIRDS

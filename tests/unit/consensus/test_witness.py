@@ -160,7 +160,9 @@ def test_an_incident_halts_what_was_believed_and_every_other_reader(tmp_path: Pa
         "liar": len(liars("over 1/3")),
         "w1": len(MEMBERS),
     }
-    (tmp_path / FILE_NAME).unlink()
+    kept = IncidentFile(tmp_path / FILE_NAME).resolve()
+    assert kept is not None
+    assert IncidentFile(kept).read()["height"] == TARGET
     assert restarted.header(TARGET).hash == LEDGER.chain.trusted(TARGET).hash
 
 

@@ -1,0 +1,78 @@
+"""What is asked of a node, whoever answers.
+
+Owns the protocols of unverified sources, apart from any client: what judges a copied file must not load one.
+Nothing any of them gives is verified.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from consensus import answers
+from consensus.light.types import LightBlock, SignedHeader
+from ledger.types import JsonObject
+
+
+class BlockSource(Protocol):
+    """Where unverified blocks come from: a node (``consensus.rpc.Rpc``), or a copy of what one said."""
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give header and commit of ``height``."""
+        ...
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give header, commit, validator set and next validator set of ``height``."""
+        ...
+
+
+class Rpc(Protocol):
+    """What readers and submitters need of a node: ``RpcClient``, or a chain in memory in tests."""
+
+    def status(self) -> answers.NodeStatus:
+        """Give what the node says of itself."""
+        ...
+
+    def signed_header(self, height: int) -> SignedHeader:
+        """Give header and commit of ``height``."""
+        ...
+
+    def light_block(self, height: int) -> LightBlock:
+        """Give header, commit, validator set and next validator set of ``height``."""
+        ...
+
+    def abci_query(self, path: str, data: bytes, height: int) -> answers.QueryAnswer:
+        """Query the application at ``height`` (0: newest) with proof."""
+        ...
+
+    def broadcast_tx_sync(self, tx: bytes) -> answers.BroadcastAnswer:
+        """Offer a transaction and give CheckTx's verdict."""
+        ...
+
+    def tx(self, tx_hash: bytes) -> answers.TxAnswer:
+        """Give an included transaction with its inclusion proof."""
+        ...
+
+    def block_txs(self, height: int) -> tuple[bytes, ...]:
+        """Give the transactions of block ``height``."""
+        ...
+
+    def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
+        """Give the transaction results of block ``height``."""
+        ...
+
+
+class Peer(Rpc, Protocol):
+    """A node with its endpoint: ``consensus.rpc.RpcClient`` of one endpoint, or a node in memory in tests."""
+
+    @property
+    def endpoint(self) -> str:
+        """Its endpoint."""
+        ...
+
+    def broadcast_evidence(self, evidence: JsonObject) -> bytes:
+        """Offer evidence of an attack; gives its hash."""
+        ...
+
+    def close(self) -> None:
+        """Close its connections."""
+        ...
