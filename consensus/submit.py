@@ -26,6 +26,7 @@ from ledger import envelope as envelopes
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.receipt import Receipt, from_bytes
 from ledger.types import sha256
+from runtime.retry import Backoff
 
 T = TypeVar("T")
 
@@ -150,7 +151,7 @@ class _Errand:
             Refused: the ledger's own code; MEMPOOL_BUSY.
             EnvironmentFault: where no node answers.
         """
-        pause = self._patience.poll_seconds
+        backoff, rounds = Backoff(self._patience.poll_seconds, BUSY_PAUSE_SECONDS_MAX), 0
         end = min(self._end, self._patience.monotonic() + BUSY_SECONDS)
         while True:
             refusals = []
@@ -168,8 +169,8 @@ class _Errand:
             if self._patience.monotonic() >= end:
                 said.todo = "try again later: the envelope is as good as before"
                 raise said
-            self._patience.sleep(pause)
-            pause = min(2 * pause, BUSY_PAUSE_SECONDS_MAX)
+            rounds += 1
+            self._patience.sleep(backoff.delay_s(rounds))
 
     def _find_soon(self, not_taken: ConclaveError) -> TxAnswer:
         """Look for what no node would take: it may be there already; where it is not, that is the answer."""

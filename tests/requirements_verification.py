@@ -22,6 +22,11 @@ VERIFICATION: dict[str, str] = {
     # -- submit and subscription ----------------------------------------------------------------------
     "submit.several-nodes": "a node that is away, slow or lying is left for another; sending to both is harmless [issue 6]",
     "submit.backpressure": "a full mempool is offered again for a bounded time, then told by its code [spam.md 3]",
+    "subscription.every-height": "a subscriber gets every height once, in order, however nodes come and go [issue 6]",
+    "subscription.stale-told": "a subscriber is told once that what it knows grew old, and why [DESIGN 4]",
+    "subscription.gap-told": "heights nobody can prove any more are told, never skipped silently [issue 6]",
+    "subscription.lies-end-it": "what does not verify ends a subscription with its code [DESIGN 5]",
+    "subscription.paced": "pauses grow while a node is away, up to a bound [DESIGN 7]",
     # -- what is trusted and why --------------------------------------------------------------------
     "trust.log": "the log tells what was believed, from which ground, and who began anew and why [trust.md 2]",
     "trust.torn-end": "a write broken off is left out and written over; a cut elsewhere is an earlier state or named [trust.md 2]",
