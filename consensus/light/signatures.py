@@ -20,7 +20,7 @@ Vote = tuple[int, Validator, CommitSig]
 
 
 class VerifiedVotes:
-    """The votes of one commit already verified, so that the second tally does not verify them again."""
+    """The votes of one commit already verified: none is verified twice, however often it counts."""
 
     __slots__ = ("_seen", "_sign_bytes")
 
@@ -34,7 +34,8 @@ class VerifiedVotes:
         Raises:
             VerificationFailed: COMMIT_SIGNATURE_INVALID at the first wrong one.
         """
-        fresh = [vote for vote in votes if (vote[0], vote[1].public_key) not in self._seen]
+        named = {(index, validator.public_key): (index, validator, sig) for index, validator, sig in votes}
+        fresh = [vote for name, vote in named.items() if name not in self._seen]
         wrong = first_failing(fresh, self._is_right)
         if wrong is not None:
             index, validator, sig = fresh[wrong]
@@ -45,7 +46,7 @@ class VerifiedVotes:
                 index=index,
                 validator=validator.address.hex(),
             )
-        self._seen.update((index, validator.public_key) for index, validator, _ in fresh)
+        self._seen.update(named)
 
     def _is_right(self, vote: Vote) -> bool:
         _, validator, sig = vote

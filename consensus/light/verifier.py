@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from consensus.light import predicates
 from consensus.light.encoding import header_hash
-from consensus.light.signatures import VerifiedVotes, tally_by_address, tally_by_index
+from consensus.light.signatures import VerifiedVotes, Vote, tally_by_address, tally_by_index
 from consensus.light.types import Header, LightBlock, Options, Trusted, ValidatorSet
 from consensus.light.verdict import Invalid, NotEnoughTrust, Ok, Verdict
 from ledger.errors import Code, VerificationFailed
@@ -35,15 +35,15 @@ def _verify(block: LightBlock, trusted: Trusted, options: Options, now_ns: int) 
     predicates.is_within_trusting_period(trusted.header, options.trusting_period_ns, now_ns)
     digest = predicates.is_acceptable(block, trusted, options.clock_drift_ns, now_ns)
     commit = block.signed_header.commit
-    verified = VerifiedVotes(trusted.header.chain_id, commit)
+    votes: list[Vote] = []
     if block.height == trusted.height + 1:
         predicates.are_announced_validators(block.header, trusted.header)
     else:
         tally, votes = tally_by_address(_next_validators(trusted), commit, options.trust_level)
         if not tally.is_enough():
             return NotEnoughTrust(tally)
-        verified.check(votes)
-    _two_thirds_signed(block, verified)
+    votes = [*votes, *_two_thirds(block)]
+    VerifiedVotes(trusted.header.chain_id, commit).check(votes)
     return Ok(Trusted(block.header, digest, _following(block)))
 
 
@@ -65,7 +65,8 @@ def _next_validators(trusted: Trusted) -> ValidatorSet:
     return trusted.next_validators
 
 
-def _two_thirds_signed(block: LightBlock, verified: VerifiedVotes) -> None:
+def _two_thirds(block: LightBlock) -> list[Vote]:
+    """Give the votes, unverified, that carry more than two thirds of the block's own set."""
     commit = block.signed_header.commit
     predicates.has_a_vote_for_each(block.validators, commit)
     tally, votes = tally_by_index(block.validators, commit)
@@ -76,7 +77,7 @@ def _two_thirds_signed(block: LightBlock, verified: VerifiedVotes) -> None:
             expected=f"more than {tally.needed}",
             height=block.height,
         )
-    verified.check(votes)
+    return votes
 
 
 def trust_root(block: LightBlock, chain_id: str, expected_hash: bytes | None) -> Trusted:
@@ -105,7 +106,7 @@ def trust_root(block: LightBlock, chain_id: str, expected_hash: bytes | None) ->
     predicates.are_validators_of(block.validators, block.header)
     if block.next_validators is not None:
         predicates.are_next_validators_of(block.next_validators, block.header)
-    _two_thirds_signed(block, VerifiedVotes(chain_id, block.signed_header.commit))
+    VerifiedVotes(chain_id, block.signed_header.commit).check(_two_thirds(block))
     return Trusted(block.header, digest, _following(block))
 
 
