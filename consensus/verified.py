@@ -6,7 +6,7 @@ Owns ``Verified``: a value together with the height, time and chain that finaliz
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,10 +39,11 @@ class Verified(Generic[T]):
     height: int
     time_ns: int
     chain_id: str
-    seal: object
+    seal: InitVar[object]
+    """Shown once and not kept: no value can lend it to another (``dataclasses.replace`` has none to give)."""
 
-    def __post_init__(self) -> None:
-        if self.seal is not _SEAL:
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
             raise TypeError("a Verified value is made by consensus.reader alone")
 
     def age_ns(self, now_ns: int) -> int:

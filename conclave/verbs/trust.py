@@ -35,7 +35,6 @@ from ledger.types import JsonObject
 @verb(
     "trust",
     "conclave trust",
-    "conclave trust 4711 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
     "conclave trust 4711 $HASH --reason 'off for a month; bob read it out'",
     "conclave trust --sign root.json --as alice",
     "conclave trust --bundle root.json --signer $ALICE --signer $BOB --need 2",

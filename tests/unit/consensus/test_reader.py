@@ -304,6 +304,16 @@ def test_nobody_else_makes_a_verified_value() -> None:
         Verified(1, 1, 1, CHAIN_ID, object())
 
 
+@pytest.mark.requires("reader.one-door")
+def test_a_verified_value_cannot_lend_its_seal(node: Node, tmp_path: Path) -> None:
+    proven = reader_of(node, tmp_path).at().get(KEY)
+    assert not hasattr(proven, "seal")
+    with pytest.raises((TypeError, ValueError)):
+        dataclasses.replace(proven, value=b"something else")
+    with pytest.raises(TypeError):
+        Verified(b"something else", proven.height, proven.time_ns, proven.chain_id, proven)
+
+
 @pytest.mark.requires("reader.settings-sound")
 def test_the_trusting_period_is_below_the_evidence_age() -> None:
     assert Options().trusting_period_ns < EVIDENCE_AGE_NS
