@@ -114,22 +114,31 @@ def accusations(
     return (*made, Accusation(witness.endpoint, back, primary))
 
 
-def send(made: Sequence[Accusation], peers: Sequence[Receiver], pace: Pace) -> tuple[Sending, ...]:
+def send(
+    made: Sequence[Accusation], peers: Sequence[Receiver], pace: Pace
+) -> tuple[tuple[Sending, ...], tuple[Accusation, ...]]:
     """Offer each piece of evidence to every peer but the one it accuses; an honest one keeps what is true.
 
     Evidence that names nobody (amnesia) is withheld: a CometBFT node takes it, but once it has read it back
     from its own store it finds it invalid, and so does everybody its every proposal.
+
+    Returns:
+        what became of each, and the accusations as they were last sent.
     """
     deadline = pace.monotonic() + SENDING_SECONDS_MAX
-    return tuple(
-        Sending(accusation.against, peer.endpoint, _offer(accusation, peer, pace, deadline))
-        for accusation in made
-        for peer in peers
-        if peer.endpoint != accusation.against
-    )
+    sent: list[Sending] = []
+    final: list[Accusation] = []
+    for accusation in made:
+        last = accusation
+        for peer in peers:
+            if peer.endpoint != accusation.against:
+                answer, last = _offer(last, peer, pace, deadline)
+                sent.append(Sending(accusation.against, peer.endpoint, answer))
+        final.append(last)
+    return tuple(sent), tuple(final)
 
 
-def _offer(accusation: Accusation, peer: Receiver, pace: Pace, deadline: float) -> str:
+def _offer(accusation: Accusation, peer: Receiver, pace: Pace, deadline: float) -> tuple[str, Accusation]:
     answer = Code.TIMEOUT.name
     for attempt in range(SENDS_MAX):
         if pace.monotonic() >= deadline:
@@ -140,12 +149,12 @@ def _offer(accusation: Accusation, peer: Receiver, pace: Pace, deadline: float) 
                 accusation = accusation.renewed()
             evidence = accusation.evidence()
             if not evidence.byzantine:
-                return WITHHELD
+                return WITHHELD, accusation
             peer.broadcast_evidence(evidence_json(evidence))
         except ConclaveError as error:
             answer = error.code.name
             if error.code is not Code.RPC_REFUSED:
                 break
         else:
-            return ACCEPTED
-    return answer
+            return ACCEPTED, accusation
+    return answer, accusation

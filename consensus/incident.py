@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,6 @@ class Incident:
     witness: Shown
     evidence: tuple[tuple[str, AttackEvidence], ...] = ()
     sent: tuple[Sending, ...] = ()
-
-    def told(self, sent: tuple[Sending, ...]) -> Incident:
-        """Give the same after others were told."""
-        return replace(self, sent=sent)
 
     def to_json(self) -> JsonObject:
         """Give the record as it is kept; the evidence as ``/broadcast_evidence`` takes it."""

@@ -16,7 +16,7 @@ from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
 from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
-from consensus.witness import attempt
+from consensus.witness import ask_another, attempt
 from ledger import canonical, statekeys
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed, caused
 from ledger.receipt import code_of
@@ -180,7 +180,11 @@ class VerifiedReader:
         header, now_ns = self._headers.at(proving), self._clock()
         # A header that was verified before is not judged again, but the clock may have been set back since.
         is_not_from_future(header.header, self.settings.options.clock_drift_ns, now_ns)
-        return View(self._rpc, header, now_ns, self.settings.staleness_ns)
+        view = View(self._rpc, header, now_ns, self.settings.staleness_ns)
+        if height is None and view.is_stale:
+            # The chain rests, or the node withholds what is newer: the next time another is asked.
+            ask_another(self._rpc)
+        return view
 
 
 def check_fresh(view: View) -> None:

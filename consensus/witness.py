@@ -9,12 +9,13 @@ place (``consensus.peers``). Never resolves an incident.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from consensus import answers
-from consensus.accuse import Pace, Side, accusations, send
+from consensus.accuse import Accusation, Pace, Side, accusations, send
 from consensus.incident import Incident, IncidentFile, Shown
+from consensus.light.attack import AttackEvidence
 from consensus.light.divergence import Judging, Walked, walk
 from consensus.light.encoding import header_hash
 from consensus.light.types import LightBlock, Options, SignedHeader, Trusted
@@ -132,6 +133,10 @@ class Panel:
         """
         return self._roster.attempt(lambda seat: work(seat.peer))
 
+    def ask_another(self) -> None:
+        """Ask another peer from now on, without holding anything against this one."""
+        self._roster.pass_on(self._roster.asked)
+
     def within_bounds(self, work: Callable[[Bounded], T]) -> T:
         """Do ``work`` with the blocks of the peer asked, as ``attempt``, within the bounds of one header."""
         return self._roster.attempt(lambda seat: work(self._roster.bounded(seat)))
@@ -231,14 +236,25 @@ class Panel:
             detected_at_ns=question.judging.now_ns,
             primary=Shown(seat.peer.endpoint, target.hash),
             witness=Shown(witness.peer.endpoint, header_hash(claimed.header)),
-            evidence=tuple((accusation.against, accusation.evidence()) for accusation in made),
+            evidence=_evidence(made),
         )
         # Kept before anybody is told: telling takes time, and a process may end.
         self.incidents.record(incident)
-        return self.incidents.record(incident.told(send(made, peers, self._roster.pace)))
+        sent, final = send(made, peers, self._roster.pace)
+        return self.incidents.record(replace(incident, evidence=_evidence(final), sent=sent))
 
     def _side(self, seat: Seat) -> Side:
         return Side(seat.peer.endpoint, self._roster.bounded(seat).light_block)
+
+
+def _evidence(made: Sequence[Accusation]) -> tuple[tuple[str, AttackEvidence], ...]:
+    return tuple((accusation.against, accusation.evidence()) for accusation in made)
+
+
+def ask_another(rpc: Rpc) -> None:
+    """Ask another peer from now on, without holding anything against this one; a single node stays."""
+    if isinstance(rpc, Panel):
+        rpc.ask_another()
 
 
 def attempt(rpc: Rpc, work: Callable[[Rpc], T]) -> T:

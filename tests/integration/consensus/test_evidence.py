@@ -133,29 +133,34 @@ class Forging(RpcClient):
         return self.forged if height == self.forged.height else super().light_block(height)
 
 
+def _halted(net: Net, forged: LightBlock, folder: Path) -> tuple[str, dict[tuple[str, str], str], Any]:
+    """Let a reader meet a forged block; give the liar's endpoint, who was told what, and the record."""
+    with contextlib.closing(Forging(net.rpc[0].endpoint, forged)) as liar:
+        store = TrustStore(folder / "trust.json")
+        ground = net.rpc[1].light_block(GROUND)
+        store.ensure(TrustRoot.at(CHAIN_ID, GROUND, header_hash(ground.header)))
+        panel = Panel([liar, *net.rpc[1:3]], IncidentFile(folder / FILE_NAME))
+        reader = VerifiedReader(panel, store, clock=time.time_ns)
+        with pytest.raises(VerificationFailed) as refused:
+            reader.header(forged.height)
+    assert refused.value.code is Code.HEADERS_DIVERGED
+    kept = IncidentFile(folder / FILE_NAME).read()
+    return liar.endpoint, {(s["against"], s["to"]): s["answer"] for s in kept["sent"]}, kept
+
+
 @pytest.mark.requires("attack.real-node", "attack.bytes", "witness.told")
 def test_a_lunatic_header_halts_the_reader_and_real_nodes_keep_the_evidence(net: Net, tmp_path: Path) -> None:
     forged = net.forge(LUNATIC, app_hash=INVENTED)
-    with contextlib.closing(Forging(net.rpc[0].endpoint, forged)) as liar:
-        store = TrustStore(tmp_path / "trust.json")
-        ground = net.rpc[1].light_block(GROUND)
-        store.ensure(TrustRoot.at(CHAIN_ID, GROUND, header_hash(ground.header)))
-        panel = Panel([liar, *net.rpc[1:3]], IncidentFile(tmp_path / FILE_NAME))
-        reader = VerifiedReader(panel, store, clock=time.time_ns)
-        with pytest.raises(VerificationFailed) as refused:
-            reader.header(LUNATIC)
-    assert refused.value.code is Code.HEADERS_DIVERGED
-    evidence = accuse(forged, net.rpc[1].light_block(LUNATIC), ground)
+    liar, told, kept = _halted(net, forged, tmp_path)
+    evidence = accuse(forged, net.rpc[1].light_block(LUNATIC), net.rpc[1].light_block(GROUND))
     assert (evidence.kind, evidence.common_height, len(evidence.byzantine)) == (AttackKind.LUNATIC, GROUND, 3)
-    kept = IncidentFile(tmp_path / FILE_NAME).read()
     assert kept["accused"][0]["evidence"] == evidence_json(evidence)
-    told = {(s["against"], s["to"]): s["answer"] for s in kept["sent"]}
     one, other = net.rpc[1].endpoint, net.rpc[2].endpoint
     # Both sides are told; real nodes take what is true and refuse what names their own block.
     assert told == {
-        (liar.endpoint, one): "accepted",
-        (liar.endpoint, other): "accepted",
-        (one, liar.endpoint): "RPC_REFUSED",
+        (liar, one): "accepted",
+        (liar, other): "accepted",
+        (one, liar): "RPC_REFUSED",
         (one, other): "RPC_REFUSED",
     }
     height, header = net.included(evidence)
@@ -178,6 +183,13 @@ def test_an_equivocation_goes_into_a_block(net: Net) -> None:
     assert evidence.byzantine
     assert net.rpc[0].broadcast_evidence(evidence_json(evidence)) == evidence_hash(evidence)
     net.included(evidence)
+
+
+@pytest.mark.requires("witness.told")
+def test_evidence_of_the_newest_height_is_taken_once_its_commit_is_kept(net: Net, tmp_path: Path) -> None:
+    forged = net.forge(net.nodes[1].height(), data_hash=INVENTED)
+    liar, told, _ = _halted(net, forged, tmp_path)
+    assert {told[(liar, client.endpoint)] for client in net.rpc[1:3]} == {"accepted"}
 
 
 @pytest.mark.requires("attack.amnesia-withheld")

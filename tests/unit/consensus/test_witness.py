@@ -145,6 +145,32 @@ def test_telling_ends_in_time_and_the_incident_is_kept_before(tmp_path: Path) ->
     assert [s["answer"] for s in sent] == ["RPC_REFUSED", "TIMEOUT", "TIMEOUT", "TIMEOUT"]
 
 
+@pytest.mark.requires("witness.told")
+def test_evidence_is_renewed_when_the_newest_commit_was_not_yet_kept(tmp_path: Path) -> None:
+    """A node judges against the commit in its store, which for the newest height may hold other votes."""
+    ledger, first = decided(misled_by("equivocation")), decided()
+    forged = equivocation(ledger.chain, liars("over 1/3"))
+    witness = Peer("w", ledger)
+    asked: list[int] = []
+
+    def newest(block: LightBlock) -> LightBlock:
+        asked.append(block.height)
+        return first.chain.blocks[TARGET] if block.height == TARGET and asked.count(TARGET) == 1 else block
+
+    def judge(evidence: Any) -> Any:
+        if len(evidence["value"]["ByzantineValidators"]) != len(liars("over 1/3")):
+            raise EnvironmentFault(Code.RPC_REFUSED)
+        return evidence
+
+    witness.lies = {"light_block": newest, "broadcast_evidence": judge}
+    reader = reader_over(panel_of([Peer("l", ledger, forged), witness], tmp_path), ledger, tmp_path)
+    refusal = fails(lambda: reader.header(TARGET))
+    assert len(witness.evidence) == 1
+    kept = IncidentFile(tmp_path / FILE_NAME).read()
+    assert kept["accused"][0]["evidence"] == witness.evidence[0]
+    assert len(refusal.facts["accused"]["l"]["byzantine"]) == len(liars("over 1/3"))
+
+
 @pytest.mark.requires("witness.halts")
 def test_an_incident_halts_what_was_believed_and_every_other_reader(tmp_path: Path) -> None:
     reader = reader_over(panel_of([liar(), *honest("w1")], tmp_path), LEDGER, tmp_path)
@@ -305,6 +331,18 @@ def test_a_node_that_lies_about_state_or_height_is_replaced(tmp_path: Path) -> N
     peers[1].lies["status"] = lambda status: dataclasses.replace(status, height=1)
     assert reader.newest_height() == TARGET
     assert panel.endpoint == "h3"
+
+
+@pytest.mark.requires("witness.rotation")
+def test_a_node_that_withholds_newer_headers_is_asked_once(tmp_path: Path) -> None:
+    peers = honest("h1", "h2", "h3")
+    peers[0].lies["status"] = lambda status: dataclasses.replace(status, height=GROUND + 1)
+    reader = reader_over(
+        panel_of(peers, tmp_path), LEDGER, tmp_path, lambda: LEDGER.chain.now_ns + 59 * 10**9
+    )
+    old = reader.at()
+    assert (old.height, old.is_stale) == (GROUND, True)
+    assert reader.at().height == TARGET - 1
 
 
 @pytest.mark.requires("witness.rotation")

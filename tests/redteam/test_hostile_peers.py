@@ -1,0 +1,141 @@
+"""A hostile node among honest ones, over real connections: it costs a bounded time and is replaced.
+
+Whether it is the one asked or a witness, what is read is the truth, and after a few faults it is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consensus.incident import FILE_NAME, IncidentFile
+from consensus.peers import PanelSettings
+from consensus.reader import VerifiedReader
+from consensus.rpc import RpcClient
+from consensus.trust_store import TrustStore
+from consensus.witness import Panel
+from ledger.errors import Code, ConclaveError
+from tests.redteam.lying_ledger import LyingLedger
+from tests.redteam.test_hostile_wire import (
+    LIMITS,
+    drip,
+    endless_body,
+    endless_continue,
+    endless_headers,
+    endless_line,
+    sent,
+    silence,
+)
+from tests.redteam.victim import CHAIN, KEY, NODE, VALUE, in_header
+from tests.unit.consensus.ledgers import root_of
+from tests.unit.consensus.wire import Behaviour, http
+
+READ_SECONDS_MAX = 6.0
+SETTINGS = PanelSettings(seconds_max=1.0, lag_seconds=0.5)
+HOSTILE: dict[str, Behaviour] = {
+    "silent": silence,
+    "dripping": drip,
+    "endless body": endless_body,
+    "endless headers": endless_headers,
+    "endless line": endless_line,
+    "endless interim answers": endless_continue,
+    "garbage": sent(http(b"\xff\xfe no json")),
+    "nothing": sent(b""),
+}
+
+
+@pytest.fixture(scope="module")
+def honest() -> Iterator[tuple[str, str]]:
+    """Two honest nodes."""
+    with LyingLedger(NODE.ledger) as one, LyingLedger(NODE.ledger) as other:
+        yield one.url, other.url
+
+
+@contextlib.contextmanager
+def serving(behaviour: Behaviour) -> Iterator[str]:
+    """Serve every connection with one behaviour, until the test is over; give the endpoint."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.05)
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                opened, _ = listener.accept()
+                with opened:
+                    opened.settimeout(1)
+                    behaviour(opened)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        over.set()
+        thread.join(timeout=5)
+        listener.close()
+
+
+@contextlib.contextmanager
+def reading(endpoints: list[str], folder: Path) -> Iterator[tuple[Panel, VerifiedReader]]:
+    """Give a panel of nodes and a reader over it that trusts the genesis."""
+    store = TrustStore(folder / "trust.json")
+    store.ensure(root_of(NODE.ledger))
+    panel = Panel([RpcClient(url, LIMITS) for url in endpoints], IncidentFile(folder / FILE_NAME), SETTINGS)
+    with contextlib.closing(panel):
+        yield panel, VerifiedReader(panel, store, clock=lambda: CHAIN.now_ns)
+
+
+@pytest.mark.requires("witness.bounded", "witness.rotation")
+@pytest.mark.parametrize("place", [0, 1], ids=["asked", "witness"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_node_costs_a_bounded_time(
+    name: str, place: int, honest: tuple[str, str], tmp_path: Path
+) -> None:
+    with serving(HOSTILE[name]) as hostile:
+        endpoints = [*honest[:place], hostile, *honest[place:]]
+        with reading(endpoints, tmp_path) as (panel, reader):
+            began = time.monotonic()
+            assert reader.at(2).get(KEY).value == VALUE
+            assert reader.at().get(KEY).value == VALUE
+            assert time.monotonic() - began < READ_SECONDS_MAX
+            assert panel.endpoint in honest
+
+
+@pytest.mark.requires("witness.rotation")
+@pytest.mark.parametrize("place", [0, 1], ids=["asked", "witness"])
+def test_a_dead_node_is_replaced(place: int, honest: tuple[str, str], tmp_path: Path) -> None:
+    endpoints = [*honest[:place], "http://127.0.0.1:1", *honest[place:]]
+    with reading(endpoints, tmp_path) as (panel, reader):
+        for height in range(1, CHAIN.height):
+            assert reader.at(height).height == height
+        assert panel.endpoint in honest
+        assert "http://127.0.0.1:1" not in panel.witnesses
+
+
+@pytest.mark.requires("witness.rotation")
+def test_a_node_that_lies_about_a_header_is_replaced(honest: tuple[str, str], tmp_path: Path) -> None:
+    with LyingLedger(NODE.ledger) as liar:
+        liar.lie = in_header("app_hash", "AB" * 32)
+        with reading([liar.url, *honest], tmp_path) as (panel, reader):
+            assert reader.at().get(KEY).value == VALUE
+            assert panel.endpoint == honest[0]
+            assert panel.witnesses == (honest[1],)
+
+
+@pytest.mark.requires("witness.none-left")
+def test_hostile_nodes_alone_confirm_nothing(tmp_path: Path) -> None:
+    with (
+        LyingLedger(NODE.ledger) as one,
+        serving(endless_body) as hostile,
+        reading([one.url, hostile], tmp_path) as (_, reader),
+        pytest.raises(ConclaveError) as refused,
+    ):
+        reader.at()
+    assert refused.value.code is Code.NO_WITNESS_AGREES
