@@ -41,6 +41,9 @@ BLOCKS_MAX = REQUESTS_MAX
 ANSWERS_MAX = 20_000
 INCLUSIONS_MAX = 256
 _AUNTS_MAX = 100
+_BYTES_PER_COMMA_MIN = 16
+_BYTES_PER_BRACKET_MIN = 64
+"""What files hold is text of some length; denser structure would take the memory of many times its bytes."""
 
 
 class Kind(enum.StrEnum):
@@ -143,6 +146,7 @@ def decode(content: bytes) -> ProofFile:
     Raises:
         VerificationFailed: PROOF_FILE_INVALID.
     """
+    _check_density(content)
     try:
         value = canonical.load(content, bytes_max=FILE_BYTES_MAX)
         file = _read(Fields(value, "proof", code=Code.PROOF_FILE_INVALID))
@@ -154,6 +158,16 @@ def decode(content: bytes) -> ProofFile:
     if again != content:
         raise _invalid("another spelling of the same", "the one byte form of this content")
     return file
+
+
+def _check_density(content: bytes) -> None:
+    brackets, commas = content.count(b"[") + content.count(b"{"), content.count(b",")
+    slack = 64
+    if (
+        brackets > len(content) // _BYTES_PER_BRACKET_MIN + slack
+        or commas > len(content) // _BYTES_PER_COMMA_MIN + slack
+    ):
+        raise _invalid(f"{brackets} brackets and {commas} commas in {len(content)} bytes", "a proof file")
 
 
 def _read(fields: Fields) -> ProofFile:

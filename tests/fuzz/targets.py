@@ -14,19 +14,23 @@ import rfc8785
 
 from abci_app.check import open_envelope
 from abci_app.framing import FrameDecoder, frame
+from consensus import trust_log
 from consensus.light.encoding import header_hash
 from consensus.light.parse import parse_light_block
 from consensus.light.render import signed_header_json, validators_json
 from consensus.light.types import Options
 from consensus.light.verdict import Ok
 from consensus.light.verifier import verify
+from consensus.proof_file.form import Kind
+from consensus.trust_entries import TrustRoot, header_entry, read_entries, root_entry, to_bytes
 from ledger import canonical, envelope
-from ledger.errors import Refused, VerificationFailed
+from ledger.errors import ConclaveError, Refused, VerificationFailed
 from state import proof as proofs
 from state.spec import SMT
 from state.tree import Tree
-from tests.support.chain import Chain, signers
+from tests.support.chain import Chain, set_of, signers
 from tests.support.memory_state import CONSTANTS
+from tests.support.proof_files import a_ledger, exported, questions, verdict
 from tests.support.subjects import ALICE, Pen, seal
 
 FRAME_BYTES_MAX = 4096
@@ -118,6 +122,46 @@ def light_blocks(content: bytes) -> None:
                 assert header_hash(block.header) == _CHAIN.trusted(block.height).hash
 
 
+def proof_files(content: bytes) -> None:
+    """No bytes make the judge say anything but what the ledger holds."""
+    try:
+        judged = verdict(_LEDGER, content)
+    except ConclaveError:
+        return
+    for header in judged.headers:
+        assert header.hash == _LEDGER.chain.trusted(header.height).hash
+    if judged.question.kind is Kind.KEY:
+        held = _LEDGER.values[judged.state_height].get(judged.question.name.encode())
+        assert judged.finding.value == held
+
+
+def _proof_file_seeds() -> list[bytes]:
+    asked = questions("00" * 32)
+    return [exported(_LEDGER, asked[name]).content for name in ("key", "absence", "headers", "release")]
+
+
+def trust_logs(content: bytes) -> None:
+    """Any bytes are a log's state, or damage with its place."""
+    try:
+        contents, tip = trust_log.scan(content)
+        state, entries = read_entries(contents)
+    except trust_log.Damaged:
+        return
+    assert tip.end <= len(content)
+    assert len(entries) == len(contents)
+    assert state.root.height >= 1
+
+
+def _log_seed() -> bytes:
+    entries = [root_entry(_ROOT)]
+    before = None
+    for height in range(1, 4):
+        trusted = _CHAIN.trusted(height)
+        entries.append(header_entry(trusted, height, before))
+        before = trusted
+    return trust_log.framed(map(to_bytes, entries), trust_log.Tip())[0]
+
+
 def _block_json(height: int) -> bytes:
     block = _CHAIN.blocks[height]
     return json.dumps(
@@ -131,6 +175,8 @@ def _block_json(height: int) -> bytes:
 
 _CHAIN = Chain(signers("a", "b"))
 _CHAIN.extend(4)
+_ROOT = TrustRoot(_CHAIN.chain_id, 1, None, set_of(_CHAIN.members[1]))
+_LEDGER = a_ledger()
 _PROPOSAL = Pen().propose(ALICE)
 _BODY = envelope.decode(_PROPOSAL).body
 TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
@@ -140,5 +186,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "body": (signed_bodies, [_BODY]),
     "proof": (state_proofs, _proof_seeds()),
     "light": (light_blocks, [_block_json(2), _block_json(4)]),
+    "proof-file": (proof_files, _proof_file_seeds()),
+    "trust-log": (trust_logs, [_log_seed()]),
 }
 """By name: the target and bytes to begin from."""

@@ -63,6 +63,33 @@ def test_a_person_names_the_root_of_trust(cli: Cli) -> None:
     assert cli("get", "clusters")["items"][0]["name"] == "east"
 
 
+@pytest.mark.requires("cli.verify-file")
+def test_a_proof_leaves_the_machine_in_a_file(cli: Cli, tmp_path: Path) -> None:
+    number = cli("propose", str(EXAMPLES / "guestbook"), "--as", "alice", "--reason", "first")["number"]
+    assert cli.approve(number, "bob", "carol") == "final"
+    file, genesis = str(tmp_path / "guestbook-1.proof.json"), tmp_path / "genesis.json"
+    done = cli("export", "proof", "release/guestbook", "--revision", "1", "-o", file)
+    genesis.write_bytes((cli.home / "genesis.json").read_bytes())
+    program.run(["--home", str(cli.home), "down"])
+    auditor = Cli(tmp_path / "elsewhere", cli.capsys)
+    newest = done["provenBy"]
+    for root in (
+        ("--genesis", str(genesis)),
+        ("--trust-height", str(newest["height"]), "--trust-hash", newest["hash"]),
+    ):
+        found = auditor("verify", file, *root)
+        (proposal,) = found["proposals"]
+        assert [(v["name"], v["act"]) for v in proposal["voices"]] == [
+            ("alice", "proposed"),
+            ("bob", "approved"),
+            ("carol", "approved"),
+        ]
+        assert proposal["reason"] == "first"
+    content = Path(file).read_bytes()
+    Path(file).write_bytes(content.replace(newest["hash"].upper().encode(), b"AB" * 32))
+    assert auditor.refusal("verify", file, "--genesis", str(genesis), status=3)
+
+
 @pytest.mark.requires("cli.story")
 def test_a_release_becomes_final_and_goes_back(cli: Cli) -> None:
     guestbook = str(EXAMPLES / "guestbook")
