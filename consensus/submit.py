@@ -22,6 +22,7 @@ from consensus.offering import NOT_TAKEN, USED, broadcast, find, refusal_of
 from consensus.reader import VerifiedReader
 from consensus.results import result_at, verify_transaction
 from consensus.rpc import Rpc
+from consensus.witness import Panel, ask_another
 from ledger import envelope as envelopes
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.receipt import Receipt, from_bytes
@@ -89,7 +90,7 @@ def submit(
     """Offer an envelope to the ledger and wait for its proven receipt.
 
     Args:
-        rpc: where to send it: a node, or several, the preferred one first.
+        rpc: where to send it: a node, several (the preferred one first), or a panel of them.
         reader: verifies the headers.
         tx: the envelope's bytes.
         patience: how long to wait.
@@ -105,14 +106,16 @@ def submit(
     if not nodes:
         raise Refused(Code.USAGE, expected="at least one node")
     errand = _Errand(nodes, reader, tx, patience or Patience())
+    others = len(nodes) - 1 + sum(len(node.witnesses) for node in nodes if isinstance(node, Panel))
     while True:
         try:
             return errand.run()
         except VerificationFailed as failed:
-            # One node told it; another may tell the truth.
-            if failed.code not in _LIES or len(nodes) == 1:
+            if failed.code not in _LIES or not others:
                 raise
-            nodes.pop(0)
+            # One node told it; another may tell the truth.
+            others -= 1
+            errand.ask_another()
 
 
 class _Errand:
@@ -160,7 +163,7 @@ class _Errand:
                 if refusal is None or refusal.code in USED:
                     return refusal
                 refusals.append(refusal)
-                self._turn()
+                self.ask_another()
             said = min(refusals, key=lambda refusal: NOT_TAKEN.index(refusal.code))
             if said.code is not Code.MEMPOOL_BUSY:
                 if said.code is Code.RPC_REFUSED:
@@ -210,7 +213,7 @@ class _Errand:
                 return found
         self._searched = max(newest - 1, self._searched)
         if newest >= self._offered_at + OFFER_AGAIN_BLOCKS:
-            self._turn()
+            self.ask_another()
         raise refused
 
     def _offer_again(self, node: Rpc) -> None:
@@ -221,8 +224,9 @@ class _Errand:
                 raise refusal
         self._is_lost, self._offered_at = False, 0
 
-    def _turn(self) -> None:
+    def ask_another(self) -> None:
         """Go on with the next node, which may have to be told of the envelope."""
+        ask_another(self._nodes[0])
         self._nodes.append(self._nodes.pop(0))
         self._is_lost = True
 
@@ -239,7 +243,7 @@ class _Errand:
                 if error.code not in _TRANSIENT:
                     raise
                 if error.code in _AWAY:
-                    self._turn()
+                    self.ask_another()
                 last, answer = error, None
             if answer is not None:
                 return answer

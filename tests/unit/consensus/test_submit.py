@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 import pytest
 
 from consensus.answers import BroadcastAnswer, InclusionProof, TxResult
+from consensus.incident import FILE_NAME, IncidentFile
 from consensus.included import find_in_blocks
 from consensus.results import result_at, result_bytes, verify_transaction
 from consensus.submit import Patience, submit
+from consensus.witness import Panel
 from ledger import canonical
 from ledger.bodies import release_body, rollback_body
 from ledger.envelope import decode
@@ -437,6 +439,31 @@ def test_where_no_node_answers_it_is_said_at_once(node: Node, tmp_path: Path) ->
     with pytest.raises(Refused) as refused:
         submit([], reader_of(node, tmp_path), _tx())
     assert code_of(refused) is Code.USAGE
+
+
+class _Peer:
+    """A node with an endpoint, as a panel has them."""
+
+    def __init__(self, node: Node, endpoint: str) -> None:
+        self._node, self.endpoint = node, endpoint
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+
+@pytest.mark.requires("submit.several-nodes")
+@pytest.mark.parametrize(
+    "lie", [{"tx": lambda a: dataclasses.replace(a, height=2)}, {"block_results": _result(code=206)}]
+)
+def test_a_panel_goes_on_with_another_peer_where_one_lies(
+    node: Node, tmp_path: Path, lie: dict[str, Any]
+) -> None:
+    lying, tx = Node(node.ledger), _tx(str(lie))
+    lying.lies.update(lie)
+    peers: list[Any] = [_Peer(lying, "http://lying.test:1"), _Peer(node, "http://honest.test:1")]
+    panel = Panel(peers, IncidentFile(tmp_path / FILE_NAME))
+    assert submit(panel, reader_of(node, tmp_path), tx, patience=Time().patience()).tx_hash == sha256(tx)
+    assert panel.endpoint == "http://honest.test:1"
 
 
 class _Full(Node):
