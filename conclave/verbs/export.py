@@ -12,7 +12,7 @@ import click
 
 from conclave.command import CONTEXT, Session, Verb, shared, verb
 from conclave.output import FORMATS, Output
-from ledger.errors import Code, Refused, VerificationFailed, unwritable
+from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
 
 if TYPE_CHECKING:
     from conclave.client import Client
@@ -129,9 +129,10 @@ def _export(client: Client, view: View, question: Question, from_: int | None) -
         return export(client.rpc, root_at(from_), question, target, now_ns)
     try:
         return export(client.rpc, clients.trust_root(client.home), question, target, now_ns)
-    except VerificationFailed as failed:
-        # The root is older than the trusting period: whoever verifies has to name a later header anyway.
-        if failed.code is not Code.TRUST_EXPIRED:
+    except (VerificationFailed, EnvironmentFault) as failed:
+        # Where the root is older than the trusting period, or the node no longer has its block, whoever
+        # verifies has to name a later header anyway.
+        if failed.code not in (Code.TRUST_EXPIRED, Code.RPC_REFUSED):
             raise
     return export(client.rpc, root_at(target), question, target, now_ns)
 

@@ -12,7 +12,8 @@ import pytest
 
 from consensus.light.render import validators_json
 from consensus.light.timestamp import format_time
-from consensus.light.types import SECOND_NS
+from consensus.light.types import SECOND_NS, LightBlock
+from ledger.errors import Code, EnvironmentFault
 from tests.support.chain import set_of
 from tests.support.ledger import ALICE, CAROL
 from tests.unit.conclave.desk import Desk
@@ -110,6 +111,22 @@ def test_with_an_expired_root_the_proof_begins_at_the_newest_header(desk: Desk, 
     newest = desk.ledger.height
     done = desk.run("export", "proof", "Cluster/east", "-o", str(tmp_path / "p.json"))
     assert (done["from"]["height"], done["fromGenesis"]) == (newest, False)
+
+
+@pytest.mark.requires("cli.export-proof")
+def test_with_a_root_the_node_has_pruned_the_proof_begins_at_the_newest_header(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.run("get", "clusters")
+
+    def pruned(block: LightBlock) -> LightBlock:
+        if block.height < 2:
+            raise EnvironmentFault(Code.RPC_REFUSED, got=block.height)
+        return block
+
+    desk.node.lies["light_block"] = pruned
+    done = desk.run("export", "proof", "Cluster/east", "-o", str(tmp_path / "p.json"))
+    assert done["from"]["height"] == desk.ledger.height
 
 
 @pytest.mark.requires("cli.verify-file")
