@@ -116,7 +116,6 @@ def connect(session: Session) -> Iterator[Client]:
     Raises:
         EnvironmentFault: HOME_INVALID, TRUST_STORE_CORRUPT.
         VerificationFailed: TRUST_ROOT_MISMATCH.
-        Refused: USAGE for one endpoint twice.
     """
     home = load(session.home)
     root = trust_root(home)

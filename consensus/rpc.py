@@ -175,5 +175,6 @@ def open_panel(endpoints: Sequence[str], folder: Path, limits: Limits = QUICK) -
     Raises:
         Refused: USAGE.
     """
-    peers = [RpcClient(endpoint, limits) for endpoint in endpoints]
+    # One node named twice would be its own witness.
+    peers = [RpcClient(endpoint, limits) for endpoint in dict.fromkeys(endpoints)]
     return Panel(peers, IncidentFile(folder / FILE_NAME))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socket
@@ -62,6 +63,21 @@ def test_an_answer_is_typed() -> None:
         contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
     ):
         assert (client.status().height, client.endpoint) == (7, endpoint)
+
+
+@pytest.mark.requires("rpc.typed-answers")
+def test_the_hash_of_evidence_is_32_bytes_in_base64() -> None:
+    digest = bytes(range(32))
+    good, short = ({"hash": base64.b64encode(raw).decode()} for raw in (digest, digest[1:]))
+    with (
+        serve(answering(result(good), result(short), result({}))) as endpoint,
+        contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
+    ):
+        assert client.broadcast_evidence({}) == digest
+        for _ in range(2):
+            with pytest.raises(EnvironmentFault) as fault:
+                client.broadcast_evidence({})
+            assert fault.value.code is Code.RPC_ANSWER_INVALID
 
 
 @pytest.mark.requires("rpc.connection-kept")

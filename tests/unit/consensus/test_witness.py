@@ -14,6 +14,7 @@ from consensus.incident import FILE_NAME, IncidentFile
 from consensus.light.types import LightBlock
 from consensus.peers import PEERS_MAX, PanelSettings
 from consensus.reader import VerifiedReader
+from consensus.rpc import open_panel
 from consensus.trust_store import TrustRoot, TrustStore
 from consensus.witness import Panel
 from ledger import statekeys
@@ -424,6 +425,8 @@ def test_a_panel_is_of_a_few_different_nodes(tmp_path: Path) -> None:
         assert refused.value.code is Code.USAGE
     peers = honest("a", "b")
     panel: Panel = panel_of(peers, tmp_path)
+    assert panel.endpoint == "a"
+    assert open_panel(["http://a:1", "http://a:1", "http://b:2"], tmp_path).witnesses == ("http://b:2",)
     panel.close()
     assert [peer.closed for peer in peers] == [True, True]
 
