@@ -3,6 +3,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
+WORKERS ?= auto
+# Compiled test files are kept in the environment, out of the checkout; a file's tests stay with one worker.
+PYTEST := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/pycache $(BIN)/pytest
+SPREAD := -m "not integration" -n $(WORKERS) --maxprocesses 8 --dist loadfile
+# Unit tests write thousands of small files durably, which costs nothing in memory.
+MEMORY := $(wildcard /dev/shm)
 
 help: ## this list
 	@grep -E '^[a-zA-Z0-9_-]+:.*?## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -18,7 +24,7 @@ tools: $(SETUP) ## build or find CometBFT, Kubernetes, helm and kustomize
 demo: $(SETUP) ## the whole story on four validators and a real Kubernetes API
 	@$(BIN)/conclave demo
 
-test: $(SETUP) tools lint types imports unit integration ## everything that must hold
+test: $(SETUP) tools lint types imports unit property vectors redteam process simulation integration ## everything that must hold
 
 lint: $(SETUP)
 	@$(BIN)/ruff check .
@@ -30,11 +36,27 @@ types: $(SETUP)
 imports: $(SETUP)
 	@$(BIN)/lint-imports
 
-unit: $(SETUP) ## unit, property, vectors and simulation tests; no network, no servers
-	@$(BIN)/pytest -m "not integration"
+unit: export PYTEST_DEBUG_TEMPROOT := $(MEMORY)
+unit: $(SETUP) ## unit tests and house rules: no sleep, no server of ours, under ten seconds
+	@$(PYTEST) $(SPREAD) tests/unit tests/test_tidy.py tests/test_requirements.py
 
-integration: $(SETUP) ## tests on real CometBFT and a real API server
-	@$(BIN)/pytest -m integration -p no:randomly
+property: $(SETUP) ## what holds for any input, on random ones, and the fuzz targets on their seeds
+	@$(PYTEST) $(SPREAD) --dist worksteal tests/property tests/fuzz
+
+vectors: $(SETUP) ## bytes and answers that others computed
+	@$(PYTEST) $(SPREAD) tests/vectors
+
+redteam: $(SETUP) ## what a lying node or quorum and hostile files achieve: nothing
+	@$(PYTEST) $(SPREAD) --dist worksteal tests/redteam
+
+process: $(SETUP) ## our own programs as processes: signals, streams, memory, deaths
+	@$(PYTEST) $(SPREAD) --dist worksteal tests/process
+
+simulation: $(SETUP) ## seeded replicas that crash, lag and restore, and sabotage that must be noticed
+	@$(PYTEST) $(SPREAD) --dist worksteal tests/simulation
+
+integration: $(SETUP) ## tests on real CometBFT and a real API server, one after another
+	@$(PYTEST) -m integration -p no:randomly
 
 proto: $(SETUP) ## regenerate ledger/pb from proto/
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. proto/ledger/pb/*.proto
@@ -44,7 +66,7 @@ lock: ## resolve requirements.lock anew
 
 fuzz: $(SETUP) ## fuzz decoders, canonicaliser, envelope, proofs and light verifier, a minute each
 	@$(BIN)/pip install --quiet --require-hashes -r deploy/fuzz.lock
-	@for target in frames canonical envelope body proof light; do $(BIN)/python -m tests.fuzz $$target 60 || exit 1; done
+	@for target in frames canonical envelope body proof light proof-file trust-log; do $(BIN)/python -m tests.fuzz $$target 60 || exit 1; done
 
 campaign-simulation: SEED ?= 1
 campaign-simulation: SEEDS ?= 1
@@ -86,4 +108,4 @@ bench-reader: $(SETUP) ## a verified read end to end against the same query take
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-memory
+.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-memory
