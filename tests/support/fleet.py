@@ -115,7 +115,9 @@ class Fleet:
         return self.approve(self.propose(name, manifests, **delivery))
 
     def view(self, height: int | None = None) -> View:
-        """Give the proven state, the newest or that of a height."""
+        """Give the proven state, the newest or that of a height, which one node may know after another."""
+        if height is not None:
+            self.until(f"height {height} proven", lambda: self.reader.newest_height() > height)
         return self.reader.at(height)
 
     def desired(self, cluster: str, name: str, height: int | None = None) -> int | None:
