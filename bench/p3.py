@@ -5,6 +5,7 @@ a run, with real keys and signatures (``bench.recorded``): every validator votes
 sides take turns, each run in a process of its own; reading the file is not timed on either. Prints one line a
 case, ``P3 ratio=… ours=… peer=… unit=headers/s validators=… mode=…``, medians, above 1 means that ours is
 faster; then ICS-23 proofs of both kinds against cosmos/ics23, and how memory grows over 100,000 headers.
+``cpu`` is the same ratio by processor time of all threads, which other work on the machine disturbs less.
 
 ``sequential`` verifies every height; ``skipping`` every tenth, on the ground of the tenth before, while a
 validator is replaced every ten heights.
@@ -25,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from bench import recorded
 from bench.validator import build_go, say
@@ -59,14 +61,32 @@ class Case:
     words: str
 
 
-def verify_chain(chain: list[LightBlock]) -> float:
-    """Verify each block on the ground of the one before it; give the seconds it took."""
+class Spent(NamedTuple):
+    """What one run took: seconds by the clock, and of the processor in all threads."""
+
+    seconds: float
+    processor: float
+
+    @classmethod
+    def since(cls, began: Spent) -> Spent:
+        """Give what was spent since ``began``, which ``now`` gave."""
+        now = cls.now()
+        return cls(now.seconds - began.seconds, now.processor - began.processor)
+
+    @classmethod
+    def now(cls) -> Spent:
+        """Give both clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+
+def verify_chain(chain: list[LightBlock]) -> Spent:
+    """Verify each block on the ground of the one before it; give what it took."""
     options, now_ns = Options(), chain[-1].header.time_ns + SECOND_NS
     trusted = trust_root(chain[0], recorded.CHAIN_ID, None)
-    began = time.perf_counter()
+    began = Spent.now()
     for block in chain[1:]:
         trusted = _verified(block, trusted, options, now_ns)
-    return time.perf_counter() - began
+    return Spent.since(began)
 
 
 def _verified(block: LightBlock, trusted: Trusted, options: Options, now_ns: int) -> Trusted:
@@ -76,17 +96,17 @@ def _verified(block: LightBlock, trusted: Trusted, options: Options, now_ns: int
     return verdict.trusted
 
 
-def verify_proofs(lines: list[str]) -> float:
-    """Verify recorded proofs; give the seconds it took."""
+def verify_proofs(lines: list[str]) -> Spent:
+    """Verify recorded proofs; give what it took."""
     names = ("root", "key", "value", "proof")
     proofs = [[base64.b64decode(read[name]) for name in names] for read in map(json.loads, lines)]
-    began = time.perf_counter()
+    began = Spent.now()
     for root, key, value, proof in proofs:
         if value:
             verify_membership(SMT, root, parse_proof(proof), key, value)
         else:
             verify_non_membership(SMT, root, parse_proof(proof), key)
-    return time.perf_counter() - began
+    return Spent.since(began)
 
 
 def write_proofs(folder: Path, file: Path, *, present: bool) -> None:
@@ -123,12 +143,18 @@ def compare(case: Case, peer: Path, repeat: int) -> str:
     """Run both sides in turn; give the line."""
     own = [sys.executable, "-m", "bench.p3", "--phase", case.command, "--file", str(case.file)]
     sides = {"peer": [str(peer), case.command, "-file", str(case.file)], "ours": own}
-    rates: dict[str, list[float]] = {side: [] for side in sides}
+    spent: dict[str, list[Spent]] = {side: [] for side in sides}
     for _ in range(repeat):
         for side, argv in sides.items():
-            rates[side].append(case.count / _phase(argv))
-    ours, theirs = statistics.median(rates["ours"]), statistics.median(rates["peer"])
-    return f"P3 ratio={ours / theirs:.2f} ours={ours:.0f} peer={theirs:.0f} unit={case.unit} {case.words}"
+            spent[side].append(_phase(argv))
+    ours, theirs = (_median(spent[side]) for side in ("ours", "peer"))
+    rates = f"ours={case.count / ours.seconds:.0f} peer={case.count / theirs.seconds:.0f} unit={case.unit}"
+    cpu = theirs.processor / ours.processor
+    return f"P3 ratio={theirs.seconds / ours.seconds:.2f} {rates} {case.words} cpu={cpu:.2f}"
+
+
+def _median(spent: list[Spent]) -> Spent:
+    return Spent(*(statistics.median(column) for column in zip(*spent, strict=True)))
 
 
 def _cases(folder: Path, counts: list[int]) -> list[Callable[[], Case]]:
@@ -178,33 +204,29 @@ def _run(folder: Path, counts: list[int], repeat: int) -> None:
 
 
 def _memory() -> None:
-    few, many = (bytes_ / 1e6 for bytes_ in _report(["--phase", "memory"])["rss"])
+    found = _output([sys.executable, "-m", "bench.p3", "--phase", "memory"])
+    few, many = (size / 1e6 for size in found)
     words = f"headers={MEMORY_HEADERS[0]},{MEMORY_HEADERS[1]} validators={MEMORY_VALIDATORS}"
     print(f"P3 ratio={many / few:.2f} ours={many:.1f} before={few:.1f} unit=MB quantity=rss {words}")
 
 
-def _one_phase(phase: str, file: Path) -> dict[str, list[float]]:
+def _one_phase(phase: str, file: Path) -> object:
     if phase == "memory":
-        return {"rss": [float(size) for size in rss_growth(MEMORY_HEADERS)]}
+        return rss_growth(MEMORY_HEADERS)
     if phase == "headers":
-        return {"seconds": [verify_chain(recorded.read(file))]}
-    return {"seconds": [verify_proofs(file.read_text().splitlines())]}
+        return [verify_chain(recorded.read(file))._asdict()]
+    return [verify_proofs(file.read_text().splitlines())._asdict()]
 
 
-def _report(arguments: list[str]) -> dict[str, list[float]]:
-    return _output([sys.executable, "-m", "bench.p3", *arguments])
+def _phase(argv: list[str]) -> Spent:
+    return Spent(**_output(argv)[0])
 
 
-def _phase(argv: list[str]) -> float:
-    return _output(argv)["seconds"][0]
-
-
-def _output(argv: list[str]) -> dict[str, list[float]]:
+def _output(argv: list[str]) -> Any:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=PHASE_TIMEOUT_S, check=False)
     if done.returncode != 0:
         raise EnvironmentFault(Code.PROCESS_DIED, got=done.stderr.strip()[-300:], expected="a finished run")
-    found: dict[str, list[float]] = json.loads(done.stdout)
-    return found
+    return json.loads(done.stdout)
 
 
 def _rss_bytes() -> int:

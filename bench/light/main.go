@@ -2,8 +2,8 @@
 // recorded proofs and says how fast.
 //
 //	light judge                          < cases, JSON lines; one verdict a line
-//	light headers -file FILE -times N   seconds a run
-//	light proofs -file FILE -times N   seconds a run
+//	light headers -file FILE -times N   what each run took
+//	light proofs -file FILE -times N   what each run took
 //
 // It owns no rule: verdicts are those of light.Verify and, for what a peer said, of the checks its HTTP
 // provider makes; proofs are judged by cosmos/ics23.
@@ -15,6 +15,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"syscall"
+	"time"
 )
 
 const lineBytesMax = 64 << 20
@@ -40,19 +42,38 @@ func run(args []string) error {
 	case "judge":
 		return judgeAll(os.Stdin, os.Stdout)
 	case "headers":
-		return report(headers(*file, *times))
+		return headers(*file, *times)
 	case "proofs":
-		return report(proofs(*file, *times))
+		return proofs(*file, *times)
 	}
 	return fmt.Errorf("unknown command %q", args[0])
 }
 
-// report writes {"seconds": [...]} for Python.
-func report(seconds []float64, err error) error {
-	if err != nil {
-		return err
+// A spent is what one run took: by the clock, and of the processor in all threads.
+type spent struct {
+	Seconds   float64 `json:"seconds"`
+	Processor float64 `json:"processor"`
+}
+
+// measure runs work a number of times and writes what each run took as JSON, for Python.
+func measure(times int, work func() error) error {
+	var all []spent
+	for range times {
+		began, used := time.Now(), processor()
+		if err := work(); err != nil {
+			return err
+		}
+		all = append(all, spent{time.Since(began).Seconds(), processor() - used})
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string][]float64{"seconds": seconds})
+	return json.NewEncoder(os.Stdout).Encode(all)
+}
+
+func processor() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
 }
 
 // eachLine calls take for every line of a file.

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	ics23 "github.com/cosmos/ics23/go"
 )
@@ -16,8 +15,8 @@ type proven struct {
 	Proof []byte `json:"proof"`
 }
 
-// proofs decodes and verifies recorded proofs of a sparse Merkle tree; it gives the seconds of every run.
-func proofs(file string, times int) ([]float64, error) {
+// proofs decodes and verifies recorded proofs of a sparse Merkle tree.
+func proofs(file string, times int) error {
 	var all []proven
 	err := eachLine(file, func(line []byte) error {
 		var read proven
@@ -26,19 +25,16 @@ func proofs(file string, times int) ([]float64, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var seconds []float64
-	for range times {
-		began := time.Now()
+	return measure(times, func() error {
 		for number, one := range all {
 			if !one.holds() {
-				return nil, fmt.Errorf("proof %d does not verify", number)
+				return fmt.Errorf("proof %d does not verify", number)
 			}
 		}
-		seconds = append(seconds, time.Since(began).Seconds())
-	}
-	return seconds, nil
+		return nil
+	})
 }
 
 func (p proven) holds() bool {
