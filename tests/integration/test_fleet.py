@@ -54,7 +54,7 @@ class Thawed:
     """What was seen while a release was frozen, until a quorum lifted the freeze."""
 
     settings: JsonObject
-    refused: list[int]
+    refused: list[int | None]
     approved: JsonObject
     after_one_approval: str
     desired: list[int | None]
@@ -71,7 +71,7 @@ def thawed(fleet: Fleet) -> Thawed:
     refused = []
     for cluster in (EAST, WEST):
         fleet.looked(cluster, height)
-        refused.append(fleet.status(cluster)["refused"][COLD]["code"])
+        refused.append(fleet.status(cluster)["refused"].get(COLD, {}).get("code"))
         fleet.clusters[cluster].edit(settings, {"data": {"text": "by hand"}})
     renewed = config_map("settings", COLD, text="two")
     approved = fleet.release(COLD, [namespace_object(COLD), renewed])
