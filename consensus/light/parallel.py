@@ -1,8 +1,8 @@
 """Many independent checks on a few threads.
 
 Owns the sharing out. Promises the same answer as one loop from the first item to the last, on any number of
-threads and processors; that at most ``THREADS - 1`` checks more are made than the loop would have made; and
-that a check that did not come to its end counts as failed. It gains where the check gives the interpreter's
+threads and processors; that a failure ends the work at once, but for checks already begun; and that a check
+that did not come to its end counts as failed. It gains where the check gives the interpreter's
 lock away, as libsodium's signatures do (PyNaCl), and costs little where it does not.
 """
 
@@ -44,20 +44,20 @@ def first_failing(items: Sequence[T], holds: Callable[[T], bool]) -> int | None:
             if not held[index]:
                 waiting.clear()
 
-    helpers = [_pool().submit(work) for _ in range(THREADS - 1)]
+    others = [_pool().submit(work) for _ in range(THREADS - 1)]
     try:
         work()
     finally:
         waiting.clear()
-        _settle(helpers)
+        _settle(others)
     return next((index for index, one in enumerate(held) if not one), None)
 
 
-def _settle(helpers: list[Future[None]]) -> None:
+def _settle(others: list[Future[None]]) -> None:
     """Wait for those who began; whoever did not has nothing left to do."""
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
+    for other in others:
+        if not other.cancel():
+            other.result()
 
 
 @lru_cache(maxsize=1)
