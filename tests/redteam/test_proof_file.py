@@ -119,6 +119,20 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 @pytest.mark.requires("proof-file.any-bytes")
+@pytest.mark.parametrize(
+    "dense", [b"[" * 2**20, b"[" + b"[]," * 2**18 + b"[]]", b"[" + b"1," * 2**18 + b"1]"]
+)
+def test_dense_structure_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch, dense: bytes
+) -> None:
+    parsed: list[bytes] = []
+    monkeypatch.setattr(canonical, "load", lambda content, **_: parsed.append(content))
+    with pytest.raises(VerificationFailed) as refused:
+        decode(dense)
+    assert (refused.value.code, parsed) == (Code.PROOF_FILE_INVALID, [])
+
+
+@pytest.mark.requires("proof-file.any-bytes")
 def test_sizes_are_checked_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BLOCKS_MAX", "ANSWERS_MAX", "INCLUSIONS_MAX", "FILE_BYTES_MAX"):
         with monkeypatch.context() as patched:

@@ -4,80 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from consensus.light.types import SECOND_NS
-from consensus.reader import VerifiedReader
-from consensus.subscription import Gap, Height, Pace, Signal, Stale, subscribe
-from consensus.trust_store import MemoryStore
+from consensus.subscription import Gap, Height, Stale, subscribe
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from ledger.limits import HISTORY_HEIGHTS
-from tests.support.ledger import Ledger, Node
-from tests.unit.consensus.ledgers import code_of, root_of
-
-ROUNDS_MAX = 200
-
-
-class World:
-    """A ledger, a flaky node and a clock; ``script`` is what happens while the subscriber waits."""
-
-    def __init__(self, *script: Callable[[World], object], height: int = 3) -> None:
-        self.ledger = Ledger()
-        for _ in range(height):
-            self.ledger.commit()
-        self.node = Node(self.ledger)
-        self.script = iter(script)
-        self.late_ns = 0
-        self.pauses: list[float] = []
-        self.reader = VerifiedReader(self.node, MemoryStore(root_of(self.ledger)), clock=self.wall_ns)
-
-    def wall_ns(self) -> int:
-        return self.ledger.chain.now_ns + self.late_ns
-
-    def wait(self, seconds: float) -> bool:
-        self.pauses.append(seconds)
-        assert len(self.pauses) < ROUNDS_MAX
-        step = next(self.script, None)
-        if step is not None:
-            step(self)
-        return step is None
-
-    def signals(self, after: int = 0) -> Iterator[Signal]:
-        return subscribe(self.reader, after, Pace(1.0, 8.0, self.wait, self.wall_ns))
-
-    def heights(self, after: int = 0) -> list[int]:
-        return [signal.view.height for signal in self.signals(after) if isinstance(signal, Height)]
-
-
-def grow(world: World) -> None:
-    world.ledger.commit()
-
-
-def away(world: World) -> None:
-    def gone(_: object) -> NoReturn:
-        raise EnvironmentFault(Code.RPC_UNREACHABLE)
-
-    world.node.lies.update(status=gone, light_block=gone, signed_header=gone)
-
-
-def back(world: World) -> None:
-    world.node.lies.clear()
-
-
-def behind(world: World) -> None:
-    world.node.lies["status"] = lambda answer: dataclasses.replace(answer, height=2)
-
-
-def time_passes(seconds: int) -> Callable[[World], object]:
-    def later(world: World) -> None:
-        world.late_ns += seconds * SECOND_NS
-
-    return later
+from tests.unit.consensus.ledgers import code_of
+from tests.unit.consensus.waiting import World, away, back, behind, grow, time_passes
 
 
 @pytest.mark.requires("subscription.every-height")
@@ -88,14 +25,6 @@ def test_heights_come_one_by_one_and_go_on() -> None:
     assert [signal.is_newest for signal in found] == [False, True, True, True, True]
     assert World().heights(after=1) == [2]
     assert World().heights(after=7) == []
-
-
-@pytest.mark.requires("subscription.every-height")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(st.sampled_from([grow, away, back, behind]), max_size=12), after=st.integers(0, 3))
-def test_no_height_is_missed_however_the_node_behaves(steps: list[Any], after: int) -> None:
-    world = World(*steps, back, grow)
-    assert world.heights(after) == list(range(after + 1, world.ledger.height))
 
 
 @pytest.mark.requires("subscription.every-height")
@@ -196,3 +125,16 @@ def test_what_nobody_can_prove_any_more_is_a_gap(is_pruned: bool) -> None:
     gap, *found = list(world.signals())
     assert gap == Gap(1, newest - HISTORY_HEIGHTS)
     assert [s.view.height for s in found if isinstance(s, Height)] == list(range(gap.last + 1, newest + 1))
+
+
+@pytest.mark.requires("subscription.gap-told")
+def test_a_node_that_is_away_makes_no_gap_however_far_behind_we_are() -> None:
+    world = World(away, back, height=HISTORY_HEIGHTS + 20)
+    signals = world.signals()
+    first = next(signals)
+    assert isinstance(first, Height)
+    away(world)
+    rest = [signal for signal in signals if not isinstance(signal, Stale)]
+    heights = [signal.view.height for signal in (first, *rest) if isinstance(signal, Height)]
+    assert len(heights) == len(rest) + 1
+    assert heights == list(range(1, world.ledger.height))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from consensus.light.render import validators_json
+from consensus.trust_log import framed, scan
 from consensus.trust_store import TrustRoot, TrustState, TrustStore
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from tests.support.chain import CHAIN_ID, Chain, set_of, signers
@@ -123,6 +125,38 @@ def test_a_torn_end_is_written_over(tmp_path: Path) -> None:
         assert [entry["kind"] for entry in store.history()] == ["root", "header", "header", "header"]
 
 
+@pytest.mark.requires("trust.torn-end")
+def test_a_torn_end_longer_than_what_follows_is_gone(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    last = _grown(store.path, 2)[-1][1]
+    _, tip = scan(store.path.read_bytes())
+    torn = framed([b"x" * 50_000], tip)[0][:40_000]
+    store.path.write_bytes(store.path.read_bytes() + torn)
+    assert store.load() == last
+    chain = Chain(MEMBERS)
+    chain.extend(3)
+    following = TrustState(ROOT, chain.trusted(3), 3)
+    store.save(following)
+    assert TrustStore(store.path).load() == following
+
+
+@pytest.mark.requires("trust.durable")
+def test_a_new_file_is_durable_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    store = TrustStore(tmp_path / "trust.json")
+    store.save(TrustState(ROOT))
+    assert synced == [False, True]
+    store.save(_state())
+    assert synced == [False, True, False]
+
+
 @pytest.mark.requires("trust.never-back")
 def test_the_newest_never_goes_back_and_never_forks(tmp_path: Path) -> None:
     known = _grown(tmp_path / "trust.json")
@@ -152,6 +186,34 @@ def test_several_processes_add_to_one_log(tmp_path: Path) -> None:
         stores[height % 3].save(TrustState(ROOT, chain.trusted(height), height))
     assert stores[0].load() == TrustState(ROOT, chain.trusted(9), 9)
     assert len(stores[1].history()) == 10
+
+
+@pytest.mark.requires("trust.shared")
+@pytest.mark.parametrize("is_rewritten", [False, True])
+def test_what_another_process_wrote_while_we_waited_for_the_lock_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_rewritten: bool
+) -> None:
+    chain = Chain(MEMBERS)
+    chain.extend(5)
+    ours, other = TrustStore(tmp_path / "trust.json"), TrustStore(tmp_path / "trust.json")
+    ours.save(TrustState(ROOT, chain.trusted(1), 1))
+    real = fcntl.flock
+
+    def late(file: Any, how: int) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(fcntl, "flock", real)
+            if is_rewritten:
+                patched.setattr("consensus.trust_store.ENTRIES_MAX", 2)
+            other.save(TrustState(ROOT, chain.trusted(3), 3))
+        monkeypatch.setattr(fcntl, "flock", real)
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    ours.save(TrustState(ROOT, chain.trusted(5), 5))
+    assert TrustStore(ours.path).load() == TrustState(ROOT, chain.trusted(5), 5)
+    heights = [entry["header"]["height"] for entry in ours.history() if entry["kind"] == "header"]
+    assert heights[-2:] == ["3", "5"]
+    assert ours.history()[-1]["ground"]["height"] == 3
 
 
 @pytest.mark.requires("trust.bounded")
