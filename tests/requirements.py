@@ -407,6 +407,7 @@ REQUIREMENTS: dict[str, str] = {
     "house.promises": "every promise has a test and every mark a promise [preamble of this file]",
     "house.sizes": "files and functions stay within the house numbers [DESIGN 2]",
     "house.docstrings": "every module says what it owns [DESIGN 2]",
+    "house.kinds": "every test has one kind, which a make target runs; unit tests neither sleep nor search",
     "house.names": "no module is named job, thing, manager, helper, util or data [DESIGN 9]",
     "house.clean": "no bare markers, machine paths or registry hosts in tracked files",
     "house.fuzz": "the fuzz targets hold on their seeds and notice what they are there for [issue 3]",

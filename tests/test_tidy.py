@@ -132,6 +132,35 @@ def test_no_machine_path_registry_host_or_bare_marker_is_left() -> None:
     assert found == [], "\n".join(found)
 
 
+@pytest.mark.requires("house.kinds")
+def test_every_test_has_one_kind_and_a_target_runs_it() -> None:
+    files = [name_of(p).split("/") for p in tracked() if p.name.startswith("test_") and p.suffix == ".py"]
+    made = re.findall(r"^\t@\$\(PYTEST\) .*$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    run = [place.removeprefix("tests/") for line in made for place in re.findall(r"tests/[\w./]+", line)]
+    kinds = {parts[1] for parts in files if parts[0] == "tests"} - {"integration"}
+    assert sorted(run) == sorted(kinds), "a target of the Makefile runs each folder of tests once"
+    assert {parts[0] for parts in files} == {"tests"}
+    everything = re.search(r"^test: (.*) ##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^(\w+):.*\n\t@\$\(PYTEST\) ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert everything is not None
+    assert set(targets) <= set(everything[1].split())
+
+
+@pytest.mark.requires("house.kinds")
+def test_unit_tests_neither_sleep_nor_search() -> None:
+    found = []
+    for path in own_python():
+        if not name_of(path).startswith("tests/unit/"):
+            continue
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hypothesis"):
+                found.append(f"{name_of(path)}:{node.lineno} is a property test")
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "asyncio.sleep"):
+                waits = not (isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
+                found += [f"{name_of(path)}:{node.lineno} sleeps"] if waits else []
+    assert found == [], "\n".join(found)
+
+
 @pytest.mark.requires("ledger.codes-table")
 def test_codes_md_is_the_table_of_codes() -> None:
     rows = CODES.findall((ROOT / "docs" / "spec" / "codes.md").read_text())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -98,6 +99,16 @@ def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
+class _Served(ThreadingHTTPServer):
+    """Whoever asks may hang up in the middle of an answer; any other error is shown."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), BrokenPipeError | ConnectionResetError):
+            super().handle_error(request, client_address)
+
+
 class LyingLedger:
     """Serves a ledger from entering the context to leaving it.
 
@@ -109,8 +120,7 @@ class LyingLedger:
         self.lie: Lie
         self.rewrite: Callable[[str, JsonObject], JsonObject]
         self.be_honest()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Served(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property

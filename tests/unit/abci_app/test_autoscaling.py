@@ -6,14 +6,12 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from abci_app import autoscaling
 from abci_app.autoscaling import ScaleDecision
 from ledger import autoscale
 from ledger.autoscale import AutoscaleRule, Direction, MetricTarget, ScaleRecord
-from ledger.limits import METRIC_SAMPLES_MAX, REPLICAS_MAX
+from ledger.limits import METRIC_SAMPLES_MAX
 from ledger.records import MetricRecord
 
 WEB = "apps/v1/Deployment/demo/web"
@@ -184,26 +182,3 @@ def test_each_object_has_its_own_metrics_and_a_rule_that_went_leaves_nothing() -
     assert ([o.replicas for o in record.objects], told.object) == ([2, 8], WEB)
     record, _ = autoscaling.decide_all((api,), record, (), 101)
     assert [o.object for o in record.objects] == [api.object]
-
-
-@pytest.mark.requires("autoscale.bounds")
-@settings(max_examples=60, deadline=None)
-@given(
-    st.builds(Direction, st.integers(0, 50), st.integers(1, 30)),
-    st.builds(Direction, st.integers(0, 50), st.integers(1, 30)),
-    st.lists(
-        st.tuples(st.integers(0, 20), st.integers(0, 2**53 - 1), st.integers(0, 2**53 - 1)), max_size=50
-    ),
-)
-def test_any_metrics_stay_within_bounds_steps_and_limits(
-    up: Direction, down: Direction, reports: list[tuple[int, int, int]]
-) -> None:
-    web = Cluster(ruled(scale_up=up, scale_down=down, window_seconds=200, max_replicas=REPLICAS_MAX))
-    time, before = 1000, RULE.initial_replicas
-    for passed, value, had in reports:
-        time += passed
-        after = web.report(time, replicas=had, requests=value)
-        assert max(1, before - down.step_max) <= after <= min(REPLICAS_MAX, before + up.step_max)
-        assert web.record is not None
-        assert len(web.record.objects[0].samples) <= METRIC_SAMPLES_MAX
-        before = after

@@ -8,8 +8,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from abci_app.genesis import GenesisValidator, genesis_state
 from conclave import __main__ as program
@@ -189,16 +187,6 @@ def test_a_damaged_home_is_named(home: Home, content: bytes) -> None:
         load(home.path)
     assert refusal.value.code is Code.HOME_INVALID
     assert refusal.value.facts["file"] == str(home.path / "ledger.json")
-
-
-@pytest.mark.requires("cli.home")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=200))
-def test_any_bytes_as_a_home_are_a_coded_fault(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "ledger.json").write_bytes(content)
-    with pytest.raises(EnvironmentFault) as refusal:
-        load(tmp_path)
-    assert refusal.value.code is Code.HOME_INVALID
 
 
 @pytest.mark.requires("cli.home")
