@@ -91,16 +91,19 @@ def _unready(result: ObjectResult, unready: dict[ObjectKey, EnvironmentFault]) -
     fault = unready.get(result.key)
     if fault is None:
         return result
-    return replace(result, outcome=Outcome.FAILED, code=fault.code, reason=str(fault))
+    return replace(result, outcome=Outcome.FAILED, code=fault.code, reason=str(fault), fault=fault)
 
 
 def _apply(step: Step, cluster: Cluster) -> ObjectResult:
-    result = ObjectResult(
-        step.key, Outcome.FAILED, wanted=True, code=step.code, reason=step.reason, live=step.live
-    )
+    result = _before(step)
     if step.manifest is None or step.action in _STANDING:
         return replace(result, outcome=_STANDING[step.action])
     try:
+        if step.action is Action.RECREATE and not _cleared(step, cluster):
+            reason = "deleted to be made anew, once it is gone"
+            return replace(result, outcome=Outcome.SKIPPED, code=Code.OBJECT_TERMINATING, reason=reason)
+        if step.foreign is not None and step.live is not None:
+            cluster.take_over(step.key, step.live, step.foreign.takeover)
         applied = cluster.apply(step.manifest)
     except EnvironmentFault as fault:
         return _failed(result, fault)
@@ -108,10 +111,14 @@ def _apply(step: Step, cluster: Cluster) -> ObjectResult:
     return replace(result, outcome=outcome, live=applied.live)
 
 
+def _cleared(step: Step, cluster: Cluster) -> bool:
+    """Delete exactly the object that was seen; give whether its place is free."""
+    cluster.delete(step.key, uid_of(step.live))
+    return cluster.get(step.key) is None
+
+
 def _prune(step: Step, cluster: Cluster, *, blocked: bool) -> ObjectResult:
-    result = ObjectResult(
-        step.key, Outcome.SKIPPED, wanted=False, code=step.code, reason=step.reason, live=step.live
-    )
+    result = replace(_before(step), outcome=Outcome.SKIPPED)
     if step.action is not Action.DELETE:
         return replace(result, outcome=_STANDING[step.action])
     if blocked:
@@ -123,8 +130,20 @@ def _prune(step: Step, cluster: Cluster, *, blocked: bool) -> ObjectResult:
     return replace(result, outcome=Outcome.DELETED)
 
 
+def _before(step: Step) -> ObjectResult:
+    return ObjectResult(
+        step.key,
+        Outcome.FAILED,
+        wanted=step.wanted,
+        code=step.code,
+        reason=step.reason,
+        live=step.live,
+        fault=step.fault,
+    )
+
+
 def _failed(result: ObjectResult, fault: EnvironmentFault) -> ObjectResult:
-    return replace(result, outcome=Outcome.FAILED, code=fault.code, reason=str(fault))
+    return replace(result, outcome=Outcome.FAILED, code=fault.code, reason=str(fault), fault=fault)
 
 
 def _settled(inventory: Inventory, plan: Plan, results: list[ObjectResult]) -> Inventory:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from k8s_bridge.given_up import lasting
 from k8s_bridge.objects import ObjectKey
-from ledger.errors import Code
+from ledger.errors import Code, ConclaveError
 from ledger.types import JsonObject
 
 
@@ -50,6 +51,7 @@ class ObjectResult:
         code: OK, or why it did not happen.
         reason: the same, for people.
         live: the object afterwards, where known.
+        fault: what the API server said, where it failed.
     """
 
     key: ObjectKey
@@ -58,6 +60,7 @@ class ObjectResult:
     code: Code = Code.OK
     reason: str = ""
     live: JsonObject | None = None
+    fault: ConclaveError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,12 @@ class ChangeSet:
         if all(in_place) and in_place and not failed:
             return ReleaseOutcome.APPLIED
         return ReleaseOutcome.PARTIAL if any(in_place) else ReleaseOutcome.FAILED
+
+    @property
+    def lasting(self) -> bool:
+        """Whether all that is in the way would be in the way again: trying soon again is in vain."""
+        obstacles = [result for result in self.results if result.code]
+        return bool(obstacles) and all(lasting(result.fault) for result in obstacles)
 
     @property
     def changed(self) -> bool:

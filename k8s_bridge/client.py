@@ -11,21 +11,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from k8s_bridge.cluster import Applied, Kind
 from k8s_bridge.compare import FIELD_MANAGER
 from k8s_bridge.connection import Connection
-from k8s_bridge.objects import ObjectKey, field, key_of
+from k8s_bridge.objects import ObjectKey, field, key_of, metadata_text
 from k8s_bridge.status import condition_of
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 
 APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1,application/json"
 PAGE_SIZE = 500
+_NOT_YET = frozenset({404, 429, 500, 503})
+"""What a definition that is established, but not served yet, answers (kubernetes notes, trap 3)."""
 PAGES_MAX = 200
 ESTABLISH_POLL_S = 0.1
 WATCH_TIMEOUT_S = 300
@@ -105,6 +108,25 @@ class KubernetesClient:
         )
         return Applied(live, created=status == 201)
 
+    def take_over(self, key: ObjectKey, live: JsonObject, managed_fields: Sequence[JsonObject]) -> None:
+        """Rewrite who owns which field of exactly this version of an object; its content stays.
+
+        Raises:
+            EnvironmentFault: as ``get``; KUBERNETES_REFUSED with status 409 when it has changed meanwhile.
+        """
+        fields = {
+            "managedFields": list(managed_fields),
+            "resourceVersion": metadata_text(live, "resourceVersion"),
+        }
+        self._connection.ask(
+            "patch",
+            self._path(key),
+            about=str(key),
+            body=[{"op": "replace", "path": f"/metadata/{name}", "value": v} for name, v in fields.items()],
+            content_type=JSON_PATCH,
+            field_manager=FIELD_MANAGER,
+        )
+
     def delete(self, key: ObjectKey, uid: str) -> None:
         """Delete exactly the object with this UID, its dependants in the background; gone already is fine.
 
@@ -171,7 +193,8 @@ class KubernetesClient:
         while True:
             live = self.get(key)
             established = condition_of(live, "Established") if live else None
-            if established is not None and established.get("status") == "True" and self._discoverable(live):
+            served = established is not None and established.get("status") == "True"
+            if served and self._discoverable(live) and self._answers(live):
                 return
             if self._monotonic() >= deadline:
                 raise EnvironmentFault(
@@ -190,6 +213,24 @@ class KubernetesClient:
             preferred = field(group, "preferredVersion", "groupVersion")
             served = self._served(str(preferred)).values()
             yield from (kind for kind in served if kind.namespaced and kind.listable)
+
+    def _answers(self, definition: JsonObject | None) -> bool:
+        """Whether every version can be listed: for a moment after discovery names a kind, it cannot."""
+        for kind in self._defined(definition):
+            try:
+                self._connection.ask("get", kind.path(), limit=1, header_params={"Accept": METADATA_LIST})
+            except EnvironmentFault as fault:
+                if fault.facts.get("status") in _NOT_YET:
+                    return False
+                if fault.code is Code.KUBERNETES_UNREACHABLE:
+                    raise
+        return True
+
+    def _defined(self, definition: JsonObject | None) -> Iterator[Kind]:
+        group, kind = field(definition, "spec", "group"), field(definition, "spec", "names", "kind")
+        for version in field(definition, "spec", "versions") or ():
+            if version.get("served"):
+                yield self.kind_of(f"{group}/{version['name']}", str(kind))
 
     def _discoverable(self, definition: JsonObject | None) -> bool:
         group, kind = field(definition, "spec", "group"), field(definition, "spec", "names", "kind")

@@ -6,7 +6,7 @@ in-memory API server in tests. Promises nothing by itself; never imports the Kub
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
@@ -62,6 +62,10 @@ class Cluster(Protocol):
 
     def apply(self, manifest: JsonObject, *, dry_run: bool = False) -> Applied:
         """Apply a manifest server-side as our field manager."""
+        ...
+
+    def take_over(self, key: ObjectKey, live: JsonObject, managed_fields: Sequence[JsonObject]) -> None:
+        """Rewrite who owns which field of exactly this version of an object."""
         ...
 
     def delete(self, key: ObjectKey, uid: str) -> None:

@@ -38,10 +38,18 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 RETRIES_MAX = 5
 RETRY_AFTER_S_MAX = 10.0
+MESSAGE_CHARACTERS_MAX = 240
+FORBIDDEN, TOO_LARGE = 403, 413
 POOL_SIZE = 300
 """Above the watches; a connection is only made when it is needed."""
+Body = JsonObject | list[JsonObject] | None
 _PATIENCE = frozenset({429, 503, 504})
 _READ_CHUNK_BYTES = 64 * 1024
+_LASTING = frozenset({400, 405, 406, 413, 415, 422})
+"""Refusals of the request as it is: the same again is refused again. Rights (403) and namespaces (404) may
+come without the object or its manifest changing."""
+_LASTING_500 = ("failed to create typed patch object", "request is too large")
+"""What is answered with 500 for ever: an apply body of a wrong form, an object too large for etcd."""
 _EXPECTED = "a kubeconfig with a current context, its cluster and its user"
 
 
@@ -60,7 +68,7 @@ class Connection:
         self._sleep = sleep
 
     def ask(
-        self, method: str, path: str, *, about: str = "", body: JsonObject | None = None, **options: Any
+        self, method: str, path: str, *, about: str = "", body: Body = None, **options: Any
     ) -> tuple[int, JsonObject]:
         """Send one request and give the status and the JSON object of a 2xx answer.
 
@@ -118,7 +126,7 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: JsonObject | None,
+        body: Body,
         timeout: tuple[float, float],
         options: Mapping[str, Any],
     ) -> Any:
@@ -231,16 +239,30 @@ def _refused(error: DynamicApiError, about: str, server: str) -> EnvironmentFaul
         status = {}
     status = status if isinstance(status, dict) else {}
     message = str(status.get("message") or error.reason)
-    # A malformed apply body is answered with 500 for ever (traps, 4); every other 5xx may pass.
-    permanent = error.status < 500 and error.status not in {408, 409, 429}
     return EnvironmentFault(
         Code.KUBERNETES_REFUSED,
-        got=f"{error.status} {message}",
+        got=f"{error.status} {_middle_out(message)}",
         expected="the API server to accept the request",
-        todo="see the message; 403 means that the bridge's account lacks a permission",
+        todo=_todo(error.status, message),
         status=error.status,
         reason=str(status.get("reason") or error.reason),
         object=about,
-        permanent=permanent or "failed to create typed patch object" in message,
+        permanent=error.status in _LASTING or any(text in message for text in _LASTING_500),
         server=server,
     )
+
+
+def _middle_out(message: str) -> str:
+    """Shorten a message that quotes whole objects: what it is about is at its ends."""
+    if len(message) <= MESSAGE_CHARACTERS_MAX:
+        return message
+    half = MESSAGE_CHARACTERS_MAX // 2
+    return f"{message[:half]} … {message[-half:]}"
+
+
+def _todo(status: int, message: str) -> str:
+    if status == FORBIDDEN:
+        return "give the bridge's account the permission that the message names"
+    if status == TOO_LARGE or "request is too large" in message or "Too long" in message:
+        return "make the object smaller: a request may have 3 MiB, etcd keeps 1.5 MiB, a ConfigMap 1 MiB"
+    return "see the message"

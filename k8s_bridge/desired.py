@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consensus.verified import Verified
-from k8s_bridge.objects import Identity, ObjectKey, key_of
+from k8s_bridge.objects import Identity, ObjectKey, key_of, parse_object_id
 from ledger.authority.scope import touches_of_release
 from ledger.errors import Code, Refused
 from ledger.limits import OBJECTS_PER_RELEASE_MAX
@@ -32,6 +32,7 @@ class Desired:
         objects: the signed manifests by key, in the order they were signed; none of a deleted release.
         removal: the release was deleted.
         prune: its objects are to go, too.
+        recreate: what may be deleted and made anew where a change of it is not allowed.
     """
 
     chain_id: str
@@ -41,6 +42,7 @@ class Desired:
     objects: dict[ObjectKey, JsonObject]
     removal: bool = False
     prune: bool = True
+    recreate: frozenset[ObjectKey] = frozenset()
 
     @property
     def identities(self) -> frozenset[Identity]:
@@ -78,7 +80,8 @@ def desired_of(verified: Verified[ReleaseRevision]) -> Desired:
             expected=f"at most {OBJECTS_PER_RELEASE_MAX} objects",
             release=revision.name,
         )
-    return Desired(*about, _scaled(revision, _by_key(revision)))
+    recreate = frozenset(parse_object_id(text) for text in revision.recreate)
+    return Desired(*about, _scaled(revision, _by_key(revision)), recreate=recreate)
 
 
 def namespaces_of(revision: ReleaseRevision) -> frozenset[str]:

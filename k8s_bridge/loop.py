@@ -245,7 +245,8 @@ class Loop:
         outcome = tracked.standing.finding.changes.outcome
         tracked.failures = 0 if outcome is ReleaseOutcome.APPLIED else tracked.failures + 1
         now = self._clocks.monotonic_s()
-        tracked.due_s = now + (self._backoff.delay_s(tracked.failures) or self._periods.resync_s)
+        delay = 0.0 if tracked.standing.lasting else self._backoff.delay_s(tracked.failures)
+        tracked.due_s = now + (delay or self._periods.resync_s)
         # A rest of one base step bounds looks that find nothing; repairs that repeat rest longer.
         close = tracked.standing.written and now - tracked.rest_until_s < REPAIRS_FORGOTTEN_S
         tracked.repairs = tracked.repairs + 1 if close else 1

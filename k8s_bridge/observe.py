@@ -8,16 +8,23 @@ never writes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 from k8s_bridge.cluster import Cluster, Kind
+from k8s_bridge.co_owners import Foreign, foreign_of, without_admitted
 from k8s_bridge.desired import Desired
+from k8s_bridge.given_up import GivenUp
 from k8s_bridge.inventory import Inventory, prunable
 from k8s_bridge.objects import Identity, ObjectKey, field, key_of, metadata_text
 from k8s_bridge.plan import Observation, World, owns
-from ledger.errors import Code, EnvironmentFault
+from ledger.errors import Code, ConclaveError, EnvironmentFault, caused
 from ledger.types import JsonObject
 
+UNPROCESSABLE = 422
+STEM_CHARACTERS = 30
+"""What a name tried in a dry run keeps of the real one: short enough for every kind."""
 LOOKS_MAX = 4
 """How often an object that changes while it is looked at is looked at again."""
 
@@ -34,41 +41,104 @@ class Claims(Protocol):
         ...
 
 
-def observe(cluster: Cluster, desired: Desired, claims: Claims) -> World:
+def observe(cluster: Cluster, desired: Desired, claims: Claims, given_up: GivenUp | None = None) -> World:
     """Look at everything one plan needs.
+
+    Args:
+        cluster: where.
+        desired: the release.
+        claims: what all releases own.
+        given_up: what need not be asked again; what is refused for good is added.
 
     Raises:
         EnvironmentFault: KUBERNETES_UNREACHABLE. Every other fault is kept with its object.
     """
-    inventory = claims.of(desired.release)
-    observed = {key: _look(cluster, key, manifest, inventory) for key, manifest in desired.objects.items()}
+    look = _Look(cluster, claims.of(desired.release), given_up if given_up is not None else GivenUp())
+    observed = {key: look.at_wanted(key, manifest) for key, manifest in desired.objects.items()}
     # What is only forgotten is not looked at: it is let alone, whatever it is.
-    for entry in prunable(inventory, desired.identities) if inventory and desired.prune else ():
-        seen = _look(cluster, entry.key, None, inventory)
-        observed[entry.key] = _with_tenants(cluster, entry.key, seen, inventory)
-    return World(inventory, observed, claims.of_others(desired.release))
+    for entry in prunable(look.inventory, desired.identities) if look.inventory and desired.prune else ():
+        observed[entry.key] = _with_tenants(cluster, entry.key, look.at(entry.key), look.inventory)
+    return World(look.inventory, observed, claims.of_others(desired.release))
 
 
-def _look(
-    cluster: Cluster, key: ObjectKey, manifest: JsonObject | None, inventory: Inventory | None
-) -> Observation:
-    live = dry_run = None
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at a cluster, for one release."""
+
+    cluster: Cluster
+    inventory: Inventory | None
+    given_up: GivenUp
+
+    def at(self, key: ObjectKey) -> Observation:
+        """Look at an object that may be deleted."""
+        try:
+            return Observation(self.cluster.get(key))
+        except EnvironmentFault as fault:
+            return Observation(fault=_kept(fault))
+
+    def at_wanted(self, key: ObjectKey, manifest: JsonObject) -> Observation:
+        """Look at an object that is to be as ``manifest`` says."""
+        live = dry_run = None
+        try:
+            for _ in range(LOOKS_MAX):
+                live = self.cluster.get(key)
+                vain = self.given_up.of(key, manifest, live)
+                if vain is not None:
+                    return Observation(live, fault=vain)
+                if live is None or metadata_text(live, "deletionTimestamp"):
+                    return Observation(live)
+                if key.kind != "Namespace" and not owns(key, live, self.inventory):
+                    return Observation(live)
+                dry_run = self.cluster.apply(manifest, dry_run=True).live
+                # Controllers write too: compare two views of one version only.
+                if metadata_text(live, "resourceVersion") == metadata_text(dry_run, "resourceVersion"):
+                    break
+            return Observation(live, dry_run, foreign=self._foreign(key, manifest, live))
+        except EnvironmentFault as fault:
+            found = self._judged(key, manifest, _kept(fault))
+            self.given_up.remember(key, manifest, live, found)
+            return Observation(live, fault=found)
+
+    def _foreign(self, key: ObjectKey, manifest: JsonObject, live: JsonObject | None) -> Foreign | None:
+        if live is None or (key.kind == "Namespace" and not self._made(key)):
+            return None
+        foreign = foreign_of(key, live)
+        fresh = _made_anew(self.cluster, key, manifest) if foreign is not None else None
+        return foreign if foreign is None or fresh is None else without_admitted(foreign, live, fresh)
+
+    def _made(self, key: ObjectKey) -> bool:
+        """Whether we made the object: a namespace that was here before has its own people."""
+        entry = self.inventory.entries.get(key.identity) if self.inventory else None
+        return entry is not None and entry.created
+
+    def _judged(self, key: ObjectKey, manifest: JsonObject, fault: EnvironmentFault) -> ConclaveError:
+        """Tell a change that is not allowed from a manifest that is not: the one could be made anew."""
+        if fault.facts.get("status") != UNPROCESSABLE or _made_anew(self.cluster, key, manifest) is None:
+            return fault
+        todo = "name the object in the release's recreate, or undo the change"
+        return caused(EnvironmentFault, Code.OBJECT_IMMUTABLE, fault, todo=todo, **fault.facts)
+
+
+def _kept(fault: EnvironmentFault) -> EnvironmentFault:
+    """Give a fault that belongs to one object; one of the whole server ends the look."""
+    if fault.code is Code.KUBERNETES_UNREACHABLE:
+        raise fault
+    return fault
+
+
+def _made_anew(cluster: Cluster, key: ObjectKey, manifest: JsonObject) -> JsonObject | None:
+    """Give what the API server would make of a manifest where nothing is yet; None where it would not.
+
+    A dry run under another name: it cannot be asked for the name that is taken.
+    """
+    digest = sha256(key.name.encode()).hexdigest()[:8]
+    metadata = {**manifest["metadata"], "name": f"{key.name[:STEM_CHARACTERS].rstrip('-.')}-{digest}"}
     try:
-        for _ in range(LOOKS_MAX):
-            live = cluster.get(key)
-            if live is None or manifest is None or metadata_text(live, "deletionTimestamp"):
-                return Observation(live)
-            if key.kind != "Namespace" and not owns(key, live, inventory):
-                return Observation(live)
-            dry_run = cluster.apply(manifest, dry_run=True).live
-            # Controllers write too: compare two views of one version only.
-            if metadata_text(live, "resourceVersion") == metadata_text(dry_run, "resourceVersion"):
-                break
-        return Observation(live, dry_run)
+        made = cluster.apply({**manifest, "metadata": metadata}, dry_run=True)
     except EnvironmentFault as fault:
-        if fault.code is Code.KUBERNETES_UNREACHABLE:
-            raise
-        return Observation(live, fault=fault)
+        _kept(fault)
+        return None
+    return made.live if made.created else None
 
 
 def _with_tenants(

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from consensus.verified import Verified
+from k8s_bridge.co_owners import Foreign
 from k8s_bridge.compare import changed_paths, is_bare, owned_by, same
 from k8s_bridge.desired import Desired, desired_of
 from k8s_bridge.inventory import Entry, Inventory, config_map_name, intend, prunable, unreadable
 from k8s_bridge.objects import Identity, ObjectKey, metadata_text, uid_of
 from k8s_bridge.objects import field as field_at
-from k8s_bridge.order import apply_order, prune_order, stage_of
+from k8s_bridge.order import STAGE_FOUNDATION, apply_order, prune_order, stage_of
 from ledger.errors import Code, ConclaveError, Refused
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
@@ -28,15 +29,23 @@ PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube
 
 
 class Action(enum.StrEnum):
-    """What a step does. ``skip``, ``conflict`` and ``refused`` do nothing, for the reason they carry."""
+    """What a step does.
+
+    ``recreate`` deletes and creates, where the release says so. ``skip``, ``conflict`` and ``refused`` do
+    nothing, for the reason they carry.
+    """
 
     CREATE = "create"
     CONFIGURE = "configure"
+    RECREATE = "recreate"
     UNCHANGED = "unchanged"
     DELETE = "delete"
     SKIP = "skip"
     CONFLICT = "conflict"
     REFUSED = "refused"
+
+
+WRITING = frozenset({Action.CREATE, Action.CONFIGURE, Action.RECREATE, Action.DELETE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +58,14 @@ class Observation:
         fault: why it could not be read or would not be accepted.
         tenants: for a namespace or a definition that could be pruned: objects in it that are not ours to
             remove; None when not counted.
+        foreign: what others added to it.
     """
 
     live: JsonObject | None = None
     dry_run: JsonObject | None = None
     fault: ConclaveError | None = None
     tenants: tuple[str, ...] | None = None
+    foreign: Foreign | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,8 @@ class Step:
         live: what was seen, if anything.
         forget: the inventory drops the object once the step is done.
         wanted: the object is desired (False for a prune decision).
+        foreign: what others added to it, to be taken over before the apply.
+        fault: what the API server said, where that is why it is not done.
     """
 
     action: Action
@@ -97,6 +110,8 @@ class Step:
     live: JsonObject | None = None
     forget: bool = False
     wanted: bool = True
+    foreign: Foreign | None = None
+    fault: ConclaveError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +138,7 @@ class Plan:
     @property
     def writes(self) -> bool:
         """Whether carrying it out would write any object."""
-        return any(step.action in {Action.CREATE, Action.CONFIGURE, Action.DELETE} for step in self.steps)
+        return any(step.action in WRITING for step in self.steps)
 
 
 def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
@@ -188,17 +203,35 @@ def _apply_step(key: ObjectKey, desired: Desired, world: World, defined: frozens
     if (key.group, key.kind) in defined:
         seen = replace(seen, fault=None)
     step = Step(Action.SKIP, key, stage_of(key), "", live=seen.live)
+    manifest = desired.objects[key]
     obstacle = _obstacle(key, seen, world)
     if obstacle is not None:
         action, code, reason = obstacle
-        return replace(step, action=action, code=code, reason=reason)
-    manifest = desired.objects[key]
+        if code is Code.OBJECT_IMMUTABLE and _may_recreate(key, desired, world):
+            return replace(step, action=Action.RECREATE, reason=reason, manifest=manifest)
+        fault = seen.fault if action is Action.REFUSED else None
+        return replace(step, action=action, code=code, reason=reason, fault=fault)
     if seen.live is None:
         return replace(step, action=Action.CREATE, reason="absent", manifest=manifest)
-    if same(seen.live, seen.dry_run):
+    unchanged = same(seen.live, seen.dry_run)
+    if unchanged and seen.foreign is None:
         return replace(step, action=Action.UNCHANGED, reason="as signed", manifest=manifest)
-    reason = ", ".join(changed_paths(seen.live, seen.dry_run)) if seen.dry_run else "its definition changes"
-    return replace(step, action=Action.CONFIGURE, reason=reason, manifest=manifest)
+    reasons = [seen.foreign.reason] if seen.foreign is not None else []
+    if not unchanged:
+        reasons += changed_paths(seen.live, seen.dry_run) if seen.dry_run else ["its definition changes"]
+    step = replace(step, action=Action.CONFIGURE, reason=", ".join(reasons), manifest=manifest)
+    return replace(step, foreign=seen.foreign)
+
+
+def _may_recreate(key: ObjectKey, desired: Desired, world: World) -> bool:
+    """Whether an object may be deleted to be made anew: the release says so, and it is the one we made.
+
+    Never what others would go with.
+    """
+    entry = world.inventory.entries.get(key.identity) if world.inventory else None
+    live = world.observed[key].live
+    ours = entry is not None and live is not None and entry.uid == uid_of(live) and owned_by(live)
+    return ours and key in desired.recreate and stage_of(key) != STAGE_FOUNDATION
 
 
 def _obstacle(key: ObjectKey, seen: Observation, world: World) -> tuple[Action, Code, str] | None:
@@ -246,7 +279,9 @@ def _prune_step(entry: Entry, world: World, wanted: frozenset[Identity]) -> Step
     seen = world.observed.get(key, Observation(fault=_UNOBSERVED_FAULT))
     step = Step(Action.SKIP, key, stage_of(key), "", live=seen.live, wanted=False)
     if seen.fault is not None and seen.fault.code is not Code.OBJECT_KIND_UNKNOWN:
-        return replace(step, action=Action.REFUSED, code=seen.fault.code, reason=str(seen.fault))
+        return replace(
+            step, action=Action.REFUSED, code=seen.fault.code, reason=str(seen.fault), fault=seen.fault
+        )
     reason, forget = _why_keep(entry, seen, world, wanted)
     if reason:
         return replace(step, reason=reason, forget=forget)

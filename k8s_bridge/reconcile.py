@@ -16,6 +16,7 @@ from k8s_bridge.apply import carry_out
 from k8s_bridge.changeset import ChangeSet
 from k8s_bridge.cluster import Cluster
 from k8s_bridge.desired import desired_of
+from k8s_bridge.given_up import GivenUp
 from k8s_bridge.health import health_of
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.observe import observe
@@ -52,11 +53,13 @@ class Standing:
         finding: what to report.
         refusal: why it could not be planned at all, if so.
         written: whether the attempt changed the cluster.
+        lasting: whether all that failed would fail again.
     """
 
     finding: Finding
     refusal: Refused | None
     written: bool
+    lasting: bool = False
 
 
 class Reconciler:
@@ -69,6 +72,7 @@ class Reconciler:
         self._store = store
         self._observers = observers
         self._clock = clock
+        self._given_up: dict[str, GivenUp] = {}
 
     def reconcile(self, wanted: Verified[ReleaseRevision]) -> Standing:
         """Observe, plan and apply one verified release.
@@ -79,8 +83,10 @@ class Reconciler:
         name = wanted.value.name
         try:
             desired = desired_of(wanted)
+            given_up = self._given_up.setdefault(name, GivenUp())
+            given_up.begin(desired.objects.keys(), self._clock() / NS_PER_S)
             self._observers.before_apply(name, desired.objects)
-            world = observe(self._cluster, desired, self._store.load())
+            world = observe(self._cluster, desired, self._store.load(), given_up)
             changes = carry_out(plan(wanted, world), self._cluster, self._store.save)
         except Refused as refusal:
             self._observers.after_failure(name)
@@ -89,8 +95,12 @@ class Reconciler:
         except BaseException:
             self._observers.after_failure(name)
             raise
+        for result in changes.results:
+            if result.wanted:
+                manifest = desired.objects[result.key]
+                given_up.remember(result.key, manifest, result.live, result.fault)
         self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
-        return Standing(self._light(changes), None, changes.changed)
+        return Standing(self._light(changes), None, changes.changed, changes.lasting)
 
     def reach(self) -> None:
         """Ask the API server for what every apply begins with.

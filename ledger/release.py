@@ -32,6 +32,7 @@ class ReleaseRevision:
         prune: of a deleted release: whether its objects leave the cluster too.
         autoscale: its rules for replicas, as signed.
         replicas: by object id, of every object that has a rule; within the rule's bounds.
+        recreate: ids of objects that may be deleted and made anew, as signed.
         cause: the number of the incident by which the machine rolled back to it.
     """
 
@@ -50,3 +51,4 @@ class ReleaseRevision:
     autoscale: tuple[AutoscaleRule, ...] = ()
     replicas: tuple[tuple[str, int], ...] = ()
     cause: int | None = None
+    recreate: tuple[str, ...] = ()

@@ -8,11 +8,12 @@ run the same stories on the real one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from k8s_bridge.cluster import Applied, Kind
-from k8s_bridge.objects import Identity, ObjectKey, key_of, uid_of
+from k8s_bridge.field_sets import FieldSet, common, minus
+from k8s_bridge.objects import Identity, ObjectKey, field, key_of, uid_of
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 
@@ -30,6 +31,9 @@ _NAMESPACED_KINDS = {
 }
 
 
+_NOT_OWNED = frozenset({"name", "namespace", "uid", "resourceVersion", "managedFields", "deletionTimestamp"})
+
+
 class Crash(BaseException):
     """The bridge's process dies here."""
 
@@ -42,7 +46,13 @@ class FakeCluster:
         self.faults: dict[Identity, EnvironmentFault] = {}
         self.writes: list[str] = []
         self.crash_before_write: int | None = None
-        self._applied: dict[Identity, JsonObject] = {}
+        self.immutable: dict[str, tuple[str, ...]] = {}
+        """By kind, the path of what may not be changed."""
+        self.admitted: JsonObject = {}
+        """Annotations that admission adds to whatever is applied."""
+        self.attempts: list[str] = []
+        self.refuses_new = False
+        """Nothing that is not there yet is accepted."""
         self._counter = 0
 
     # -- the seam ---------------------------------------------------------------------------------
@@ -68,9 +78,13 @@ class FakeCluster:
     def apply(self, manifest: JsonObject, *, dry_run: bool = False) -> Applied:
         key = key_of(manifest)
         self.kind_of(key.api_version, key.kind)
+        self.attempts.append(f"{'try' if dry_run else 'apply'} {key}")
         if key.identity in self.faults:
             raise self.faults[key.identity]
         live = self.objects.get(key.identity)
+        self._check_immutable(key, live, manifest)
+        if self.refuses_new and live is None:
+            raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="422 invalid", status=422, permanent=True)
         if key.namespace and ("", "Namespace", "", key.namespace) not in self.objects:
             raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="404 no namespace", status=404)
         result = self._merged(key, live, manifest)
@@ -83,8 +97,14 @@ class FakeCluster:
         }:
             result["metadata"]["resourceVersion"] = str(self._next())
             self.objects[key.identity] = result
-        self._applied[key.identity] = copy.deepcopy(manifest)
         return Applied(copy.deepcopy(self.objects[key.identity]), created=live is None)
+
+    def take_over(self, key: ObjectKey, live: JsonObject, managed_fields: Sequence[JsonObject]) -> None:
+        held = self.objects[key.identity]["metadata"]
+        if held["resourceVersion"] != live["metadata"]["resourceVersion"]:
+            raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="409 changed", status=409)
+        self._write(f"take over {key}")
+        held.update(managedFields=copy.deepcopy(list(managed_fields)), resourceVersion=str(self._next()))
 
     def delete(self, key: ObjectKey, uid: str) -> None:
         live = self.objects.get(key.identity)
@@ -125,12 +145,18 @@ class FakeCluster:
         key = key_of(manifest)
         live = copy.deepcopy(manifest)
         known = self.objects.get(key.identity)
-        kept = known["metadata"]["managedFields"] if known else []
+        changed = minus(_owned(manifest), _same_fields(manifest, known or {}))
+        kept = [
+            {**entry, "fieldsV1": left}
+            for entry in (known["metadata"]["managedFields"] if known else [])
+            if (left := minus(entry["fieldsV1"], changed))
+        ]
+        theirs = {"manager": manager, "operation": "Update", "apiVersion": key.api_version}
         uid = uid_of(known) or f"uid-{self._next()}"
         live["metadata"].update(
             uid=uid,
             resourceVersion=str(self._next()),
-            managedFields=[*kept, {"manager": manager, "operation": "Update", "fieldsV1": {}}],
+            managedFields=[*kept, {**theirs, "fieldsV1": changed}],
         )
         self.objects[key.identity] = live
         return live
@@ -138,7 +164,6 @@ class FakeCluster:
     def remove(self, key: ObjectKey) -> None:
         """Delete an object, and what goes with it."""
         gone = self.objects.pop(key.identity)
-        self._applied.pop(key.identity, None)
         if key.kind == "Namespace":
             inside = [identity for identity in self.objects if identity[2] == key.name]
         elif key.kind == "CustomResourceDefinition":
@@ -164,18 +189,29 @@ class FakeCluster:
         }
 
     def _merged(self, key: ObjectKey, live: JsonObject | None, manifest: JsonObject) -> JsonObject:
-        before = self._applied.get(key.identity, {})
+        entries = live["metadata"]["managedFields"] if live else []
+        before: JsonObject = next((e["fieldsV1"] for e in entries if _is_ours(e)), {})
         result: JsonObject = _merge(copy.deepcopy(live) if live else {}, before, manifest)
         metadata = result["metadata"]
         metadata.setdefault("uid", f"uid-{self._next()}")
         metadata.setdefault("resourceVersion", "0")
-        others = [e for e in metadata.get("managedFields", []) if e["manager"] != "conclave"]
+        others = [e for e in entries if not _is_ours(e)]
+        if self.admitted:
+            metadata["annotations"] = {**metadata.get("annotations", {}), **self.admitted}
+            added = _owned({"metadata": {"annotations": self.admitted}})
+            others = [{"manager": "conclave", "operation": "Update", "fieldsV1": added}]
         ours = {"manager": "conclave", "operation": "Apply", "apiVersion": key.api_version}
         # The real one keeps no entry for an apply that owns no field.
         metadata["managedFields"] = (
             [{**ours, "fieldsV1": owned}, *others] if (owned := _owned(manifest)) else others
         )
         return result
+
+    def _check_immutable(self, key: ObjectKey, live: JsonObject | None, manifest: JsonObject) -> None:
+        path = self.immutable.get(key.kind)
+        if path and live is not None and field(live, *path) != field(manifest, *path):
+            got = f"422 {'.'.join(path)}: field is immutable"
+            raise EnvironmentFault(Code.KUBERNETES_REFUSED, got=got, status=422, permanent=True)
 
     def _write(self, what: str) -> None:
         if self.crash_before_write is not None:
@@ -189,21 +225,33 @@ class FakeCluster:
         return self._counter
 
 
-def _merge(live: Any, before: Any, manifest: Any) -> Any:
+def _is_ours(entry: JsonObject) -> bool:
+    return (entry["manager"], entry["operation"]) == ("conclave", "Apply")
+
+
+def _merge(live: Any, before: JsonObject, manifest: Any) -> Any:
+    """Apply ``manifest`` over ``live``; what we owned before, and do not name now, goes."""
     if not isinstance(manifest, dict) or not isinstance(live, dict):
         return copy.deepcopy(manifest)
-    before = before if isinstance(before, dict) else {}
-    merged = {name: value for name, value in live.items() if name in manifest or name not in before}
-    for name, value in manifest.items():
-        merged[name] = (
-            _merge(live.get(name), before.get(name), value) if name in live else copy.deepcopy(value)
-        )
-    return merged
+    merged = {}
+    for name, value in live.items():
+        owned = before.get(f"f:{name}")
+        if name in manifest:
+            merged[name] = _merge(value, owned or {}, manifest[name])
+        elif owned is None:
+            merged[name] = value
+        elif owned and isinstance(value, dict) and (left := _merge(value, owned, {})):
+            merged[name] = left
+    return merged | {name: copy.deepcopy(value) for name, value in manifest.items() if name not in live}
+
+
+def _same_fields(one: JsonObject, other: JsonObject) -> FieldSet:
+    return common(_owned(one), _owned(other), one, other)
 
 
 def _owned(manifest: JsonObject) -> Any:
     names = {"apiVersion", "kind", "metadata"}
-    metadata = {n: v for n, v in manifest["metadata"].items() if n not in {"name", "namespace"}}
+    metadata = {n: v for n, v in manifest.get("metadata", {}).items() if n not in _NOT_OWNED}
     owned = _fields({n: v for n, v in manifest.items() if n not in names})
     return {**owned, **({"f:metadata": _fields(metadata)} if metadata else {})}
 

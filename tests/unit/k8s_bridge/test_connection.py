@@ -83,7 +83,8 @@ def test_patience_ends(server: Connection, slept: list[float]) -> None:
 @pytest.mark.requires("bridge.wire-bounds")
 @pytest.mark.parametrize(
     ("status", "message", "permanent"),
-    [(403, "no", True), (422, "immutable", True), (500, "failed to create typed patch object (x)", True),
+    [(403, "no", False), (404, "namespaces", False), (422, "immutable", True), (413, "limit", True),
+     (500, "failed to create typed patch object (x)", True), (500, "etcdserver: request is too large", True),
      (500, "etcd", False), (409, "modified", False)],
 )  # fmt: skip
 def test_refusals_are_translated_with_their_facts(
