@@ -83,6 +83,7 @@ def revision_of(
         autoscale=rules,
         replicas=replicas_of(get, rules, wanted) if wanted is not None else (),
         cause=revision.cause,
+        recreate=release_spec.read_recreate(content.spec, "spec"),
     )
 
 

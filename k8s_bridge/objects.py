@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.errors import Code, Refused
+from ledger.limits import OBJECT_ID_BYTES_MAX
 from ledger.manifest import CLUSTER_SCOPE
 from ledger.types import JsonObject
-
-OBJECT_ID_BYTES_MAX = 1024
-"""apiVersion (253 + 63), kind 63, namespace 63, name 253, and separators, with room."""
 
 Identity = tuple[str, str, str, str]
 """(group, kind, namespace or "", name): what the API server holds one of, whatever the version."""

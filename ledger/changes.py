@@ -22,7 +22,7 @@ from ledger.types import API_VERSION, Json, JsonObject
 
 SOURCES = ("yaml", "kustomize", "helm")
 _RENDERER_BYTES_MAX = 256
-_SPEC_OPTIONAL = ("clusters", "selector", "rollout", "health", "autoscale")
+_SPEC_OPTIONAL = ("clusters", "selector", "rollout", "health", "autoscale", "recreate")
 
 CONSTITUTION_KINDS = ("Role", "RoleBinding", "ApprovalRule", "BreakGlass")
 """Kinds of ledger object by which authority is judged."""
@@ -38,7 +38,7 @@ class Release:
 
     Attributes:
         clusters: the clusters it names; empty where a selector chooses them.
-        spec: targets, rollout, health and autoscale, as signed and checked.
+        spec: targets, rollout, health, autoscale and recreate, as signed and checked.
     """
 
     name: str
@@ -147,6 +147,7 @@ def read_release(value: Json, *, image_digest_required: bool, where: str = "body
     release_spec.read_rollout(spec, f"{where}.spec")
     release_spec.read_health(spec, f"{where}.spec")
     release_spec.read_autoscale(spec, f"{where}.spec")
+    _check_recreate(spec, manifests, f"{where}.spec")
     return Release(
         name=shape.name(metadata["name"], f"{where}.metadata.name"),
         clusters=clusters,
@@ -155,6 +156,14 @@ def read_release(value: Json, *, image_digest_required: bool, where: str = "body
         provenance=_provenance(spec["provenance"], f"{where}.spec.provenance"),
         spec={name: spec[name] for name in _SPEC_OPTIONAL if name in spec},
     )
+
+
+def _check_recreate(spec: JsonObject, manifests: list[JsonObject], where: str) -> None:
+    """Check that what may be made anew is in the release: a misspelt id would do nothing, silently."""
+    known = {manifest.object_id(found) for found in manifests}
+    for number, wanted in enumerate(release_spec.read_recreate(spec, where)):
+        if wanted not in known:
+            raise shape.invalid(f"{where}.recreate[{number}]", wanted, "the id of an object of this release")
 
 
 def _provenance(value: Json, where: str) -> JsonObject:

@@ -143,7 +143,7 @@ class ContentRecord:
     """What the machine must know of a release proposal besides its manifests.
 
     Attributes:
-        spec: targets, rollout, health and autoscale as signed.
+        spec: targets, rollout, health, autoscale and recreate as signed.
         host: whether a manifest asks for the host.
     """
 

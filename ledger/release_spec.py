@@ -1,4 +1,4 @@
-"""Where and how a release goes, as its author writes it: targets, rollout, health, autoscale.
+"""Where and how a release goes, as its author writes it: targets, rollout, health, autoscale, recreate.
 
 Owns the strict reading of these optional parts of a release's spec. Source: docs/spec/releases.md §1.
 """
@@ -15,6 +15,8 @@ from ledger.limits import (
     CLUSTERS_PER_RELEASE_MAX,
     LABEL_BYTES_MAX,
     LABELS_MAX,
+    OBJECT_ID_BYTES_MAX,
+    RECREATES_PER_RELEASE_MAX,
 )
 from ledger.rollout import HealthRule, RolloutOptions
 from ledger.types import Json, JsonObject
@@ -100,6 +102,20 @@ def read_autoscale(spec: JsonObject, where: str) -> tuple[AutoscaleRule, ...]:
         if not names or len(set(names)) != len(names):
             raise shape.invalid(f"{at}[{number}].metrics", names, "metrics, each once, at least one")
     return rules
+
+
+def read_recreate(spec: JsonObject, where: str) -> tuple[str, ...]:
+    """Read ``recreate``: ids of objects that may be deleted and made anew, sorted, each once.
+
+    Raises:
+        Refused: any code of ``shape``.
+    """
+    at = f"{where}.recreate"
+    items = shape.array(spec.get("recreate", []), at, items_max=RECREATES_PER_RELEASE_MAX)
+    ids = [shape.text(v, f"{at}[{i}]", bytes_max=OBJECT_ID_BYTES_MAX) for i, v in enumerate(items)]
+    if ids != sorted(set(ids)):
+        raise shape.invalid(at, ids, "object ids, sorted, each once")
+    return tuple(ids)
 
 
 def _check_wave(wave: JsonObject, where: str) -> None:

@@ -59,6 +59,15 @@ def _forge(key: bytes, **changes: Any) -> Callable[[Ledger], None]:
     )
 
 
+@pytest.mark.requires("releases.recreate")
+def test_what_may_be_made_anew_is_what_was_signed(ledger: Ledger, tmp_path: Path) -> None:
+    signed = a_release(text="two")
+    signed["spec"]["recreate"] = ["v1/ConfigMap/guestbook/greeting"]
+    ledger.approve(envelope(ALICE, bodies.release_body(signed)), (ALICE, CAROL))
+    wanted = release_reader.release(_view(ledger, tmp_path), "east", NAME).value
+    assert (wanted.revision, wanted.recreate) == (2, ("v1/ConfigMap/guestbook/greeting",))
+
+
 @pytest.mark.requires("release.desired-proven")
 def test_a_release_is_what_its_cluster_shall_have_now(ledger: Ledger, tmp_path: Path) -> None:
     ledger.release("two")

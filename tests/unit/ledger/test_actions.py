@@ -178,6 +178,7 @@ REFUSED: list[tuple[Any, str, Any, Code]] = [
     (PROPOSE, f"{RELEASE}.spec.rollout", {"waves": [{}]}, Code.FIELD_INVALID),
     (PROPOSE, f"{RELEASE}.spec.health", {"healthyPercent": 0}, Code.FIELD_INVALID),
     (PROPOSE, f"{RELEASE}.spec.autoscale", {}, Code.FIELD_INVALID),
+    (PROPOSE, f"{RELEASE}.spec.recreate", ["v1/ConfigMap/another/one"], Code.FIELD_INVALID),
     (WITHDRAW, "change.withdraw.prune", True, Code.FIELD_UNKNOWN),
     (DELETE_RELEASE, "change.delete.prune", DELETE, Code.FIELD_MISSING),
     (DELETE_RELEASE, "change.delete.prune", 1, Code.FIELD_INVALID),

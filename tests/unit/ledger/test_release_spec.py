@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import pytest
 
 from ledger import autoscale, canonical, release_spec, rollout
 from ledger.autoscale import Direction, ObjectScale, Recommendation, Sample, ScaleRecord
 from ledger.errors import Code
-from ledger.limits import CLUSTERS_PER_RELEASE_MAX, REPLICAS_MAX, SETTLE_SECONDS_MAX, WAVES_MAX
+from ledger.limits import (
+    CLUSTERS_PER_RELEASE_MAX,
+    RECREATES_PER_RELEASE_MAX,
+    REPLICAS_MAX,
+    SETTLE_SECONDS_MAX,
+    WAVES_MAX,
+)
 from ledger.release_spec import Targets
 from ledger.rollout import (
     ClusterProgress,
@@ -48,6 +55,16 @@ def test_what_is_left_out_has_its_default() -> None:
     (rule,) = release_spec.read_autoscale({"autoscale": [RULE]}, "spec")
     assert (rule.window_seconds, rule.cooldown_seconds) == (60, 0)
     assert (rule.scale_up, rule.scale_down) == (Direction(), Direction(stabilization_seconds=300))
+
+
+@pytest.mark.requires("releases.recreate")
+def test_what_may_be_made_anew_is_named_once_and_in_order() -> None:
+    assert release_spec.read_recreate({}, "spec") == ()
+    assert release_spec.read_recreate({"recreate": ["a/b", "c/d"]}, "spec") == ("a/b", "c/d")
+    for wrong in (["c/d", "a/b"], ["a/b", "a/b"], [1], [""], "a/b", None):
+        refusal_of(partial(release_spec.read_recreate, {"recreate": wrong}, "spec"), Code.FIELD_INVALID)
+    many = {"recreate": [f"{number:04d}" for number in range(RECREATES_PER_RELEASE_MAX + 1)]}
+    refusal_of(lambda: release_spec.read_recreate(many, "spec"), Code.LIMIT_EXCEEDED)
 
 
 @pytest.mark.requires("releases.spec")
