@@ -9,11 +9,13 @@ Source: Kubernetes API concepts (server-side apply, dry run, watch bookmarks); k
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
+from k8s_bridge.accounts import scope_account, user_of
 from k8s_bridge.cluster import Applied, Kind
 from k8s_bridge.compare import FIELD_MANAGER
 from k8s_bridge.connection import Connection
@@ -50,6 +52,13 @@ class KubernetesClient:
         self._lock = threading.Lock()
         self._sleep = sleep
         self._monotonic = monotonic
+        self._acting_as = ""
+
+    def in_scope(self, namespace: str) -> KubernetesClient:
+        """Give the same API server, written to as the account of a release scope; read from as before."""
+        found = copy.copy(self)
+        found._acting_as = user_of(scope_account(namespace))  # noqa: SLF001  its own kind
+        return found
 
     def close(self) -> None:
         """Close the connection."""
@@ -104,6 +113,7 @@ class KubernetesClient:
             content_type=APPLY,
             field_manager=FIELD_MANAGER,
             force_conflicts=True,
+            header_params=self._as_scope(),
             **options,
         )
         return Applied(live, created=status == 201)
@@ -125,6 +135,7 @@ class KubernetesClient:
             body=[{"op": "replace", "path": f"/metadata/{name}", "value": v} for name, v in fields.items()],
             content_type=JSON_PATCH,
             field_manager=FIELD_MANAGER,
+            header_params=self._as_scope(),
         )
 
     def delete(self, key: ObjectKey, uid: str) -> None:
@@ -139,7 +150,7 @@ class KubernetesClient:
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
         }
-        self._or_none("delete", self._path(key), str(key), body)
+        self._or_none("delete", self._path(key), str(key), body, self._as_scope())
 
     def list(
         self, kind: Kind, namespace: str = "", *, label: str | None = None, metadata_only: bool = False
@@ -264,11 +275,21 @@ class KubernetesClient:
             )
         return kind.path(key.namespace, key.name)
 
+    def _as_scope(self) -> dict[str, str]:
+        return {"Impersonate-User": self._acting_as} if self._acting_as else {}
+
     def _or_none(
-        self, method: str, path: str, about: str, body: JsonObject | None = None
+        self,
+        method: str,
+        path: str,
+        about: str,
+        body: JsonObject | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> JsonObject | None:
         try:
-            return self._connection.ask(method, path, about=about, body=body)[1]
+            return self._connection.ask(
+                method, path, about=about, body=body, header_params=dict(headers or {})
+            )[1]
         except EnvironmentFault as fault:
             if fault.facts.get("status") == 404:
                 return None

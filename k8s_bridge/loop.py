@@ -16,7 +16,8 @@ from typing import Protocol
 
 from consensus.verified import Verified
 from k8s_bridge.bell import Bell
-from k8s_bridge.changeset import ReleaseOutcome
+from k8s_bridge.changeset import Outcome, ReleaseOutcome
+from k8s_bridge.guard import SETTLE_S
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.reconcile import Reconciler, Standing
 from k8s_bridge.report import Finding
@@ -32,6 +33,8 @@ from runtime.retry import Backoff
 REPAIRS = Backoff(base_s=0.05, ceiling_s=2.0)
 """Pauses between repairs of one release that follow each other: two writers that disagree must not spin."""
 REPAIRS_FORGOTTEN_S = 1.0
+UNDONE_LISTED_MAX = 8
+_WRITTEN = frozenset({Outcome.CREATED, Outcome.CONFIGURED, Outcome.DELETED})
 OUTAGE = Backoff(base_s=0.5, ceiling_s=5.0)
 """Pauses while the API server does not answer."""
 _LOG = logging.getLogger("bridge")
@@ -78,6 +81,8 @@ class Tracked:
         offered: what was last handed to the reporter: revision, whether a removal, outcome, health.
         restated: objects whose status changed and was not looked at yet.
         health_due_s: when they may be looked at.
+        applied: the wish that was last in place as a whole.
+        undone: how often somebody else's writes were undone.
     """
 
     wanted: Verified[ReleaseRevision]
@@ -90,6 +95,8 @@ class Tracked:
     offered: tuple[int, bool, str, str] | None = None
     restated: set[ObjectKey] = field(default_factory=set)
     health_due_s: float = 0.0
+    applied: tuple[object, ...] | None = None
+    undone: int = 0
 
 
 class Loop:
@@ -211,6 +218,9 @@ class Loop:
                 tracked.due_s = now if tracked.fault is not None else tracked.due_s
         self._reach_error, self._reach_failures = None, 0
         self._reach_due_s = now + self._periods.reach_s
+        if self._reconciler.admission_changed():
+            for tracked in self._tracked.values():
+                tracked.due_s = min(tracked.due_s, now + SETTLE_S)
 
     def _take(self, wanted: Wanted, now: float) -> None:
         self._height, self._header_time_ns = wanted.height, wanted.time_ns
@@ -232,6 +242,7 @@ class Loop:
 
     def _reconcile(self, name: str, tracked: Tracked) -> None:
         revision = tracked.wanted.value.revision
+        was_applied = tracked.applied == _aim(tracked.wanted.value)
         try:
             tracked.standing = self._reconciler.reconcile(tracked.wanted)
         except EnvironmentFault as fault:
@@ -254,7 +265,18 @@ class Loop:
         if tracked.standing.written or tracked.failures == 1:
             counts = tracked.standing.finding.changes.counts()
             event(_LOG, "applied", release=name, revision=revision, outcome=outcome.value, **counts)
+        if was_applied and tracked.standing.written:
+            self._tell_undone(name, tracked, tracked.standing)
+        if outcome is ReleaseOutcome.APPLIED:
+            tracked.applied = _aim(tracked.wanted.value)
         self._offer(tracked, tracked.standing)
+
+    def _tell_undone(self, name: str, tracked: Tracked, standing: Standing) -> None:
+        """Say aloud that somebody else wrote: the same wish was in place before."""
+        tracked.undone += 1
+        undone = [r for r in standing.finding.changes.results if r.outcome in _WRITTEN]
+        listed = [f"{r.key}: {r.reason}" for r in undone[:UNDONE_LISTED_MAX]]
+        event(_LOG, "foreign write undone", level=logging.WARNING, release=name, objects=listed)
 
     def _look_again(self, name: str, tracked: Tracked) -> None:
         keys, tracked.restated = tracked.restated, set()
@@ -291,6 +313,7 @@ def _account(tracked: Tracked) -> JsonObject:
     standing = tracked.standing
     account: JsonObject = {
         "wantedRevision": tracked.wanted.value.revision,
+        "undone": tracked.undone,
         "wantedState": tracked.wanted.value.state.value,
         "fault": None if tracked.fault is None else tracked.fault.to_json(),
     }

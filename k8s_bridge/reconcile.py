@@ -17,6 +17,7 @@ from k8s_bridge.changeset import ChangeSet
 from k8s_bridge.cluster import Cluster
 from k8s_bridge.desired import desired_of
 from k8s_bridge.given_up import GivenUp
+from k8s_bridge.guard import Guard
 from k8s_bridge.health import health_of
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.observe import observe
@@ -63,12 +64,23 @@ class Standing:
 
 
 class Reconciler:
-    """Applies releases to one cluster."""
+    """Applies releases to one cluster.
+
+    ``in_scope`` gives the cluster as the account of a release's namespace writes to it; None where the bridge
+    writes as itself.
+    """
 
     def __init__(
-        self, cluster: Cluster, store: InventoryStore, observers: Observers, clock: Callable[[], int]
+        self,
+        cluster: Cluster,
+        store: InventoryStore,
+        observers: Observers,
+        clock: Callable[[], int],
+        in_scope: Callable[[str], Cluster] | None = None,
     ) -> None:
         self._cluster = cluster
+        self._in_scope = in_scope or (lambda _: cluster)
+        self._guard = Guard(cluster)
         self._store = store
         self._observers = observers
         self._clock = clock
@@ -86,8 +98,9 @@ class Reconciler:
             given_up = self._given_up.setdefault(name, GivenUp())
             given_up.begin(desired.objects.keys(), self._clock() / NS_PER_S)
             self._observers.before_apply(name, desired.objects)
-            world = observe(self._cluster, desired, self._store.load(), given_up)
-            changes = carry_out(plan(wanted, world), self._cluster, self._store.save)
+            cluster = self._in_scope(wanted.value.namespace)
+            world = observe(cluster, desired, self._store.load(), given_up)
+            changes = carry_out(plan(wanted, world), cluster, self._store.save)
         except Refused as refusal:
             self._observers.after_failure(name)
             changes = ChangeSet(wanted.chain_id, name, wanted.value.revision, ())
@@ -109,6 +122,10 @@ class Reconciler:
             EnvironmentFault: KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED.
         """
         self._store.reach()
+
+    def admission_changed(self) -> bool:
+        """Tell whether an admission policy came or changed, so that writes before it may have slipped in."""
+        return self._guard.changed()
 
     def look_again(self, standing: Standing, keys: Iterable[ObjectKey]) -> Standing:
         """Judge the health of some objects anew.

@@ -64,7 +64,8 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     reporter = Reporter(Channel(settings.cluster, report_rpc, report_reader, did, key))
     state = StateFile(settings.home, system_clock_ns)
     store = InventoryStore(cluster, reader.chain_id, settings.namespace)
-    reconciler = Reconciler(cluster, store, watches, system_clock_ns)
+    in_scope = cluster.in_scope if settings.impersonate else None
+    reconciler = Reconciler(cluster, store, watches, system_clock_ns, in_scope)
     source = LedgerSource(reader, settings.cluster)
     loop = Loop(source, reconciler, reporter, bell, settings.periods, Clocks(system_clock_ns))
     event(

@@ -49,6 +49,7 @@ class BridgeSettings:
         environ: the environment to find these in, and ``CONCLAVE_PASSPHRASE`` of an encrypted key.
         namespace: where the inventories are kept.
         periods: how often.
+        impersonate: write each release as the account of its scope; else as the bridge itself.
         did: the node identity it reports as; None for the did:key of its key.
     """
 
@@ -62,3 +63,4 @@ class BridgeSettings:
     namespace: str = DEFAULT_NAMESPACE
     periods: Periods = field(default_factory=Periods)
     did: str | None = None
+    impersonate: bool = False
