@@ -1,7 +1,6 @@
 """Lies and oddities about a light block, by class: each class gives questions made of one honest pair.
 
-Owns the classes. Some only alter bytes, others are signed anew with the validators' own keys, so that they
-get past the signatures and hashes in front of the rule they are about.
+Owns the classes. Some only alter bytes; others are signed anew with the validators' keys, to get to their rule.
 """
 
 from __future__ import annotations
@@ -97,8 +96,8 @@ def header_fields(pair: Pair) -> Iterator[Question]:
     yield edited(pair.asked, *HEADER, "chain_id", to="other")
     yield edited(pair.asked, *HEADER, "height", to=str(pair.block.height + 1))
     yield edited(pair.asked, *HEADER, "time", to="2030-01-01T00:00:00.000000001Z")
-    yield edited(pair.asked, *HEADER, "version", to={"block": "12", "app": "1"})
-    yield edited(pair.asked, *HEADER, "version", to={"block": "11", "app": "77"})
+    for block, app in (("12", "1"), ("11", "77")):
+        yield edited(pair.asked, *HEADER, "version", to={"block": block, "app": app})
     yield edited(pair.asked, *HEADER, "last_block_id", "hash", to=OTHER_HASH)
     yield edited(pair.asked, *HEADER, "last_block_id", "parts", to={"total": 9, "hash": OTHER_HASH})
 
@@ -175,12 +174,10 @@ def votes_moved(pair: Pair) -> Iterator[Question]:
         moved = list(given)
         moved[0], moved[index] = given[index], given[0]
         yield edited(pair.asked, *COMMIT, "signatures", to=moved)
-        first, other = dict(given[0]), dict(given[index])
-        first["validator_address"], other["validator_address"] = (
-            other["validator_address"],
-            first["validator_address"],
-        )
-        renamed = [first, *given[1:index], other, *given[index + 1 :]]
+        address = "validator_address"
+        renamed = list(given)
+        renamed[0] = given[0] | {address: given[index][address]}
+        renamed[index] = given[index] | {address: given[0][address]}
         yield edited(pair.asked, *COMMIT, "signatures", to=renamed)
         yield edited(pair.asked, *COMMIT, "signatures", to=[given[0], *given[:index], *given[index + 1 :]])
     yield edited(pair.asked, *COMMIT, "signatures", to=given[:-1])
