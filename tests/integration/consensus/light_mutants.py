@@ -1,6 +1,6 @@
 """Lies and oddities about a light block, by class: each class gives questions made of one honest pair.
 
-Owns the classes. Some only alter bytes; others are signed anew with the validators' keys, to get to their rule.
+Owns the classes. Some only alter bytes; others are signed anew by the validators, to get to their rule.
 """
 
 from __future__ import annotations
