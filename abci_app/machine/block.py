@@ -90,10 +90,10 @@ def _work_off_agenda(ctx: Context) -> None:
     bound = f"{ctx.time:012d}/~"
     for entry in indexes.pop_up_to(ctx.state, statekeys.AGENDA, bound, AGENDA_ITEMS_PER_BLOCK_MAX):
         _, kind, name = entry.split("/")
-        if kind == "execute":
-            proposals.execute_due(ctx, int(name))
-        else:
+        if kind == "rollout":
             progress.step(ctx, name)
+        else:
+            proposals.execute_due(ctx, int(name))
 
 
 def _apply(ctx: Context, tx: bytes, open_tx: Opener) -> TxResult:

@@ -1,16 +1,24 @@
-"""The list of freezes, and what they lie on. Source: docs/spec/ledger.md §2, releases.md §3."""
+"""The list of freezes, what they lie on, and the approved changes that wait for one.
+
+Source: docs/spec/ledger.md §2, authority.md §5, releases.md §3.
+"""
 
 from __future__ import annotations
 
+from abci_app import indexes
 from abci_app.machine.context import Context
 from abci_app.machine.world import content_record, release_record, revision_record
 from ledger import freezing, records, statekeys
 from ledger.authority.scope import Scope
+from ledger.limits import AGENDA_ITEMS_PER_BLOCK_MAX
 from ledger.records import FreezeRecord, FreezesRecord
 from state.reader import StateReader
 
 MACHINE = "machine"
 """Who made a freeze that no subject did."""
+RETRY_SECONDS = 60
+"""How often an approved change that meets a freeze is tried again, for it may have expired."""
+_HELD = "held"
 
 
 def of(state: StateReader) -> tuple[FreezeRecord, ...]:
@@ -50,3 +58,24 @@ def drop(ctx: Context, freeze: FreezeRecord) -> tuple[FreezeRecord, ...]:
     ctx.put(statekeys.FREEZES, FreezesRecord(left))
     ctx.emit("freeze", name=freeze.name, by=freeze.by, state="removed")
     return left
+
+
+def hold(ctx: Context, number: int) -> None:
+    """Let an approved proposal wait for a freeze; it is tried again after a while, or once one is taken off."""
+    _schedule(ctx, ctx.time + RETRY_SECONDS, f"{number:010d}")
+
+
+def try_held(ctx: Context) -> None:
+    """Have what waits for a freeze tried in the next block: one was taken off.
+
+    Looks no further than as many items of the agenda as a block works off; the rest comes in its own time.
+    """
+    for entry in indexes.entries(ctx.state, statekeys.AGENDA, limit=AGENDA_ITEMS_PER_BLOCK_MAX):
+        _, kind, name = entry.split("/")
+        if kind == _HELD:
+            indexes.remove(ctx.state, statekeys.AGENDA, entry)
+            _schedule(ctx, ctx.time, name)
+
+
+def _schedule(ctx: Context, due: int, name: str) -> None:
+    indexes.insert(ctx.state, statekeys.AGENDA, f"{due:012d}/{_HELD}/{name}")

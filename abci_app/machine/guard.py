@@ -62,7 +62,7 @@ def freeze(ctx: Context, signer: IdentityRecord, wanted: Freeze) -> None:
 
 
 def unfreeze(ctx: Context, name: str) -> None:
-    """Take a freeze off; rollouts it alone paused go on.
+    """Take a freeze off; rollouts it alone paused go on, and what waited for it is tried again.
 
     Raises:
         Refused: OBJECT_UNKNOWN.
@@ -77,6 +77,7 @@ def unfreeze(ctx: Context, name: str) -> None:
             object=name,
         )
     left = freezes.drop(ctx, removed)
+    freezes.try_held(ctx)
     for release in indexes.entries(ctx.state, statekeys.INDEX_ROLLOUTS):
         if not freezes.on_release(ctx.state, removed, release):
             continue

@@ -39,10 +39,6 @@ from ledger.receipt import Receipt
 from ledger.records import ChangeSummary, IncidentKind, JudgementRecord, ProposalRecord, state_at
 from ledger.types import ActionKind, ProposalState
 
-FREEZE_RETRY_SECONDS = 60
-"""How often an approved change that meets a freeze is tried again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A proposal as it would be recorded: what it changes, its scope and what it requires."""
@@ -241,7 +237,7 @@ def _execute_unless_frozen(ctx: Context, record: ProposalRecord, scope: Scope) -
         return _execute(ctx, record)
     if ctx.height > record.expires:
         return _closed(ctx, dataclasses.replace(record, state=ProposalState.EXPIRED))
-    _schedule(ctx, record, ctx.time + FREEZE_RETRY_SECONDS)
+    freezes.hold(ctx, record.number)
     ctx.emit("held", proposal=record.id, number=record.number, freeze=frozen.name)
     return record
 

@@ -68,6 +68,7 @@ class Case:
     lifts: str | None = None
     state: str = "open"
     due: int = 0
+    held: bool = False
     code: Code | None = None
     approvals: dict[Person, str] = field(default_factory=dict)
     rejections: dict[Person, str] = field(default_factory=dict)
@@ -103,11 +104,13 @@ class Reference:
         """Begin a block: what is due comes first, oldest first."""
         self.height, self.time = height, time
         due: list[tuple[int, int, int, str]] = [
-            (case.due, 0, number, "") for number, case in enumerate(self.cases) if case.state == "approved"
+            (case.due, int(case.held), number, "")
+            for number, case in enumerate(self.cases)
+            if case.state == "approved"
         ]
-        due += [(at, 1, 0, name) for at, name in self.releases.due()]
+        due += [(at, 2, 0, name) for at, name in self.releases.due()]
         for at, kind, number, name in sorted(due):
-            if at <= time and kind == 0:
+            if at <= time and kind < 2:
                 self._execute_due(number)
             elif at <= time:
                 self.releases.look(name, time)
@@ -262,7 +265,7 @@ class Reference:
         if not self.releases.frozen(case.release):
             refused = self._refused_change(case)
             return (refused, None) if refused is not None else (None, self._execute(number))
-        case.state, case.due = "approved", self.time + RETRY_SECONDS
+        case.state, case.due, case.held = "approved", self.time + RETRY_SECONDS, True
         if self.height > case.expires:
             case.state = "expired"
         self.seen[f"frozen, {case.state}"] += 1
@@ -277,6 +280,8 @@ class Reference:
         if case.lifts is not None:
             self.seen["freeze lifted"] += 1
             del self.releases.freezes[case.lifts]
+            for other in self.cases:
+                other.due = self.time if other.held else other.due
         if case.release is None:
             return None
         wanted = Revision(number, case.clusters, case.plan)
