@@ -37,7 +37,7 @@ imports: $(SETUP)
 	@$(BIN)/lint-imports
 
 unit: export PYTEST_DEBUG_TEMPROOT := $(MEMORY)
-unit: $(SETUP) ## unit tests and house rules: no sleep, no server of ours, under ten seconds
+unit: $(SETUP) ## unit tests and house rules: no sleep, no server of ours
 	@$(PYTEST) $(SPREAD) tests/unit tests/test_tidy.py tests/test_requirements.py
 
 property: $(SETUP) ## what holds for any input, on random ones, and the fuzz targets on their seeds

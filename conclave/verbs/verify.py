@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from conclave.command import Session, verb
 from conclave.errors import exit_code, to_json
 from ledger.errors import Code, ConclaveError, Refused
 
 _ONLINE = ("release", "proposal")
+
+
+def _complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    del context, parameter
+    words = [CompletionItem(word) for word in _ONLINE if word.startswith(typed)]
+    return words or [CompletionItem(typed, type="file")]
 
 
 @verb(
@@ -27,7 +34,7 @@ _ONLINE = ("release", "proposal")
     "conclave verify release guestbook --revision 1",
     "conclave verify proposal 1",
 )
-@click.argument("what", metavar="FILE|release|proposal")
+@click.argument("what", metavar="FILE|release|proposal", shell_complete=_complete)
 @click.argument("name", metavar="[NAME|NUMBER|ID]", required=False)
 @click.option("--revision", type=click.IntRange(min=1), metavar="N", help="Of the release [the newest].")
 @click.option("--genesis", type=click.Path(path_type=Path), metavar="FILE", help="Trust its validators.")
