@@ -11,11 +11,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from consensus.light.encoding import header_hash, validators_hash
 from consensus.light.fields import Fields
 from consensus.light.parse import parse_header, parse_validator, parse_validators
 from consensus.light.render import header_json, validators_json
 from consensus.light.types import HASH_BYTES, VALIDATORS_MAX, Trusted, ValidatorSet
+from consensus.light.verifier import restored
 from consensus.trust_log import Damaged
 from ledger.errors import Code, ConclaveError, Refused, VerificationFailed
 from ledger.limits import CHAIN_ID_BYTES_MAX, MIB, REASON_BYTES_MAX
@@ -219,6 +219,4 @@ def _read_root(value: JsonObject) -> TrustRoot:
 def _read_trusted(value: JsonObject) -> Trusted:
     header = parse_header(value["header"])
     following = None if value["nextValidators"] is None else parse_validators(value["nextValidators"])
-    if following is not None and validators_hash(following) != header.next_validators_hash:
-        raise Refused(Code.TRUST_STORE_CORRUPT, got="a validator set that does not match its header")
-    return Trusted(header, header_hash(header), following)
+    return restored(header, following)

@@ -49,6 +49,8 @@ VERIFICATION: dict[str, str] = {
     "cli.export-proof": "a proof is written whole after it was judged, and says how to verify it [proof-file.md 6]",
     "cli.verify-file": "the report is readable and whole; exit codes tell what happened [proof-file.md 6]",
     "light.parallel-same": "signatures checked on several threads give the verdict of one loop, also where a check breaks [DESIGN 4]",
+    "light.trusted-sealed": "a trusted block is made by verification, a root of trust or our own store alone [DESIGN 4]",
+    "light.key-types": "ed25519 and secp256k1 are judged as CometBFT does; other types are refused by name [crypto/]",
     "light.differential": "every verdict is that of CometBFT's own light client, but for named exceptions [light/verifier.go]",
     "bench.p3-honest": "P3 times verification that would refuse a wrong block or proof [issue: verification without trust]",
 }

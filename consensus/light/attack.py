@@ -22,6 +22,7 @@ from consensus.light.encoding import (
     uvarint,
     vote_sign_bytes,
 )
+from consensus.light.keys import PROTO_FIELDS, verify
 from consensus.light.render import signed_header_json, validators_json
 from consensus.light.timestamp import format_time
 from consensus.light.types import (
@@ -36,7 +37,6 @@ from consensus.light.types import (
     Validator,
     ValidatorSet,
 )
-from ledger.keys import verify_ed25519
 from ledger.types import JsonObject, sha256
 
 JSON_TYPE = "tendermint/LightClientAttackEvidence"
@@ -156,8 +156,8 @@ def with_sound_votes(block: LightBlock) -> LightBlock:
         if vote.flag is not BlockIdFlag.COMMIT:
             return vote
         validator, address = block.validators.validators[index], block.validators.addresses[index]
-        sound = vote.validator_address == address and verify_ed25519(
-            validator.public_key, sign_bytes(vote), vote.signature
+        sound = vote.validator_address == address and verify(
+            validator.key_type, validator.public_key, sign_bytes(vote), vote.signature
         )
         return vote if sound else _ABSENT
 
@@ -248,7 +248,7 @@ def commit_bytes(commit: Commit) -> bytes:
 
 
 def _validator_bytes(validator: Validator) -> bytes:
-    key = bytes_field(1, validator.public_key)
+    key = bytes_field(PROTO_FIELDS[validator.key_type], validator.public_key)
     return bytes_field(1, validator.address) + message_field(2, key) + number_field(3, validator.power)
 
 

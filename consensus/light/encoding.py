@@ -2,7 +2,7 @@
 
 Owns the hand-written protobuf encodings these hashes are over, because "non-nullable" submessages are always
 written (``12 00`` for an empty part set header, Go's zero time for an absent vote), which Python's protobuf
-would leave out. Promises exactly the bytes of CometBFT 0.38-0.40 (notes cometbft §3; types/block.go,
+would leave out. Promises exactly the bytes of CometBFT 0.34-0.40 (notes cometbft §3; types/block.go,
 types/canonical.go, types/encoding_helper.go). Never judges.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+from consensus.light.keys import PROTO_FIELDS
 from consensus.light.types import (
     SECOND_NS,
     BlockId,
@@ -106,7 +107,8 @@ def header_hash(header: Header) -> bytes:
 
 
 def _simple_validator(validator: Validator) -> bytes:
-    return message_field(1, bytes_field(1, validator.public_key)) + number_field(2, validator.power)
+    key = message_field(PROTO_FIELDS[validator.key_type], validator.public_key)
+    return message_field(1, key) + number_field(2, validator.power)
 
 
 @lru_cache(maxsize=32)

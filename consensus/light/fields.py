@@ -53,9 +53,12 @@ class Fields:
 
     def malformed(self, name: str, got: object, expected: str) -> VerificationFailed | EnvironmentFault:
         """Make the refusal for field ``name``."""
-        where = f"{self._where}.{name}" if name else self._where
         shown = got if isinstance(got, str | int) else type(got).__name__
-        return self._fault(self._code, got=str(shown)[:80], expected=expected, field=where)
+        return self._fault(self._code, got=str(shown)[:80], expected=expected, field=self.named(name))
+
+    def named(self, name: str) -> str:
+        """Give a field's full name."""
+        return f"{self._where}.{name}" if name else self._where
 
     def only(self, *names: str) -> None:
         """Refuse fields other than ``names``, unless reading laxly."""

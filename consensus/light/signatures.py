@@ -3,17 +3,17 @@
 Owns the two tallies of types/validation.go: by index against the set that signed, by address against a
 set that was trusted earlier. Promises that power is counted first and signatures verified only if the
 count could pass, that at most the signatures needed to pass are verified, and that every one of those
-must be right (ZIP-215). A vote for nil or none never counts.
+must be right (``keys.verify``). A vote for nil or none never counts.
 """
 
 from __future__ import annotations
 
 from consensus.light.encoding import vote_sign_bytes
+from consensus.light.keys import verify
 from consensus.light.parallel import first_failing
 from consensus.light.types import BlockIdFlag, Commit, CommitSig, TrustLevel, Validator, ValidatorSet
 from consensus.light.verdict import Tally
 from ledger.errors import Code, VerificationFailed
-from ledger.keys import verify_ed25519
 
 Vote = tuple[int, Validator, CommitSig]
 """Index in the commit, who voted by the set looked in, and the vote."""
@@ -50,7 +50,7 @@ class VerifiedVotes:
 
     def _is_right(self, vote: Vote) -> bool:
         _, validator, sig = vote
-        return verify_ed25519(validator.public_key, self._sign_bytes(sig), sig.signature)
+        return verify(validator.key_type, validator.public_key, self._sign_bytes(sig), sig.signature)
 
 
 def tally_by_index(validators: ValidatorSet, commit: Commit) -> tuple[Tally, list[Vote]]:

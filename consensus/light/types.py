@@ -2,7 +2,8 @@
 
 Owns the frozen records and the two levels of belief: ``LightBlock`` is what a peer said, ``Trusted`` is what
 was verified (or named by the operator as the root of trust). Promises that an address is always derived from
-its key and that a validator set is always in CometBFT's own order. Never reads bytes and never judges.
+its key, that a validator set is always in CometBFT's own order, and that only ``consensus.light.verifier``
+holds the seal that makes a ``Trusted``. Never reads bytes and never judges.
 
 Times are integer nanoseconds since the Unix epoch, possibly negative; hashes are raw bytes.
 """
@@ -10,10 +11,31 @@ Times are integer nanoseconds since the Unix epoch, possibly negative; hashes ar
 from __future__ import annotations
 
 import enum
-import hashlib
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
+from consensus.light.keys import ADDRESS_BYTES, KeyType, address_of
 from ledger.errors import Code, Refused, VerificationFailed
+
+__all__ = [
+    "ADDRESS_BYTES",
+    "EMPTY_BLOCK_ID",
+    "GO_ZERO_TIME_NS",
+    "SECOND_NS",
+    "BlockId",
+    "BlockIdFlag",
+    "Commit",
+    "CommitSig",
+    "Header",
+    "KeyType",
+    "LightBlock",
+    "Options",
+    "PartSetHeader",
+    "SignedHeader",
+    "TrustLevel",
+    "Trusted",
+    "Validator",
+    "ValidatorSet",
+]
 
 INT64_MAX = 2**63 - 1
 VALIDATORS_MAX = 10_000
@@ -21,9 +43,10 @@ VALIDATORS_MAX = 10_000
 TOTAL_VOTING_POWER_MAX = INT64_MAX // 8
 """CometBFT types/validator_set.go MaxTotalVotingPower."""
 HASH_BYTES = 32
-ADDRESS_BYTES = 20
 SIGNATURE_BYTES_MAX = 96
-"""CometBFT types/signable.go MaxSignatureSize."""
+"""CometBFT types/signable.go MaxSignatureSize, before v0.40."""
+MLDSA65_SIGNATURE_BYTES = 3309
+"""What v0.40 raised it to: the size of the one larger kind of signature, which no client here can judge."""
 APP_HASH_BYTES_MAX = 256
 """CometBFT leaves the application hash unbounded; no application we talk to needs more."""
 BLOCK_PROTOCOL = 11
@@ -38,12 +61,6 @@ class BlockIdFlag(enum.IntEnum):
     ABSENT = 1
     COMMIT = 2
     NIL = 3
-
-
-class KeyType(enum.StrEnum):
-    """The validator key types this client can judge, by their JSON name."""
-
-    ED25519 = "tendermint/PubKeyEd25519"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +145,8 @@ class Validator:
 
     @property
     def address(self) -> bytes:
-        """The first 20 bytes of the key's SHA-256 (crypto/ed25519 ``Address``)."""
-        return hashlib.sha256(self.public_key).digest()[:ADDRESS_BYTES]
+        """The address of its key, by the rule of its type."""
+        return address_of(self.key_type, self.public_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,20 +218,41 @@ class LightBlock:
         return self.signed_header.header.height
 
 
+class _TrustSeal:
+    """The capability to make ``Trusted`` blocks; one instance, held by ``consensus.light.verifier``."""
+
+    __slots__ = ()
+
+
+_TRUST = _TrustSeal()
+
+
 @dataclass(frozen=True, slots=True)
 class Trusted:
     """A block that was verified, or that the operator named as the root of trust.
+
+    Where one comes from: ``verifier.verify``, ``trust_root``, ``linked_back``, or ``restored`` from our own
+    store. A ``LightBlock`` never turns into one in any other way.
 
     Attributes:
         header: the believed header.
         hash: its hash.
         next_validators: the set of the next height, matching ``header.next_validators_hash``; None where
             only the next height may be verified from here.
+
+    Raises:
+        TypeError: made anywhere but in ``consensus.light.verifier``.
     """
 
     header: Header
     hash: bytes
     next_validators: ValidatorSet | None
+    seal: InitVar[object]
+    """Shown once and not kept: no block can lend it to another (``dataclasses.replace`` has none to give)."""
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _TRUST:
+            raise TypeError("a Trusted block is made by consensus.light.verifier alone")
 
     @property
     def height(self) -> int:

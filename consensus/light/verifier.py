@@ -11,7 +11,7 @@ from __future__ import annotations
 from consensus.light import predicates
 from consensus.light.encoding import header_hash
 from consensus.light.signatures import VerifiedVotes, Vote, tally_by_address, tally_by_index
-from consensus.light.types import Header, LightBlock, Options, Trusted, ValidatorSet
+from consensus.light.types import _TRUST, Header, LightBlock, Options, Trusted, ValidatorSet
 from consensus.light.verdict import Invalid, NotEnoughTrust, Ok, Verdict
 from ledger.errors import Code, VerificationFailed
 
@@ -44,7 +44,7 @@ def _verify(block: LightBlock, trusted: Trusted, options: Options, now_ns: int) 
             return NotEnoughTrust(tally)
     votes = [*votes, *_two_thirds(block)]
     VerifiedVotes(trusted.header.chain_id, commit).check(votes)
-    return Ok(Trusted(block.header, digest, _following(block)))
+    return Ok(Trusted(block.header, digest, _following(block), _TRUST))
 
 
 def _following(block: LightBlock) -> ValidatorSet | None:
@@ -61,7 +61,6 @@ def _next_validators(trusted: Trusted) -> ValidatorSet:
             expected="it, in order to skip heights",
             height=trusted.height,
         )
-    predicates.are_next_validators_of(trusted.next_validators, trusted.header)
     return trusted.next_validators
 
 
@@ -107,14 +106,15 @@ def trust_root(block: LightBlock, chain_id: str, expected_hash: bytes | None) ->
     if block.next_validators is not None:
         predicates.are_next_validators_of(block.next_validators, block.header)
     VerifiedVotes(chain_id, block.signed_header.commit).check(_two_thirds(block))
-    return Trusted(block.header, digest, _following(block))
+    return Trusted(block.header, digest, _following(block), _TRUST)
 
 
 def linked_back(older: Header, newer: Trusted) -> Trusted:
     """Believe the header just below a trusted one because the trusted one names its hash.
 
     Raises:
-        VerificationFailed: COMMIT_MISMATCH if it is not the named predecessor (``VerifyBackwards``).
+        VerificationFailed: COMMIT_MISMATCH if it is not the named predecessor, or a claim of
+            ``light/verifier.go`` ``VerifyBackwards`` that does not hold: version, chain, an earlier time.
     """
     digest = header_hash(older)
     if older.height + 1 != newer.height or newer.header.last_block_id.hash != digest:
@@ -123,4 +123,22 @@ def linked_back(older: Header, newer: Trusted) -> Trusted:
             got=f"block {digest.hex()} of height {older.height}",
             expected=f"block {newer.header.last_block_id.hash.hex()}, named by height {newer.height}",
         )
-    return Trusted(older, digest, None)
+    predicates.is_supported_version(older)
+    predicates.is_of_chain(older, newer.header.chain_id)
+    predicates.is_newer(newer.header, older)
+    return Trusted(older, digest, None, _TRUST)
+
+
+def restored(header: Header, next_validators: ValidatorSet | None) -> Trusted:
+    """Take up again what an earlier run verified and our own store kept, or what the operator wrote down.
+
+    Args:
+        header: the header; its hash is computed anew.
+        next_validators: the set of the next height; None where only the next height may follow.
+
+    Raises:
+        VerificationFailed: NEXT_VALIDATORS_MISMATCH for a set that is not the header's.
+    """
+    if next_validators is not None:
+        predicates.are_next_validators_of(next_validators, header)
+    return Trusted(header, header_hash(header), next_validators, _TRUST)

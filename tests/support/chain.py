@@ -12,9 +12,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256K1,
+    EllipticCurvePrivateKey,
+    derive_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from nacl.signing import SigningKey
 
 from consensus.light.encoding import commit_hash, header_hash, validators_hash, vote_sign_bytes
+from consensus.light.keys import SECP256K1_ORDER
 from consensus.light.types import (
     EMPTY_BLOCK_ID,
     GO_ZERO_TIME_NS,
@@ -32,6 +42,7 @@ from consensus.light.types import (
     Validator,
     ValidatorSet,
 )
+from consensus.light.verifier import restored
 from ledger.types import sha256
 from state.merkle import merkle_root
 
@@ -57,10 +68,38 @@ class Signer:
         """Its address."""
         return self.validator.address
 
+    def sign(self, message: bytes) -> bytes:
+        """Sign as a validator of its type does."""
+        return self.key.sign(message).signature
+
+
+@dataclass(frozen=True)
+class SecpSigner(Signer):
+    """A validator with a secp256k1 key, made of the same seed."""
+
+    @property
+    def validator(self) -> Validator:
+        """The public half."""
+        point = self._private().public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+        return Validator(KeyType.SECP256K1, point, self.power)
+
+    def sign(self, message: bytes) -> bytes:
+        """Give R and S, the lower of the two S."""
+        r, s = decode_dss_signature(self._private().sign(message, ECDSA(SHA256())))
+        return r.to_bytes(32, "big") + min(s, SECP256K1_ORDER - s).to_bytes(32, "big")
+
+    def _private(self) -> EllipticCurvePrivateKey:
+        return derive_private_key(int.from_bytes(bytes(self.key), "big"), SECP256K1())
+
 
 def signers(*names: str, power: int = 10) -> tuple[Signer, ...]:
     """Make validators of equal power, one a name."""
     return tuple(Signer(SigningKey(sha256(name.encode())), power) for name in names)
+
+
+def secp_signers(*names: str, power: int = 10) -> tuple[Signer, ...]:
+    """Make validators with secp256k1 keys, one a name."""
+    return tuple(SecpSigner(SigningKey(sha256(name.encode())), power) for name in names)
 
 
 def set_of(chosen: Collection[Signer]) -> ValidatorSet:
@@ -91,7 +130,7 @@ def sign(
             continue
         flag = BlockIdFlag.NIL if member in nil else BlockIdFlag.COMMIT
         vote = CommitSig(flag, address, header.time_ns + index + 1, b"")
-        sigs.append(dataclasses.replace(vote, signature=member.key.sign(to_sign(vote)).signature))
+        sigs.append(dataclasses.replace(vote, signature=member.sign(to_sign(vote))))
     return dataclasses.replace(commit, signatures=tuple(sigs))
 
 
@@ -191,4 +230,4 @@ class Chain:
     def trusted(self, height: int) -> Trusted:
         """Give a block as already verified."""
         block = self.blocks[height]
-        return Trusted(block.header, header_hash(block.header), block.next_validators)
+        return restored(block.header, block.next_validators)

@@ -7,26 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from consensus.light.encoding import header_hash
-from consensus.light.parse import parse_signed_header
 from consensus.light.types import Options, Trusted
 from consensus.light.verdict import Invalid, NotEnoughTrust, Ok, Verdict
 from consensus.light.verifier import verify
 from ledger.errors import Code, ConclaveError, VerificationFailed
-from tests.conformance.blocks import block_in, options_in, set_in, time_in
+from tests.conformance.blocks import block_in, options_in, time_in, trusted_in
 
 
 def answer(case: dict[str, Any]) -> dict[str, Any]:
     """Judge ``{trusted, trust_level, trusting_period_ns, clock_drift_ns, steps}``."""
     try:
-        options = options_in(case)
-        signed_header = parse_signed_header(case["trusted"]["signed_header"], lax=True)
-        following = case["trusted"].get("next_validators")
-        trusted = Trusted(
-            signed_header.header,
-            header_hash(signed_header.header),
-            None if following is None else set_in(following),
-        )
+        options, trusted = options_in(case), trusted_in(case["trusted"])
         moments = [time_in(step["now"]) for step in case["steps"]]
     except (KeyError, TypeError, ValueError, AttributeError, ConclaveError):
         return {"verdict": "refused"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from consensus.light.bisection import bisect, drive
 from consensus.light.types import LightBlock, Options, Trusted
+from consensus.light.verifier import restored
 from consensus.light.witness import cross_check
 from ledger.errors import Code, EnvironmentFault, VerificationFailed
 from tests.support.chain import Chain, signers
@@ -124,7 +123,7 @@ def test_witnesses() -> None:
 @pytest.mark.requires("light.bisection")
 def test_a_walk_without_the_next_sets_cannot_skip() -> None:
     chain = _rotating(10)
-    bare = dataclasses.replace(chain.trusted(1), next_validators=None)
+    bare = restored(chain.trusted(1).header, None)
     with pytest.raises(VerificationFailed) as refused:
         drive(bisect(bare, 10, OPTIONS, chain.now_ns, trace=[]), lambda h: chain.blocks[h])
     assert refused.value.code is Code.NEXT_VALIDATORS_MISMATCH

@@ -109,7 +109,10 @@ def test_an_absent_vote_has_no_content() -> None:
         ({"voting_power": str(2**62)}, Code.VALIDATOR_SET_INVALID),
         ({"address": "AB" * 20}, Code.VALIDATOR_SET_INVALID),
         ({"pub_key": {"type": "tendermint/PubKeyEd25519", "value": "AAAA"}}, Code.VALIDATOR_SET_INVALID),
-        ({"pub_key": {"type": "tendermint/PubKeySecp256k1", "value": "AAAA"}}, Code.KEY_TYPE_UNSUPPORTED),
+        ({"pub_key": {"type": "tendermint/PubKeySecp256k1", "value": "AAAA"}}, Code.VALIDATOR_SET_INVALID),
+        ({"pub_key": {"type": "tendermint/PubKeySecp256k1eth", "value": "AAAA"}}, Code.KEY_TYPE_UNSUPPORTED),
+        ({"pub_key": {"type": "cometbft/PubKeyBls12_381", "value": "AAAA"}}, Code.KEY_TYPE_UNSUPPORTED),
+        ({"pub_key": {"type": "cometbft/PubKeyMlDsa65", "value": "A" * 2600}}, Code.KEY_TYPE_UNSUPPORTED),
         ({"pub_key": None}, Code.VALIDATOR_SET_INVALID),
     ],
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consensus import light
 from consensus.light.types import (
     BlockIdFlag,
     Commit,
@@ -16,9 +19,10 @@ from consensus.light.types import (
     SignedHeader,
     Trusted,
     TrustLevel,
+    _TrustSeal,
 )
 from consensus.light.verdict import Invalid, NotEnoughTrust, Ok, Verdict
-from consensus.light.verifier import linked_back, trust_root, verify
+from consensus.light.verifier import linked_back, restored, trust_root, verify
 from ledger.errors import Code, Refused, VerificationFailed
 from tests.support.chain import CHAIN_ID, Chain, Signer, set_of, sign, signers
 
@@ -266,11 +270,56 @@ def test_a_trust_level_outside_the_sound_range(numerator: int, denominator: int)
 @pytest.mark.requires("light.skipping")
 def test_skipping_needs_the_trusted_next_set() -> None:
     chain = _chain()
-    bare = dataclasses.replace(chain.trusted(1), next_validators=None)
+    bare = restored(chain.trusted(1).header, None)
     assert _code(verify(chain.blocks[5], bare, OPTIONS, chain.now_ns)) is Code.NEXT_VALIDATORS_MISMATCH
-    wrong = dataclasses.replace(bare, next_validators=set_of(STRANGERS))
-    assert _code(verify(chain.blocks[5], wrong, OPTIONS, chain.now_ns)) is Code.NEXT_VALIDATORS_MISMATCH
     assert isinstance(verify(chain.blocks[2], bare, OPTIONS, chain.now_ns), Ok)
+
+
+@pytest.mark.requires("light.trusted-sealed")
+def test_what_is_restored_is_checked_against_its_header() -> None:
+    chain = _chain()
+    assert restored(chain.blocks[3].header, set_of(MEMBERS)) == chain.trusted(3)
+    with pytest.raises(VerificationFailed) as refused:
+        restored(chain.blocks[3].header, set_of(STRANGERS))
+    assert refused.value.code is Code.NEXT_VALIDATORS_MISMATCH
+
+
+@pytest.mark.requires("light.trusted-sealed")
+def test_nobody_else_makes_a_trusted_block() -> None:
+    trusted = _chain().trusted(3)
+    for seal in (None, object(), _TrustSeal(), trusted):
+        with pytest.raises(TypeError):
+            Trusted(trusted.header, trusted.hash, trusted.next_validators, seal)
+    change: Any = {"hash": b"\x01" * 32}
+    with pytest.raises((TypeError, ValueError)):
+        dataclasses.replace(trusted, **change)
+    assert not hasattr(trusted, "seal")
+
+
+@pytest.mark.requires("light.trusted-sealed")
+def test_the_seal_is_named_in_two_modules() -> None:
+    root = Path(light.__file__).parents[2]
+    rooms = ("ledger", "state", "identity", "runtime", "consensus", "abci_app", "k8s_bridge", "conclave")
+    naming = {
+        str(path.relative_to(root))
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        if _takes_the_seal(path)
+    }
+    assert naming == {"consensus/light/verifier.py"}
+
+
+def _takes_the_seal(path: Path) -> bool:
+    """Tell whether a module imports or reaches for the seal of ``consensus.light.types``."""
+    tree = ast.parse(path.read_text())
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "consensus.light.types"
+        for alias in node.names
+    }
+    reached = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return bool({"_TRUST", "_TrustSeal"} & (names | reached))
 
 
 @pytest.mark.requires("light.two-thirds")
