@@ -40,8 +40,8 @@ _API = "admissionregistration.k8s.io/v1"
 _GROUP = "admissionregistration.k8s.io"
 _ALL_WRITES = ["CREATE", "UPDATE", "DELETE", "CONNECT"]
 _REFUSED = (
-    "'nothing but the ledger writes here: ' + request.userInfo.username + ' may not. Propose the change with "
-    f"conclave propose; in an emergency use group {BREAK_GLASS_GROUP}'"
+    "'nothing but the ledger writes here: see conclave propose; in an emergency, group "
+    f"{BREAK_GLASS_GROUP}'"
 )
 _NAME = (
     "has(request.name) && request.name != '' ? request.name : "

@@ -240,7 +240,7 @@ def _refused(error: DynamicApiError, about: str, server: str) -> EnvironmentFaul
     status = status if isinstance(status, dict) else {}
     message = str(status.get("message") or error.reason)
     return EnvironmentFault(
-        Code.KUBERNETES_REFUSED,
+        Code.KUBERNETES_FORBIDDEN if error.status == FORBIDDEN else Code.KUBERNETES_REFUSED,
         got=f"{error.status} {_middle_out(message)}",
         expected="the API server to accept the request",
         todo=_todo(error.status, message),
@@ -262,7 +262,7 @@ def _middle_out(message: str) -> str:
 
 def _todo(status: int, message: str) -> str:
     if status == FORBIDDEN:
-        return "give the bridge's account the permission that the message names"
+        return "apply what `conclave bridge manifests` prints, as the cluster's administrator; or see the message"
     if status == TOO_LARGE or "request is too large" in message or "Too long" in message:
         return "make the object smaller: a request may have 3 MiB, etcd keeps 1.5 MiB, a ConfigMap 1 MiB"
     return "see the message"

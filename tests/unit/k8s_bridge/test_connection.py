@@ -94,7 +94,7 @@ def test_refusals_are_translated_with_their_facts(
     with pytest.raises(EnvironmentFault) as caught:
         server.ask("get", "/api", about="v1/ConfigMap/a/b")
     facts = caught.value.facts
-    assert caught.value.code is Code.KUBERNETES_REFUSED
+    assert caught.value.code is (Code.KUBERNETES_FORBIDDEN if status == 403 else Code.KUBERNETES_REFUSED)
     assert (facts["status"], facts["reason"], facts["object"]) == (status, "Because", "v1/ConfigMap/a/b")
     assert facts["permanent"] is permanent
     assert message in caught.value.got
