@@ -61,7 +61,7 @@ def drop(ctx: Context, freeze: FreezeRecord) -> tuple[FreezeRecord, ...]:
 
 
 def hold(ctx: Context, number: int) -> None:
-    """Let an approved proposal wait for a freeze; it is tried again after a while, or once one is taken off."""
+    """Let an approved proposal wait for a freeze: it is tried again after a while, or once one is gone."""
     _schedule(ctx, ctx.time + RETRY_SECONDS, f"{number:010d}")
 
 

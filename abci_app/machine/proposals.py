@@ -39,6 +39,7 @@ from ledger.receipt import Receipt
 from ledger.records import ChangeSummary, IncidentKind, JudgementRecord, ProposalRecord, state_at
 from ledger.types import ActionKind, ProposalState
 
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A proposal as it would be recorded: what it changes, its scope and what it requires."""
