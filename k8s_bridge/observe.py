@@ -14,6 +14,7 @@ from typing import Protocol
 
 from k8s_bridge.cluster import Cluster, Kind
 from k8s_bridge.co_owners import Foreign, foreign_of, without_admitted
+from k8s_bridge.compare import is_bare
 from k8s_bridge.desired import Desired
 from k8s_bridge.given_up import GivenUp
 from k8s_bridge.inventory import Inventory, prunable
@@ -93,13 +94,16 @@ class _Look:
                 # Controllers write too: compare two views of one version only.
                 if metadata_text(live, "resourceVersion") == metadata_text(dry_run, "resourceVersion"):
                     break
-            return Observation(live, dry_run, foreign=self._foreign(key, manifest, live))
+            # Nobody's writes are recorded while nobody owns a field; an apply would record what it finds.
+            recorded = dry_run if live is not None and is_bare(live) else live
+            return Observation(live, dry_run, foreign=self._foreign(key, manifest, recorded))
         except EnvironmentFault as fault:
             found = self._judged(key, manifest, _kept(fault))
             self.given_up.remember(key, manifest, live, found)
             return Observation(live, fault=found)
 
     def _foreign(self, key: ObjectKey, manifest: JsonObject, live: JsonObject | None) -> Foreign | None:
+        """Find what others added, by the record of ownership that ``live`` carries."""
         if live is None or (key.kind == "Namespace" and not self._made(key)):
             return None
         foreign = foreign_of(key, live)
