@@ -47,7 +47,7 @@ class FakeCluster:
         self.writes: list[str] = []
         self.crash_before_write: int | None = None
         self.immutable: dict[str, tuple[str, ...]] = {}
-        """By kind, the path of what may not be changed."""
+        """By kind, the path of what may not be changed, the bridge's own records aside."""
         self.admitted: JsonObject = {}
         """Annotations that admission adds to whatever is applied."""
         self.attempts: list[str] = []
@@ -209,7 +209,8 @@ class FakeCluster:
 
     def _check_immutable(self, key: ObjectKey, live: JsonObject | None, manifest: JsonObject) -> None:
         path = self.immutable.get(key.kind)
-        if path and live is not None and field(live, *path) != field(manifest, *path):
+        ruled = path and key.namespace != "conclave-system"
+        if path and ruled and live is not None and field(live, *path) != field(manifest, *path):
             got = f"422 {'.'.join(path)}: field is immutable"
             raise EnvironmentFault(Code.KUBERNETES_REFUSED, got=got, status=422, permanent=True)
 
