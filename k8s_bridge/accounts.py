@@ -18,9 +18,9 @@ INSTALLER_GROUP = "conclave:installer"
 """People who may write what the bridge is installed as, and nothing that is governed."""
 OWN_PREFIX = "conclave:"
 """Of the bridge's cluster roles and their bindings."""
-POLICY_PREFIX = "conclave-"
-"""Of the bridge's admission policies and their bindings."""
-GOVERNED_POLICY = POLICY_PREFIX + "governed"
+OWN_DASHED = "conclave-"
+"""Of the bridge's roles in a namespace, and of its admission policies and their bindings."""
+GOVERNED_POLICY = OWN_DASHED + "governed"
 
 
 def scope_account(namespace: str) -> str:

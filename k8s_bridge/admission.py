@@ -21,8 +21,8 @@ from k8s_bridge.accounts import (
     BRIDGE_ACCOUNT,
     GOVERNED_POLICY,
     INSTALLER_GROUP,
+    OWN_DASHED,
     OWN_PREFIX,
-    POLICY_PREFIX,
     SYSTEM_NAMESPACE,
     scope_account,
     user_of,
@@ -40,8 +40,7 @@ _API = "admissionregistration.k8s.io/v1"
 _GROUP = "admissionregistration.k8s.io"
 _ALL_WRITES = ["CREATE", "UPDATE", "DELETE", "CONNECT"]
 _REFUSED = (
-    "'nothing but the ledger writes here: see conclave propose; in an emergency, group "
-    f"{BREAK_GLASS_GROUP}'"
+    f"'nothing but the ledger writes here: see conclave propose; in an emergency, group {BREAK_GLASS_GROUP}'"
 )
 _NAME = (
     "has(request.name) && request.name != '' ? request.name : "
@@ -103,7 +102,7 @@ def admission_configuration(folder: str) -> JsonObject:
 def _namespaces(needs: Needs, trust: Trust) -> JsonObject:
     """Everything in a namespace of the ledger; what opens a view and changes nothing is left out."""
     constraints = {
-        "resourceRules": [_rule(["*"], ["*", "*/*"], _ALL_WRITES, "Namespaced")],
+        "resourceRules": [_rule(["*"], ["*/*"], _ALL_WRITES, "Namespaced")],
         "excludeResourceRules": [
             _rule([""], ["events", "pods/portforward", "pods/proxy", "services/proxy"], _ALL_WRITES),
             _rule(["events.k8s.io"], ["events"], _ALL_WRITES),
@@ -112,7 +111,11 @@ def _namespaces(needs: Needs, trust: Trust) -> JsonObject:
         "namespaceSelector": _selector(needs.namespaces),
     }
     users = [*needs.controllers, *trust.users]
-    allowed = "variables.system || variables.scope || variables.trusted || variables.breakGlass"
+    own = (
+        f"variables.installer && request.resource.group == '{RBAC_GROUP}' && "
+        f"({_NAME}).startsWith('{OWN_DASHED}')"
+    )
+    allowed = f"variables.system || variables.scope || variables.trusted || variables.breakGlass || {own}"
     policy = _policy(GOVERNED_POLICY, constraints, allowed)
     return _with_variables(policy, scopes=needs.scopes, users=users)
 
@@ -125,7 +128,7 @@ def _objects(needs: Needs, trust: Trust, form: Form) -> JsonObject:
     if form is Form.STATIC:
         kinds |= {(_GROUP, plural) for plural in _MUTATING + _VALIDATING}
         own += f" || variables.group == '{_GROUP}' && variables.plural in {_list(_MUTATING)}"
-        own += f" || variables.group == '{_GROUP}' && variables.name.startsWith('{POLICY_PREFIX}')"
+        own += f" || variables.group == '{_GROUP}' && variables.name.startsWith('{OWN_DASHED}')"
     governed = [f"{o.resource.group}/{o.resource.plural}/{o.namespace}/{o.name}" for o in needs.objects]
     spaces = [f"/namespaces//{name}" for name in {SYSTEM_NAMESPACE, *needs.namespaces}]
     # The API server takes a namespace for the namespace of its own request.
@@ -140,7 +143,7 @@ def _objects(needs: Needs, trust: Trust, form: Form) -> JsonObject:
         "variables.installer && "
         "(variables.own || variables.plural == 'namespaces' && request.operation != 'DELETE')"
     )
-    policy = _policy(POLICY_PREFIX + "objects", {"resourceRules": rules}, allowed)
+    policy = _policy(OWN_DASHED + "objects", {"resourceRules": rules}, allowed)
     variables = [
         _variable("group", "request.resource.group"),
         _variable("plural", "request.resource.resource"),
@@ -156,7 +159,7 @@ def _objects(needs: Needs, trust: Trust, form: Form) -> JsonObject:
 def _own(trust: Trust) -> JsonObject:
     """The bridge's namespace: inventories and leases are its own, the rest is the installer's."""
     constraints = {
-        "resourceRules": [_rule(["*"], ["*", "*/*"], _ALL_WRITES, "Namespaced")],
+        "resourceRules": [_rule(["*"], ["*/*"], _ALL_WRITES, "Namespaced")],
         "namespaceSelector": _selector([SYSTEM_NAMESPACE]),
     }
     bridge = (
@@ -164,7 +167,7 @@ def _own(trust: Trust) -> JsonObject:
         "request.resource.resource in ['configmaps', 'leases', 'events']"
     )
     allowed = f"variables.system || variables.installer || variables.breakGlass || {bridge}"
-    return _with_variables(_policy(POLICY_PREFIX + "own", constraints, allowed), scopes=(), users=())
+    return _with_variables(_policy(OWN_DASHED + "own", constraints, allowed), scopes=(), users=())
 
 
 def _tokens() -> JsonObject:
@@ -187,16 +190,16 @@ def _tokens() -> JsonObject:
         f"object.metadata.annotations[{account}] in {names}"
     )
     allowed = f"variables.breakGlass || !({refused})"
-    return _with_variables(_policy(POLICY_PREFIX + "tokens", constraints, allowed), scopes=(), users=())
+    return _with_variables(_policy(OWN_DASHED + "tokens", constraints, allowed), scopes=(), users=())
 
 
 def _break_glass(needs: Needs) -> JsonObject:
     """Says it aloud, to who does it and in the audit log; refuses nothing."""
     constraints = {
-        "resourceRules": [_rule(["*"], ["*", "*/*"], _ALL_WRITES)],
+        "resourceRules": [_rule(["*"], ["*/*"], _ALL_WRITES)],
         "namespaceSelector": _selector(sorted({SYSTEM_NAMESPACE, *needs.namespaces})),
     }
-    policy = _policy(POLICY_PREFIX + "break-glass", constraints, "!variables.breakGlass")
+    policy = _policy(OWN_DASHED + "break-glass", constraints, "!variables.breakGlass")
     policy["spec"]["validations"][0] |= {
         "messageExpression": "'break glass: ' + request.userInfo.username + ' writes what only the ledger "
         "may. It is recorded, and the bridge undoes it unless the release is frozen'"

@@ -262,7 +262,7 @@ def _middle_out(message: str) -> str:
 
 def _todo(status: int, message: str) -> str:
     if status == FORBIDDEN:
-        return "apply what `conclave bridge manifests` prints, as the cluster's administrator; or see the message"
+        return "have the administrator apply what `conclave bridge manifests` prints, or see the message"
     if status == TOO_LARGE or "request is too large" in message or "Too long" in message:
         return "make the object smaller: a request may have 3 MiB, etcd keeps 1.5 MiB, a ConfigMap 1 MiB"
     return "see the message"

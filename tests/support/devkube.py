@@ -38,15 +38,17 @@ def kubeconfig() -> Iterator[Path]:
 
 
 @contextmanager
-def devkube(folder: Path) -> Iterator[Path]:
-    """Run one devkube in ``folder``; gives its kubeconfig."""
+def devkube(folder: Path, *apiserver_arguments: str) -> Iterator[Path]:
+    """Run one devkube in ``folder``, its API server with more arguments; gives its kubeconfig."""
     try:
         program = find(Tool.DEVKUBE, progress=print, environ=os.environ)
     except ToolError as error:
         raise DevkubeUnavailableError(str(error)) from error
     log = folder.with_suffix(".log")
     with log.open("wb") as output:
-        process = subprocess.Popen([str(program), "up", "--dir", str(folder)], stdout=output, stderr=output)
+        more = [f"--apiserver-arg={argument}" for argument in apiserver_arguments]
+        argv = [str(program), "up", "--dir", str(folder), *more]
+        process = subprocess.Popen(argv, stdout=output, stderr=output)
     try:
         yield _ready(process, log)
     finally:

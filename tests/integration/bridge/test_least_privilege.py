@@ -1,0 +1,384 @@
+"""A restricted bridge and a governed cluster, on a real API server, against its administrator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from consensus.verified import Verified
+from k8s_bridge.accounts import BRIDGE_ACCOUNT, SYSTEM_NAMESPACE, scope_account, user_of
+from k8s_bridge.admission import Form, policies
+from k8s_bridge.bell import Bell
+from k8s_bridge.changeset import ReleaseOutcome
+from k8s_bridge.grants import Holding, Needs, needs_of
+from k8s_bridge.kinds import BUILT_IN, Resource, full_kind
+from k8s_bridge.loop import Clocks, Loop
+from k8s_bridge.objects import key_of
+from k8s_bridge.rbac import access
+from k8s_bridge.reconcile import Reconciler, Standing
+from k8s_bridge.settings import Periods
+from k8s_bridge.source import Wanted
+from k8s_bridge.store import InventoryStore
+from ledger.errors import Code, EnvironmentFault
+from ledger.release import ReleaseRevision
+from ledger.types import JsonObject
+from tests.support.bridge import Offered, Unwatched
+from tests.support.devkube import DevkubeUnavailableError
+from tests.support.governed import Installed, Person, in_scope, installed, refusal
+from tests.support.manifests import config_map, definition, deployment, namespace_object, service, widget
+from tests.support.verified import CHAIN_ID
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+RBAC = "rbac.authorization.k8s.io"
+WAIT_S = 30.0
+DENIED = "denied request: nothing but the ledger writes here"
+
+
+def _role(kind: str, name: str, namespace: str = "") -> JsonObject:
+    """A role wider than what its author may do: reading secrets."""
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    return {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata, "rules": rules}
+
+
+def _bound(name: str, namespace: str, role: str) -> JsonObject:
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
+    }
+
+
+FIRST = [
+    namespace_object("shop"),
+    definition(),
+    _role("ClusterRole", "shop-reader"),
+    _role("Role", "operator", "shop"),
+    _bound("operator", "shop", "operator"),
+    config_map("settings"),
+    service("web"),
+    deployment("web", replicas=2),
+    widget("one"),
+]
+SECOND = [namespace_object("shop"), service("web"), deployment("web", replicas=1), config_map("more")]
+"""Everything else of the first goes: a custom object, its definition, roles."""
+
+
+def _needs() -> Needs:
+    return needs_of([Holding("guestbook", "shop", (*FIRST, *SECOND))], {})
+
+
+@pytest.fixture(scope="module", params=list(Form), ids=lambda form: form.value)
+def place(request: pytest.FixtureRequest) -> Iterator[Installed]:
+    needs = _needs()
+    try:
+        with installed(needs, request.param) as found:
+            if found.form is Form.API:
+                found.installer.install(policies(needs, Form.API))
+                _until("the policies bite", lambda: not _slips_in(found.admin))
+            yield found
+    except DevkubeUnavailableError as error:
+        pytest.skip(str(error))
+
+
+def _slips_in(admin: Person) -> bool:
+    probe = config_map("probe")
+    try:
+        admin.create(probe)
+    except EnvironmentFault:
+        return False
+    admin.remove(probe)
+    return True
+
+
+def _until(what: str, holds: Callable[[], bool], seconds: float = WAIT_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+class Restricted:
+    """A bridge with its own identity and nothing else."""
+
+    def __init__(self, place: Installed) -> None:
+        self.client = place.bridge()
+        store = InventoryStore(self.client, CHAIN_ID)
+        self.reconciler = Reconciler(self.client, store, Unwatched(), time.time_ns, self.client.in_scope)
+
+    def apply(self, manifests: list[JsonObject], revision: int) -> Standing:
+        return self.reconciler.reconcile(in_scope(manifests, "shop", revision=revision))
+
+    def applied(self, manifests: list[JsonObject], revision: int) -> Standing:
+        standing = self.apply(manifests, revision)
+        outcome = standing.finding.changes.outcome
+        assert outcome is ReleaseOutcome.APPLIED, [
+            (str(r.key), r.reason) for r in standing.finding.changes.results if r.code
+        ]
+        return standing
+
+
+@pytest.fixture
+def bridge(place: Installed) -> Iterator[Restricted]:
+    """A bridge whose first revision is in place; it is forgotten afterwards."""
+    found = Restricted(place)
+    found.applied(FIRST, 1)
+    yield found
+    found.client.close()
+    inventory = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/conclave-inventory-guestbook"
+    place.break_glass.do("delete", inventory)
+
+
+def _live(place: Installed, manifest: JsonObject) -> JsonObject | None:
+    return place.admin.client.get(key_of(manifest))
+
+
+def _pods(place: Installed) -> list[JsonObject]:
+    client = place.admin.client
+    return client.list(client.kind_of("v1", "Pod"), "shop")[0]
+
+
+def _running(place: Installed, count: int) -> Callable[[], bool]:
+    return lambda: [p["status"]["phase"] for p in _pods(place)] == ["Running"] * count
+
+
+@pytest.mark.requires("bridge.least-privilege")
+def test_the_bridge_applies_prunes_and_upgrades_with_the_generated_rights(
+    place: Installed, bridge: Restricted
+) -> None:
+    results = bridge.applied(SECOND, 2).finding.changes.results
+    pruned = {r.key.name for r in results if not r.wanted and r.outcome == "deleted"}
+    assert pruned == {"widgets.shop.test", "shop-reader", "operator", "settings", "one"}
+    assert _live(place, config_map("settings")) is None
+    _until("the definition goes", lambda: _live(place, definition()) is None)
+
+
+@pytest.mark.requires("bridge.least-privilege")
+def test_the_bridge_itself_may_write_nothing_but_its_records(place: Installed, bridge: Restricted) -> None:
+    own = bridge.client
+    told = refusal(403, own.apply, config_map("more"))
+    assert user_of(BRIDGE_ACCOUNT) in told
+    elsewhere = own.in_scope("shop")
+    refusal(403, elsewhere.apply, config_map("more", "default"))
+    refusal(403, elsewhere.apply, _role("ClusterRole", "not-on-the-ledger"))
+    refusal(403, own.in_scope("kube-system").apply, config_map("more"))
+    assert place.admin.client.get(key_of(config_map("more", "default"))) is None
+
+
+@pytest.mark.requires("bridge.least-privilege")
+def test_a_kind_that_is_new_on_the_ledger_is_refused_with_what_to_do(bridge: Restricted) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "new", "namespace": "shop"}}
+    standing = bridge.apply([*FIRST, secret], 2)
+    result = next(r for r in standing.finding.changes.results if r.key.kind == "Secret")
+    assert (result.outcome, result.code) == ("failed", Code.KUBERNETES_FORBIDDEN)
+    assert "conclave bridge manifests" in result.reason
+    assert standing.finding.changes.outcome is ReleaseOutcome.PARTIAL
+
+
+@pytest.mark.requires("bridge.rights-generated")
+def test_the_table_of_kinds_is_what_the_api_server_serves(place: Installed) -> None:
+    ask = place.admin.do
+    served = {}
+    versions = ["v1"] + [v["groupVersion"] for g in ask("get", "/apis")["groups"] for v in g["versions"]]
+    for version in versions:
+        group = version.rpartition("/")[0]
+        for entry in ask("get", f"/{'apis' if group else 'api'}/{version}")["resources"]:
+            if "/" not in entry["name"] and "patch" in entry["verbs"]:
+                found = Resource(group, entry["name"], entry["namespaced"])
+                served[full_kind(group, entry["kind"])] = found
+    assert {kind: found for kind, found in served.items() if found.group != "shop.test"} == BUILT_IN
+
+
+def _pod(namespace: str = "shop", **spec: Any) -> JsonObject:
+    containers = [{"name": "main", "image": "registry.test/pause:1"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "rogue", "namespace": namespace},
+        "spec": {"containers": containers, **spec},
+    }
+
+
+@pytest.mark.requires("bridge.only-finalized-runs")
+def test_the_administrator_may_not_write_what_is_governed(place: Installed, bridge: Restricted) -> None:
+    admin, web = place.admin, deployment("web")
+    _until("pods run", _running(place, 2))
+    pod = {**_pod(), "metadata": {"name": _pods(place)[0]["metadata"]["name"], "namespace": "shop"}}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": pod["metadata"]}
+    debugger = {"name": "debug", "image": "registry.test/shell:1"}
+    tried: list[tuple[Any, ...]] = [
+        (admin.create, _pod()),
+        (admin.create, config_map("theirs")),
+        (admin.edit, web, {"spec": {"paused": True}}),
+        (admin.edit, web, {"spec": {"replicas": 0}}, "/scale"),
+        (admin.edit, web, {"status": {"replicas": 9}}, "/status"),
+        (admin.edit, pod, {"spec": {"ephemeralContainers": [debugger]}}, "/ephemeralcontainers"),
+        (admin.do, "post", admin.path(pod) + "/eviction", eviction),
+        (admin.do, "post", admin.path(pod) + "/exec?command=sh&container=main&stdout=true"),
+        (admin.remove, web),
+        (admin.remove, pod),
+        (admin.do, "delete", "/api/v1/namespaces/shop/pods"),
+        (admin.do, "delete", "/api/v1/namespaces/shop/configmaps"),
+        (admin.remove, namespace_object("shop")),
+        (admin.edit, namespace_object("shop"), {"metadata": {"labels": {"a": "b"}}}),
+        (admin.edit, _role("ClusterRole", "shop-reader"), {"rules": []}),
+        (admin.do, "post", "/api/v1/namespaces/shop/serviceaccounts/default/token", _token_request()),
+    ]
+    for method, *arguments in tried:
+        assert DENIED in refusal(403, method, *arguments), arguments
+    assert bridge.apply(FIRST, 1).written is False
+
+
+def _token_request() -> JsonObject:
+    return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
+
+
+@pytest.mark.requires("bridge.only-finalized-runs")
+def test_the_administrator_may_write_elsewhere(place: Installed, bridge: Restricted) -> None:
+    del bridge
+    for mine in (config_map("mine", "default"), deployment("mine", "default"), _role("ClusterRole", "mine")):
+        place.admin.create(mine)
+        place.admin.edit(mine, {"metadata": {"labels": {"a": "b"}}})
+        place.admin.remove(mine)
+    place.admin.create(namespace_object("other"))
+    place.admin.remove(namespace_object("other"))
+
+
+@pytest.mark.requires("bridge.admission-protects-itself")
+def test_what_the_bridge_is_installed_as_is_its_own(place: Installed, bridge: Restricted) -> None:
+    del bridge
+    admin = place.admin
+    inventory = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/conclave-inventory-guestbook"
+    accounts = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts"
+    controllers = "/api/v1/namespaces/kube-system/serviceaccounts/deployment-controller/token"
+    thief = _pod("kube-system", serviceAccountName="deployment-controller")
+    tried: list[tuple[Any, ...]] = [
+        (admin.do, "delete", inventory),
+        (admin.do, "post", f"{accounts}/{BRIDGE_ACCOUNT}/token", _token_request()),
+        (admin.do, "post", f"{accounts}/{scope_account('shop')}/token", _token_request()),
+        (admin.edit, _role("ClusterRole", "conclave:bridge"), {"rules": []}),
+        (admin.create, _role("ClusterRole", "conclave:mine")),
+        (admin.remove, namespace_object(SYSTEM_NAMESPACE)),
+        (admin.do, "post", controllers, _token_request()),
+        (admin.create, thief),
+    ]
+    if place.form is Form.STATIC:
+        api = "admissionregistration.k8s.io/v1"
+        webhooks = {"apiVersion": api, "kind": "MutatingWebhookConfiguration", "metadata": {"name": "m"}}
+        policy = {**policies(_needs(), Form.API)[0]}
+        tried += [(admin.create, webhooks), (admin.create, policy)]
+    for method, *arguments in tried:
+        assert DENIED in refusal(403, method, *arguments), arguments
+
+
+@pytest.mark.requires("bridge.admission-protects-itself")
+def test_who_installs_may_not_write_what_is_governed(place: Installed, bridge: Restricted) -> None:
+    refusal(403, place.installer.create, config_map("theirs"))
+    refusal(403, place.installer.edit, deployment("web"), {"spec": {"paused": True}})
+    place.installer.edit(_role("ClusterRole", "conclave:bridge"), {"metadata": {"labels": {"a": "b"}}})
+    assert bridge.apply(FIRST, 1).written is False
+
+
+@pytest.mark.requires("bridge.only-finalized-runs")
+def test_a_token_of_a_scope_is_not_the_scope(place: Installed, bridge: Restricted) -> None:
+    """Only the bridge acts for a scope: a credential of its own, however it came about, is refused."""
+    path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts/{scope_account('shop')}/token"
+    token = place.break_glass.do("post", path, _token_request())["status"]["token"]
+    del bridge
+    thief = place.client_of(token)
+    assert DENIED in refusal(403, thief.apply, config_map("settings", key="stolen"))
+    thief.close()
+
+
+@pytest.mark.requires("bridge.only-finalized-runs")
+def test_controllers_go_on(place: Installed, bridge: Restricted) -> None:
+    _until("two pods run", _running(place, 2))
+    bridge.applied(SECOND, 2)
+    _until("one pod runs", _running(place, 1))
+    bridge.applied([namespace_object("shop"), service("web"), config_map("more")], 3)
+    _until("its owner's end is a pod's", lambda: _pods(place) == [])
+    place.break_glass.remove(namespace_object("shop"))
+    _until("the namespace goes", lambda: _live(place, namespace_object("shop")) is None, 60.0)
+    place.installer.install(access(_needs()))
+
+
+@pytest.mark.requires("bridge.only-finalized-runs")
+def test_taking_labels_off_a_namespace_opens_nothing(place: Installed, bridge: Restricted) -> None:
+    shop = namespace_object("shop")
+    labels = {"metadata": {"labels": {"kubernetes.io/metadata.name": None}}}
+    place.break_glass.edit(shop, labels)
+    live = _live(place, shop)
+    assert live is not None
+    assert live["metadata"]["labels"]["kubernetes.io/metadata.name"] == "shop"
+    refusal(403, place.admin.create, config_map("theirs"))
+    bridge.apply(FIRST, 1)
+
+
+@pytest.mark.requires("bridge.break-glass-loud")
+def test_breaking_the_glass_is_audited_and_undone(place: Installed, bridge: Restricted) -> None:
+    place.break_glass.edit(deployment("web"), {"spec": {"paused": True}})
+    told = [e for e in place.audit() if "break-glass" in "".join(e.get("annotations") or {})]
+    assert any(e["objectRef"]["name"] == "web" and e["user"]["username"] for e in told)
+    standing = bridge.applied(FIRST, 1)
+    assert standing.written
+    live = _live(place, deployment("web"))
+    assert live is not None
+    assert not live["spec"].get("paused")
+
+
+class _Same:
+    """Wants one release, for ever."""
+
+    def __init__(self, wanted: Verified[ReleaseRevision]) -> None:
+        self.wanted: Wanted | None = Wanted(1, time.time_ns(), {wanted.value.name: wanted}, {})
+
+    def look(self) -> Wanted | None:
+        found, self.wanted = self.wanted, None
+        return found
+
+
+@pytest.mark.requires("bridge.admission-window")
+def test_what_slips_in_while_a_policy_comes_into_force_is_undone() -> None:
+    needs = _needs()
+    try:
+        with installed(needs, Form.API) as place:
+            _slip_in_and_undo(place, needs)
+    except DevkubeUnavailableError as error:
+        pytest.skip(str(error))
+
+
+def _slip_in_and_undo(place: Installed, needs: Needs) -> None:
+    bridge = Restricted(place)
+    source = _Same(in_scope(FIRST, "shop"))
+    # Nothing is watched and nothing looked at again by itself: only the policy makes it look.
+    periods = Periods(resync_s=3600.0, reach_s=0.5, staleness_s=600.0)
+    bell, offered = Bell(), Offered()
+    loop = Loop(source, bridge.reconciler, offered, bell, periods, Clocks(time.time_ns))
+    _turn(loop, lambda: bool(offered.findings))
+    edit = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "evil.test/x:1"}]}}}}
+    place.installer.install(policies(needs, Form.API))
+    place.admin.edit(deployment("web"), edit)
+    with suppress(EnvironmentFault):  # as soon as the policy bites
+        place.admin.remove(config_map("settings"))
+    _turn(loop, lambda: loop.account()["releases"]["guestbook"]["undone"] == 1)
+    live = _live(place, deployment("web"))
+    assert live is not None
+    image = live["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == deployment("web")["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert _live(place, config_map("settings")) is not None
+    refusal(403, place.admin.edit, deployment("web"), edit)
+    bridge.client.close()
+
+
+def _turn(loop: Loop, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        assert time.monotonic() < deadline
+        loop.step()
