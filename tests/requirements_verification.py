@@ -51,6 +51,7 @@ VERIFICATION: dict[str, str] = {
     "light.parallel-same": "signatures checked on several threads give the verdict of one loop, also where a check breaks [DESIGN 4]",
     "light.trusted-sealed": "a trusted block is made by verification, a root of trust or our own store alone [DESIGN 4]",
     "light.key-types": "ed25519 and secp256k1 are judged as CometBFT does; other types are refused by name [crypto/]",
+    "light.recorded-versions": "recorded blocks of CometBFT 0.34 to 0.40 verify to the last hash and signature [vectors]",
     "light.differential": "every verdict is that of CometBFT's own light client, but for named exceptions [light/verifier.go]",
     "bench.p3-honest": "P3 times verification that would refuse a wrong block or proof [issue: verification without trust]",
 }
