@@ -30,7 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "up": ("conclave.verbs.up", "Start validators, clusters and bridges in the background."),
     "down": ("conclave.verbs.down", "Stop everything that up started."),
     "node": ("conclave.verbs.node", "Run one validator in the foreground."),
-    "bridge": ("conclave.verbs.bridge", "Run one cluster's bridge in the foreground."),
+    "bridge": ("conclave.verbs.bridge", "Run one cluster's bridge; print what is installed for it."),
     "key": ("conclave.verbs.key", "Make, list and show keys."),
     "diff": ("conclave.verbs.diff", "Show what a source would change."),
     "propose": ("conclave.verbs.propose", "Render, sign and submit a release or ledger objects."),

@@ -1,7 +1,7 @@
-"""``conclave bridge``: one cluster's bridge in the foreground.
+"""``conclave bridge``: one cluster's bridge in the foreground, and what is installed for it.
 
-Promises that the bridge's root of trust is this home's genesis and what it
-reports as the node subject of the cluster.
+Promises that the bridge's root of trust is this home's genesis and what it reports as the node subject of the
+cluster. ``conclave bridge CLUSTER`` is short for ``conclave bridge run CLUSTER``.
 """
 
 from __future__ import annotations
@@ -12,27 +12,65 @@ import os
 import click
 
 from conclave.client import trust_root
-from conclave.command import Session, verb
+from conclave.command import CONTEXT, Session, Verb, verb
 from conclave.errors import to_json
 from conclave.home import load
+from conclave.verbs import bridge_manifests
 from ledger.errors import ConclaveError
 
 
+class _BridgeGroup(click.Group):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what names no verb of the group for a cluster whose bridge is to run."""
+        if args and args[0] not in self.commands and args[0] not in CONTEXT["help_option_names"]:
+            args = [run.name or "", *args]
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        examples = (
+            "conclave bridge east",
+            "conclave bridge east --kubeconfig ~/.kube/config --impersonate",
+            "conclave bridge manifests > bridge.yaml",
+        )
+        Verb("bridge", examples=examples).format_epilog(ctx, formatter)
+
+
+@click.group("bridge", cls=_BridgeGroup, context_settings=CONTEXT)
+def command() -> None:
+    """Run a cluster's bridge in the foreground, or print what is installed for it.
+
+    A bridge is run by its cluster's name alone, too: conclave bridge east.
+    """
+
+
 @verb(
-    "bridge",
-    "conclave bridge east",
-    "conclave bridge east --kubeconfig ~/.kube/config",
-    "conclave bridge east --endpoint http://127.0.0.1:26657",
+    "run",
+    "conclave bridge run east",
+    "conclave bridge run east --kubeconfig ~/.kube/config --impersonate",
+    "conclave bridge run east --endpoint http://127.0.0.1:26657",
 )
 @click.argument("cluster")
 @click.option("--kubeconfig", metavar="FILE", help="The cluster's [KUBECONFIG, else the pod's own account].")
 @click.option("--endpoint", "endpoints", multiple=True, metavar="URL", help="Node to ask [the home's].")
-def command(session: Session, cluster: str, kubeconfig: str | None, endpoints: tuple[str, ...]) -> None:
+@click.option(
+    "--impersonate/--no-impersonate",
+    default=None,
+    help="Write as the account of a release's scope [yes with the pod's own account, else no].",
+)
+def run(
+    session: Session,
+    cluster: str,
+    kubeconfig: str | None,
+    endpoints: tuple[str, ...],
+    *,
+    impersonate: bool | None,
+) -> None:
     """Run the bridge of CLUSTER in the foreground until SIGTERM or Ctrl-C.
 
     It verifies everything it applies itself: the endpoints need not be trusted.
     """
-    from k8s_bridge.run import run
+    from k8s_bridge import run as bridges
     from k8s_bridge.settings import BridgeSettings
     from runtime import log
 
@@ -50,9 +88,14 @@ def command(session: Session, cluster: str, kubeconfig: str | None, endpoints: t
         kubeconfig=kubeconfig,
         environ=os.environ,
         did=subject.did,
+        impersonate=not (kubeconfig or os.environ.get("KUBECONFIG")) if impersonate is None else impersonate,
     )
     try:
-        run(settings)
+        bridges.run(settings)
     except ConclaveError as error:
         log.event(logging.getLogger("bridge"), "gave up", level=logging.ERROR, **to_json(error))
         raise
+
+
+for _verb in (run, bridge_manifests.command):
+    command.add_command(_verb)
