@@ -7,6 +7,7 @@ on a promise without a test and on a mark without a promise.
 
 from __future__ import annotations
 
+from tests.requirements_mcp import MCP
 from tests.requirements_rules import RULES
 from tests.requirements_verification import VERIFICATION
 
@@ -423,6 +424,7 @@ REQUIREMENTS: dict[str, str] = {
     "house.clean": "no bare markers, machine paths or registry hosts in tracked files",
     "house.fuzz": "the fuzz targets hold on their seeds and notice what they are there for [issue 3]",
     "house.generated": "the generated protocol code is what proto/ gives [issue 3]",
+    **MCP,
     **RULES,
     **VERIFICATION,
 }
