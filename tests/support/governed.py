@@ -66,6 +66,14 @@ class Person:
         options = {"content_type": "application/merge-patch+json"}
         return self.do("patch", self.path(manifest) + subresource, change, **options)
 
+    def warning(self, manifest: JsonObject, change: JsonObject) -> str:
+        """Change an object by a merge patch; give what the API server warned of."""
+        headers = {"Impersonate-User": "ops", "Impersonate-Group": self.group}
+        options = {"content_type": "application/merge-patch+json", "header_params": headers}
+        response = self.connection._send("patch", self.path(manifest), change, (5.0, 30.0), options)
+        response.release_conn()
+        return str(response.headers.get("Warning"))
+
     def remove(self, manifest: JsonObject) -> JsonObject:
         """Delete an object."""
         return self.do("delete", self.path(manifest))
