@@ -84,6 +84,11 @@ campaign-fuzz: SEED ?= 1
 campaign-fuzz: $(SETUP) ## N random and mutated transactions into the application, with SEED
 	@$(BIN)/python -m tests.campaign.fuzz $(N) $(SEED)
 
+campaign-verify: N ?= 1000000
+campaign-verify: SEED ?= 1
+campaign-verify: $(SETUP) ## N altered light blocks and state proofs, none of which may pass, with SEED
+	@$(BIN)/python -m tests.campaign.verify $(N) $(SEED)
+
 campaign-storage: N ?= 20000
 campaign-storage: SEED ?= 1
 campaign-storage: BYTES ?= 900
@@ -108,4 +113,4 @@ bench-reader: $(SETUP) ## a verified read end to end against the same query take
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-memory
+.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-memory

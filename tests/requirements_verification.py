@@ -52,6 +52,7 @@ VERIFICATION: dict[str, str] = {
     "light.trusted-sealed": "a trusted block is made by verification, a root of trust or our own store alone [DESIGN 4]",
     "light.key-types": "ed25519 and secp256k1 are judged as CometBFT does; other types are refused by name [crypto/]",
     "light.recorded-versions": "recorded blocks of CometBFT 0.34 to 0.40 verify to the last hash and signature [vectors]",
+    "light.mutants": "no altered field is believed but where the page says why it has no effect [verification.md]",
     "light.differential": "every verdict is that of CometBFT's own light client, but for named exceptions [light/verifier.go]",
     "bench.p3-honest": "P3 times verification that would refuse a wrong block or proof [issue: verification without trust]",
 }

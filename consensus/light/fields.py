@@ -148,7 +148,10 @@ class Fields:
         return bytes.fromhex(value)
 
     def base64(self, name: str, bytes_max: int) -> bytes:
-        """Read at most ``bytes_max`` base64 bytes; missing is empty."""
+        """Read at most ``bytes_max`` bytes in their one base64 spelling; missing is empty.
+
+        Read laxly, the bits behind the last byte may be set, as Go takes them.
+        """
         value = self.get(name)
         if value is None:
             return b""
@@ -160,6 +163,9 @@ class Fields:
             raise self.malformed(name, value, "base64") from None
         if len(raw) > bytes_max:
             raise self.malformed(name, f"{len(raw)} bytes", f"at most {bytes_max} bytes")
+        spelled = base64.b64encode(raw).decode()
+        if len(spelled) != len(value) or (spelled != value and not self._lax):
+            raise self.malformed(name, value, "base64 as it is written")
         return raw
 
     def time(self, name: str) -> int:

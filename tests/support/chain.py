@@ -85,7 +85,9 @@ class SecpSigner(Signer):
 
     def sign(self, message: bytes) -> bytes:
         """Give R and S, the lower of the two S."""
-        r, s = decode_dss_signature(self._private().sign(message, ECDSA(SHA256())))
+        r, s = decode_dss_signature(
+            self._private().sign(message, ECDSA(SHA256(), deterministic_signing=True))
+        )
         return r.to_bytes(32, "big") + min(s, SECP256K1_ORDER - s).to_bytes(32, "big")
 
     def _private(self) -> EllipticCurvePrivateKey:
