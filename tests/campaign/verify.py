@@ -16,13 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from consensus.light.parse import parse_light_block
 from consensus.light.render import signed_header_json, validators_json
 from consensus.light.types import BlockIdFlag, CommitSig, LightBlock, Options, Trusted, ValidatorSet
 from consensus.light.verdict import Ok
-from consensus.light.verifier import verify
+from consensus.light.verifier import restored, verify
 from ledger.errors import Code, ConclaveError, VerificationFailed
 from state.proof import parse_proof
 from tests.campaign.mutants import CLASSES, UNCHANGED, Place, at, places, put
@@ -31,6 +32,7 @@ from tests.support.chain import Chain, secp_signers, signers
 
 COUNT = 100_000
 LEVELS = ("records", "json", "bytes")
+RECORDED = Path(__file__).parents[1] / "vectors" / "consensus" / "recorded"
 REFUSED = "refused"
 HOLE = "ACCEPTED"
 
@@ -59,6 +61,31 @@ def light_cases() -> list[LightCase]:
             name, ours.trusted(ground), ours.blocks[height], theirs.blocks[height], Options(), ours.now_ns
         )
         for name, (ground, height) in chosen.items()
+    ] + _recorded()
+
+
+def _recorded() -> list[LightCase]:
+    """Give the last height that nodes of several versions answered, on the ground of their second."""
+    chains = {path.stem: _blocks(path) for path in sorted(RECORDED.glob("*.json"))}
+    made = []
+    for (name, blocks), other in zip(chains.items(), [*chains.values()][1:], strict=False):
+        second, block = blocks[1], blocks[-1]
+        ground = restored(second.header, second.next_validators)
+        now_ns = block.header.time_ns + 1
+        made.append(LightCase(name, ground, block, other[-1], Options(), now_ns))
+    return made
+
+
+def _blocks(path: Path) -> list[LightBlock]:
+    return [
+        parse_light_block(
+            {
+                "signed_header": raw["commit"]["signed_header"],
+                "validators": raw["validators"]["validators"],
+                "next_validators": raw["next_validators"]["validators"],
+            }
+        )
+        for raw in json.loads(path.read_text())["blocks"]
     ]
 
 
