@@ -322,6 +322,10 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.kubeconfig": "a wrong kubeconfig has a code and a cure [issue 3, Bad input]",
     "bridge.wire-bounds": "answers are bounded, patience too, and failures translated once [kubernetes notes, traps 3 and 4]",
     "bridge.watch-survives": "a watch that breaks lists again and misses nothing [kubernetes notes, trap 8]",
+    "bridge.contested": "an object others write again and again is named with them, put back with growing pauses, and never given up [issue: bridge, Drift]",
+    "bridge.faults": "what fails around a bridge has a code, tears nothing down and is caught up with [issue: bridge, Freshness and faults]",
+    "bridge.token-rotated": "a token or certificate that was replaced on disk is taken without a restart [issue: bridge, Freshness and faults]",
+    "bridge.probes": "liveness, readiness and metrics on a loopback port that is off by default [issue: bridge, Freshness and faults]",
     "bridge.health": "health follows kstatus; a silent custom kind is unknown [issue 6]",
     # -- identity -----------------------------------------------------------------------------------
     "identity.key-file": "a key is a PKCS#8 file of mode 0600, made exclusively, never overwritten [issue 3]",
