@@ -53,6 +53,9 @@ VERIFICATION: dict[str, str] = {
     "light.key-types": "ed25519 and secp256k1 are judged as CometBFT does; other types are refused by name [crypto/]",
     "light.recorded-versions": "recorded blocks of CometBFT 0.34 to 0.40 verify to the last hash and signature [vectors]",
     "light.mutants": "no altered field is believed but where the page says why it has no effect [verification.md]",
+    "light.order-free": "the verdict does not depend on the order of looking or showing [light/verifier.go]",
+    "light.bisection-equals-steps": "a walk that skips believes what a walk over every height believes [light/client.go]",
+    "light.bounded-input": "deep, long, huge or lying input is refused by code, quickly, in bounded memory [DESIGN 7]",
     "light.differential": "every verdict is that of CometBFT's own light client, but for named exceptions [light/verifier.go]",
     "bench.p3-honest": "P3 times verification that would refuse a wrong block or proof [issue: verification without trust]",
 }

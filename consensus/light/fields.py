@@ -19,6 +19,8 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 _UNSIGNED = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*", re.ASCII)
 _INT64_MIN = -(2**63)
+_SHOWN_BITS_MAX = 256
+"""Python prints no integer of more than some thousand digits."""
 
 Fault = type[VerificationFailed] | type[EnvironmentFault]
 
@@ -54,6 +56,8 @@ class Fields:
     def malformed(self, name: str, got: object, expected: str) -> VerificationFailed | EnvironmentFault:
         """Make the refusal for field ``name``."""
         shown = got if isinstance(got, str | int) else type(got).__name__
+        if isinstance(shown, int) and shown.bit_length() > _SHOWN_BITS_MAX:
+            shown = f"an integer of {shown.bit_length()} bits"
         return self._fault(self._code, got=str(shown)[:80], expected=expected, field=self.named(name))
 
     def named(self, name: str) -> str:
