@@ -13,6 +13,8 @@ from dataclasses import replace
 
 from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
 from k8s_bridge.cluster import Cluster
+from k8s_bridge.co_owners import managers_of, our_fields
+from k8s_bridge.field_sets import minus
 from k8s_bridge.inventory import Entry, Inventory, settle
 from k8s_bridge.objects import ObjectKey, uid_of
 from k8s_bridge.order import STAGE_FOUNDATION
@@ -108,7 +110,14 @@ def _apply(step: Step, cluster: Cluster) -> ObjectResult:
     except EnvironmentFault as fault:
         return _failed(result, fault)
     outcome = Outcome.CREATED if applied.created else Outcome.CONFIGURED
-    return replace(result, outcome=outcome, live=applied.live)
+    return replace(result, outcome=outcome, live=applied.live, rivals=_rivals(step, applied.live))
+
+
+def _rivals(step: Step, after: JsonObject) -> tuple[str, ...]:
+    """Name who else had written what this step took back."""
+    added = step.foreign.managers if step.foreign is not None else ()
+    taken = managers_of(step.live, minus(our_fields(after), our_fields(step.live))) if step.live else ()
+    return tuple(sorted({*added, *taken}))
 
 
 def _cleared(step: Step, cluster: Cluster) -> bool:

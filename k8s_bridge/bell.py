@@ -18,11 +18,11 @@ class Rung:
     """What happened since the last look.
 
     Attributes:
-        drifted: releases with an object that was changed or deleted by somebody else.
+        drifted: objects that somebody else changed or deleted, by release.
         restated: objects whose status changed, by release.
     """
 
-    drifted: frozenset[str] = frozenset()
+    drifted: dict[str, set[ObjectKey]] = field(default_factory=dict)
     restated: dict[str, set[ObjectKey]] = field(default_factory=dict)
 
 
@@ -32,7 +32,7 @@ class Bell:
     def __init__(self) -> None:
         # Reentrant: a signal handler may ring while the loop, in the same thread, holds it.
         self._changed = threading.Condition(threading.RLock())
-        self._drifted: set[str] = set()
+        self._drifted: dict[str, set[ObjectKey]] = {}
         self._restated: dict[str, set[ObjectKey]] = {}
         self._stop = False
 
@@ -45,7 +45,7 @@ class Bell:
         """Tell that an owned object changed."""
         with self._changed:
             if verdict.change is Change.DRIFT:
-                self._drifted.add(verdict.release)
+                self._drifted.setdefault(verdict.release, set()).add(verdict.key)
             elif verdict.change is Change.STATUS:
                 self._restated.setdefault(verdict.release, set()).add(verdict.key)
             self._changed.notify()
@@ -61,6 +61,6 @@ class Bell:
         with self._changed:
             if not (self._drifted or self._restated or self._stop):
                 self._changed.wait(timeout_s)
-            rung = Rung(frozenset(self._drifted), self._restated)
-            self._drifted, self._restated = set(), {}
+            rung = Rung(self._drifted, self._restated)
+            self._drifted, self._restated = {}, {}
             return rung

@@ -52,6 +52,7 @@ class ObjectResult:
         reason: the same, for people.
         live: the object afterwards, where known.
         fault: what the API server said, where it failed.
+        rivals: other managers whose fields were taken back, as they name themselves.
     """
 
     key: ObjectKey
@@ -61,6 +62,7 @@ class ObjectResult:
     reason: str = ""
     live: JsonObject | None = None
     fault: ConclaveError | None = field(default=None, compare=False)
+    rivals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +79,18 @@ class ChangeSet:
     def outcome(self) -> ReleaseOutcome:
         """``applied``: all wanted objects in place and nothing failed; ``failed``: none in place.
 
+        One that is contested is not in place, and never makes a release failed: whoever may write to the
+        cluster could have the machine roll it back.
         Of a removal, ``applied``: nothing failed; ``failed``: something did and nothing left.
         """
         if self.removal:
             return self._removed()
+        contested = any(result.code is Code.OBJECT_CONTESTED for result in self.results)
         in_place = [result.outcome in IN_PLACE for result in self.results if result.wanted]
         failed = any(result.outcome is Outcome.FAILED for result in self.results)
-        if all(in_place) and in_place and not failed:
+        if all(in_place) and in_place and not failed and not contested:
             return ReleaseOutcome.APPLIED
-        return ReleaseOutcome.PARTIAL if any(in_place) else ReleaseOutcome.FAILED
+        return ReleaseOutcome.PARTIAL if any(in_place) or contested else ReleaseOutcome.FAILED
 
     @property
     def lasting(self) -> bool:

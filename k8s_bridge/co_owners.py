@@ -166,6 +166,18 @@ def our_fields(live: JsonObject) -> FieldSet:
     return next((fields for fields in found if fields is not None), {})
 
 
+def managers_of(live: JsonObject, wanted: FieldSet) -> tuple[str, ...]:
+    """Name who else, by the record, has set any of these fields of an object."""
+    found = []
+    for entry in _entries(live):
+        fields = _fields(entry)
+        if fields is None or _is_ours(entry) or field(entry, "subresource"):
+            continue
+        if minus(members(fields), wanted) != members(fields):
+            found.append(str(field(entry, "manager")))
+    return tuple(sorted(set(found)))
+
+
 def _divided(key: ObjectKey, fields: FieldSet, ours: FieldSet) -> tuple[FieldSet, FieldSet]:
     """Divide somebody's fields into those that are not theirs to set and those that are."""
     allowed: FieldSet = {}

@@ -129,7 +129,10 @@ class Loop:
         """Wait for the next thing to do, and do it."""
         rung = self._bell.wait(self._pause_s())
         now = self._clocks.monotonic_s()
-        for name in rung.drifted & self._tracked.keys():
+        for name in rung.drifted.keys() & self._tracked.keys():
+            # What rests is looked at when its rest is over, however often it is written meanwhile.
+            if rung.drifted[name] <= self._reconciler.contests.resting(name).keys():
+                continue
             tracked = self._tracked[name]
             tracked.due_s = min(tracked.due_s, max(now, tracked.rest_until_s))
         for name in rung.restated.keys() & self._tracked.keys():
@@ -232,6 +235,7 @@ class Loop:
         # What left the list is kept on the cluster and let alone.
         listed = wanted.releases.keys() | wanted.refused.keys()
         self._tracked = {name: tracked for name, tracked in self._tracked.items() if name in listed}
+        self._reconciler.contests.keep(listed)
         for name, verified in wanted.releases.items():
             tracked = self._tracked.get(name)
             if tracked is None:
@@ -257,7 +261,8 @@ class Loop:
         tracked.failures = 0 if outcome is ReleaseOutcome.APPLIED else tracked.failures + 1
         now = self._clocks.monotonic_s()
         delay = 0.0 if tracked.standing.lasting else self._backoff.delay_s(tracked.failures)
-        tracked.due_s = now + (delay or self._periods.resync_s)
+        contested_s = self._reconciler.contests.due_in_s(name)
+        tracked.due_s = now + min(delay or self._periods.resync_s, contested_s or self._periods.resync_s)
         # A rest of one base step bounds looks that find nothing; repairs that repeat rest longer.
         close = tracked.standing.written and now - tracked.rest_until_s < REPAIRS_FORGOTTEN_S
         tracked.repairs = tracked.repairs + 1 if close else 1

@@ -8,6 +8,7 @@ never writes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
@@ -42,7 +43,13 @@ class Claims(Protocol):
         ...
 
 
-def observe(cluster: Cluster, desired: Desired, claims: Claims, given_up: GivenUp | None = None) -> World:
+def observe(
+    cluster: Cluster,
+    desired: Desired,
+    claims: Claims,
+    given_up: GivenUp | None = None,
+    resting: Mapping[ObjectKey, EnvironmentFault] | None = None,
+) -> World:
     """Look at everything one plan needs.
 
     Args:
@@ -50,11 +57,13 @@ def observe(cluster: Cluster, desired: Desired, claims: Claims, given_up: GivenU
         desired: the release.
         claims: what all releases own.
         given_up: what need not be asked again; what is refused for good is added.
+        resting: what is let alone for now, and why.
 
     Raises:
         EnvironmentFault: KUBERNETES_UNREACHABLE. Every other fault is kept with its object.
     """
-    look = _Look(cluster, claims.of(desired.release), given_up if given_up is not None else GivenUp())
+    known = given_up if given_up is not None else GivenUp()
+    look = _Look(cluster, claims.of(desired.release), known, resting or {})
     observed = {key: look.at_wanted(key, manifest) for key, manifest in desired.objects.items()}
     # What is only forgotten is not looked at: it is let alone, whatever it is.
     for entry in prunable(look.inventory, desired.identities) if look.inventory and desired.prune else ():
@@ -69,6 +78,7 @@ class _Look:
     cluster: Cluster
     inventory: Inventory | None
     given_up: GivenUp
+    resting: Mapping[ObjectKey, EnvironmentFault]
 
     def at(self, key: ObjectKey) -> Observation:
         """Look at an object that may be deleted."""
@@ -83,7 +93,7 @@ class _Look:
         try:
             for _ in range(LOOKS_MAX):
                 live = self.cluster.get(key)
-                vain = self.given_up.of(key, manifest, live)
+                vain = self.resting.get(key) or self.given_up.of(key, manifest, live)
                 if vain is not None:
                     return Observation(live, fault=vain)
                 if live is None or metadata_text(live, "deletionTimestamp"):

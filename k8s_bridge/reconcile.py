@@ -15,6 +15,7 @@ from consensus.verified import Verified
 from k8s_bridge.apply import carry_out
 from k8s_bridge.changeset import ChangeSet
 from k8s_bridge.cluster import Cluster
+from k8s_bridge.contests import Contests
 from k8s_bridge.desired import desired_of
 from k8s_bridge.given_up import GivenUp
 from k8s_bridge.guard import Guard
@@ -66,7 +67,7 @@ class Standing:
 class Reconciler:
     """Applies releases to one cluster.
 
-    ``in_scope`` gives the cluster as the account of a release's namespace writes to it; None where the bridge
+    ``contests`` knows what others write again and again. ``in_scope`` gives the cluster as the account of a release's namespace writes to it; None where the bridge
     writes as itself.
     """
 
@@ -85,6 +86,7 @@ class Reconciler:
         self._observers = observers
         self._clock = clock
         self._given_up: dict[str, GivenUp] = {}
+        self.contests = Contests()
 
     def reconcile(self, wanted: Verified[ReleaseRevision]) -> Standing:
         """Observe, plan and apply one verified release.
@@ -99,7 +101,8 @@ class Reconciler:
             given_up.begin(desired.objects.keys(), self._clock() / NS_PER_S)
             self._observers.before_apply(name, desired.objects)
             cluster = self._in_scope(wanted.value.namespace)
-            world = observe(cluster, desired, self._store.load(), given_up)
+            resting = self.contests.resting(name)
+            world = observe(cluster, desired, self._store.load(), given_up, resting)
             changes = carry_out(plan(wanted, world), cluster, self._store.save)
         except Refused as refusal:
             self._observers.after_failure(name)
@@ -112,8 +115,9 @@ class Reconciler:
             if result.wanted:
                 manifest = desired.objects[result.key]
                 given_up.remember(result.key, manifest, result.live, result.fault)
+        written, changes = changes.changed, self.contests.learn(desired, changes)
         self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
-        return Standing(self._light(changes), None, changes.changed, changes.lasting)
+        return Standing(self._light(changes), None, written, changes.lasting)
 
     def reach(self) -> None:
         """Ask the API server for what every apply begins with.

@@ -10,6 +10,7 @@ from consensus.reader import VerifiedReader
 from consensus.trust_store import TrustRoot, TrustStore
 from k8s_bridge.bell import Bell, Rung
 from k8s_bridge.cluster import Cluster
+from k8s_bridge.contests import Contests
 from k8s_bridge.loop import Clocks, Loop
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.reconcile import Reconciler
@@ -61,7 +62,7 @@ class Clock:
         self.wall_ns += int(seconds * 1e9)
 
 
-class _Impatient(Bell):
+class Impatient(Bell):
     """A bell that is never waited for: a turn of the loop has no pause."""
 
     def wait(self, timeout_s: float) -> Rung:
@@ -75,10 +76,11 @@ class Bridge:
     def __init__(self, ledger: Ledger, cluster: Cluster, home: Path, periods: Periods | None = None) -> None:
         self.ledger, self.node, self.home = ledger, Node(ledger), home
         self.clock = Clock(ledger.chain.now_ns)
-        self.bell, self.offered = _Impatient(), Offered()
+        self.bell, self.offered = Impatient(), Offered()
         self.source = LedgerSource(self.reader("trust.json"), "east")
         store = InventoryStore(cluster, ledger.chain.chain_id)
         reconciler = Reconciler(cluster, store, Unwatched(), lambda: self.clock.wall_ns)
+        reconciler.contests = Contests(lambda: self.clock.monotonic_s)
         clocks = Clocks(lambda: self.clock.wall_ns, lambda: self.clock.monotonic_s)
         self.loop = Loop(self.source, reconciler, self.offered, self.bell, periods or Periods(), clocks)
 
