@@ -83,6 +83,10 @@ PROGRESS_DEADLINE_SECONDS_MAX = 24 * 3600
 SETTLE_SECONDS_MAX = 24 * 3600
 AUTOSCALES_PER_RELEASE_MAX = 64
 RECREATES_PER_RELEASE_MAX = 256
+HEALTH_RULES_PER_RELEASE_MAX = 32
+HEALTH_EXPRESSION_BYTES_MAX = 256
+CLAIMS_PER_OBJECT_MAX = 64
+"""Releases, each on clusters of its own, that may have objects of one name."""
 OBJECT_ID_BYTES_MAX = 1024
 """apiVersion 317, kind 63, namespace 63, name 253, and separators, with room."""
 METRICS_PER_REPORT_MAX = 256

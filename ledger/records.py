@@ -143,7 +143,7 @@ class ContentRecord:
     """What the machine must know of a release proposal besides its manifests.
 
     Attributes:
-        spec: targets, rollout, health, autoscale and recreate as signed.
+        spec: targets, rollout, health, autoscale, recreate and health rules as signed.
         host: whether a manifest asks for the host.
     """
 
@@ -176,6 +176,13 @@ class ReleaseRecord:
     healthy: int | None
     state: ReleaseState
     rollbacks: Annotated[tuple[int, ...], Limits(items_max=ROLLBACKS_KEPT_MAX)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """The releases that claim an object, by name; no two of them on one cluster."""
+
+    releases: Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +373,7 @@ read_content = _reader(ContentRecord, 64)
 read_release = _reader(ReleaseRecord, 256)
 read_revision = _reader(RevisionRecord, 64)
 read_desired = _reader(DesiredRecord, 256)
+read_claim = _reader(ClaimRecord, 1024)
 read_report = _reader(ReportRecord, 0)
 read_incident = _reader(IncidentRecord, 0)
 read_freezes = _reader(FreezesRecord, 16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 LEDGER = b"ledger"
 PARAMETERS = b"parameters"
 PROTOCOL = b"protocol"
@@ -129,6 +131,11 @@ def report_envelope(cluster_name: str, release_name: str) -> bytes:
 def report_sequence(cluster_name: str) -> bytes:
     """Key of the sequence of a cluster's newest report."""
     return f"report-sequence/{cluster_name}".encode()
+
+
+def claim(kind: str, namespace: str, name: str) -> bytes:
+    """Key of the releases that claim an object; hashed, for the names together may be longer than a key."""
+    return f"claim/{sha256(f'{kind}/{namespace}/{name}'.encode()).hexdigest()}".encode()
 
 
 def incident(number: int) -> bytes:

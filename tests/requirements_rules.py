@@ -94,6 +94,7 @@ RULES: dict[str, str] = {
     "submit.index-lost": "an envelope in a block that the node's index lost is found and proven alike [issue 4]",
     "releases.spec": "targets, rollout, health and autoscale are read strictly; what is left out has its default [releases.md 1]",
     "releases.records": "records of rollouts and of scale have one form and read back [releases.md 3, 6]",
+    "releases.claims": "no two releases claim one object on one cluster [releases.md 7]",
     "releases.recreate": "what may be made anew is named by id, among the release's own objects [releases.md 1]",
     "releases.targets": "targets by name or label; a cluster is in its first wave, the rest form the last [releases.md 1]",
     "releases.waves": "a wave starts when all before are healthy, in name order, so many at once, no frozen one [releases.md 3]",

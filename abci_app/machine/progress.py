@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from abci_app import indexes, rollouts
-from abci_app.machine import freezes, incidents
+from abci_app.machine import claims, freezes, incidents
 from abci_app.machine.context import Context
 from abci_app.machine.incidents import About
 from abci_app.machine.world import content_record, release_record, revision_record
@@ -158,7 +158,9 @@ def _entry(due: int, name: str) -> str:
 def _complete(ctx: Context, rollout: RolloutRecord) -> None:
     release = release_record(ctx.state, rollout.release)
     assert release is not None, "a rollout without a release"
-    ctx.put(statekeys.release(release.name), dataclasses.replace(release, healthy=rollout.revision))
+    healthy = dataclasses.replace(release, healthy=rollout.revision)
+    ctx.put(statekeys.release(release.name), healthy)
+    claims.follow(ctx, release, healthy)
 
 
 def _remedy(ctx: Context, rollout: RolloutRecord) -> None:
@@ -204,6 +206,7 @@ def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident:
     )
     ctx.put(statekeys.revision(release.name, revision.revision), revision)
     ctx.put(statekeys.release(release.name), changed)
+    claims.follow(ctx, release, changed)
     ctx.emit(
         "release",
         name=release.name,

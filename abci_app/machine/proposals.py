@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from abci_app import indexes, rules
 from abci_app.check import Admitted, account_of, identity_of
-from abci_app.machine import configure, freezes, incidents, releases
+from abci_app.machine import claims, configure, freezes, incidents, releases
 from abci_app.machine.context import Context
 from abci_app.machine.incidents import About
 from abci_app.machine.world import (
@@ -71,6 +71,8 @@ def check_proposal(ctx: Context, admitted: Admitted, proposal: Proposal) -> Aske
     if isinstance(proposal.change, Configure):
         # Tried on a fork, so that what could never be executed is never put to a vote.
         configure.apply(ctx.fork(), proposal.change, opened.id, admitted.signer)
+    elif change.release is not None and change.operation in (Operation.APPLY, Operation.ROLLBACK):
+        claims.check(ctx.state, change.release, scope.touches, scope.clusters)
     return Asked(change, scope, requirement)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from abci_app import indexes, rollouts, rules
-from abci_app.machine import progress
+from abci_app.machine import claims, progress
 from abci_app.machine.context import Context
 from abci_app.machine.world import (
     cluster_labels,
@@ -18,6 +18,7 @@ from abci_app.machine.world import (
     release_record,
     revision_record,
     targets_of,
+    touches_of,
     unknown_clusters,
 )
 from ledger import release_spec, statekeys
@@ -37,13 +38,15 @@ def apply(ctx: Context, proposal: ProposalRecord) -> int:
     """Make a release proposal's content the next revision and begin its rollout; give the revision's number.
 
     Raises:
-        Refused: CLUSTER_UNKNOWN, RELEASE_CLUSTERS_CHANGED, REVISION_CONFLICT, TARGETS_EMPTY, LIMIT_EXCEEDED.
+        Refused: CLUSTER_UNKNOWN, RELEASE_CLUSTERS_CHANGED, REVISION_CONFLICT, TARGETS_EMPTY, OBJECT_CLAIMED,
+            LIMIT_EXCEEDED.
     """
     content = content_record(ctx.state, proposal.id)
     current = release_record(ctx.state, content.release)
     rules.check_against(current, proposal.change.against)
     clusters = targets_of(ctx.state, content, proposal.change.clusters, current)
     rules.check_release_clusters(clusters, unknown_clusters(ctx.state, clusters), current)
+    claims.check(ctx.state, content.release, touches_of(content), clusters)
     revision = RevisionRecord(
         release=content.release,
         revision=(current.revision if current else 0) + 1,
@@ -64,7 +67,7 @@ def apply(ctx: Context, proposal: ProposalRecord) -> int:
         state=ReleaseState.ACTIVE,
         rollbacks=current.rollbacks if current else (),
     )
-    _become(ctx, release, revision)
+    _become(ctx, current, release, revision)
     return revision.revision
 
 
@@ -72,7 +75,7 @@ def roll_back(ctx: Context, proposal: ProposalRecord) -> int:
     """Make an earlier revision's content the next one; give the new revision's number.
 
     Raises:
-        Refused: RELEASE_UNKNOWN, RELEASE_NOT_ACTIVE, REVISION_UNKNOWN, REVISION_CONFLICT.
+        Refused: RELEASE_UNKNOWN, RELEASE_NOT_ACTIVE, REVISION_UNKNOWN, REVISION_CONFLICT, OBJECT_CLAIMED.
     """
     change = proposal.change
     assert change.release is not None, "a rollback without a release"
@@ -81,6 +84,8 @@ def roll_back(ctx: Context, proposal: ProposalRecord) -> int:
     rules.check_against(current, change.against)
     rules.check_revision(current, change.release, change.to_revision)
     source = revision_record(ctx.state, change.release, change.to_revision)
+    content = content_record(ctx.state, source.content)
+    claims.check(ctx.state, change.release, touches_of(content), current.clusters)
     revision = dataclasses.replace(
         source,
         revision=current.revision + 1,
@@ -92,7 +97,7 @@ def roll_back(ctx: Context, proposal: ProposalRecord) -> int:
         cause=None,
     )
     release = dataclasses.replace(current, revision=revision.revision, state=ReleaseState.ACTIVE)
-    _become(ctx, release, revision)
+    _become(ctx, current, release, revision)
     return revision.revision
 
 
@@ -115,20 +120,24 @@ def delete(ctx: Context, name: str, *, prune: bool) -> None:
         Refused: RELEASE_UNKNOWN or RELEASE_NOT_ACTIVE.
     """
     current = rules.check_active(release_record(ctx.state, name), name)
-    ctx.put(statekeys.release(name), dataclasses.replace(current, state=ReleaseState.DELETED, healthy=None))
+    gone = dataclasses.replace(current, state=ReleaseState.DELETED, healthy=None)
+    ctx.put(statekeys.release(name), gone)
+    claims.follow(ctx, current, gone)
     progress.withdraw(ctx, name)
     for cluster in current.clusters:
         desired = progress.desired_record(ctx.state, cluster, name)
         if desired is None:
             indexes.remove(ctx.state, statekeys.cluster_releases(cluster), name)
         else:
-            gone = DesiredRecord(cluster, name, desired.revision, DesiredState.DELETED, prune, ctx.time)
-            ctx.put(statekeys.desired(cluster, name), gone)
+            wish = DesiredRecord(cluster, name, desired.revision, DesiredState.DELETED, prune, ctx.time)
+            ctx.put(statekeys.desired(cluster, name), wish)
         ctx.state.delete(statekeys.scale(cluster, name))
     ctx.emit("release", name=name, revision=current.revision, state=ReleaseState.DELETED.value)
 
 
-def _become(ctx: Context, release: ReleaseRecord, revision: RevisionRecord) -> None:
+def _become(
+    ctx: Context, before: ReleaseRecord | None, release: ReleaseRecord, revision: RevisionRecord
+) -> None:
     """Write a new revision, list it where it goes, and begin its rollout."""
     name = release.name
     indexes.insert(ctx.state, statekeys.INDEX_RELEASES, name)
@@ -144,6 +153,7 @@ def _become(ctx: Context, release: ReleaseRecord, revision: RevisionRecord) -> N
             )
     ctx.put(statekeys.revision(name, revision.revision), revision)
     ctx.put(statekeys.release(name), release)
+    claims.follow(ctx, before, release)
     ctx.emit(
         "release",
         name=name,

@@ -128,6 +128,11 @@ def content_record(state: StateReader, identifier: str) -> ContentRecord:
     return records.read_content(content)
 
 
+def touches_of(content: ContentRecord) -> tuple[Touch, ...]:
+    """Give what a release's content touches."""
+    return tuple(Touch(touch.kind, touch.namespace, touch.name) for touch in content.touches)
+
+
 def targets_of(
     state: StateReader, content: ContentRecord, named: tuple[str, ...], current: ReleaseRecord | None
 ) -> tuple[str, ...]:
@@ -196,7 +201,7 @@ class _ById:
 
 @functools.lru_cache(maxsize=256)
 def _scope_of_content(operation: Operation, key: _ById, clusters: tuple[str, ...]) -> Scope:
-    touches = tuple(Touch(t.kind, t.namespace, t.name) for t in key.content.touches)
+    touches = touches_of(key.content)
     return Scope(operation, touches, clusters, risk_of(operation, touches, host_access=key.content.host))
 
 

@@ -116,7 +116,7 @@ class Load:
             return tx
 
         while not self._stop.is_set():
-            manifests = [configmap("settings", str(len(self.proven)))]
+            manifests = [configmap(f"settings-{number}", str(len(self.proven)))]
             proposal = send(one, release_body(release(f"web-{number}", manifests=manifests)))
             send(one, judgement_body(proposal, required=_REQUIREMENT))
             send(other, judgement_body(proposal, required=_REQUIREMENT))

@@ -16,7 +16,6 @@ from tests.simulation.world import HIRED, HUMANS, ROSE, VALIDATORS, Speaker
 GLASS = "night"
 FREEZES = ("stop-0", "stop-1", "stop-2")
 ROLES = ("operator", "governor", "guardian", "deployer")
-DEPLOYMENT = "apps/v1/Deployment/demo/app"
 Objects = tuple[list[JsonObject], list[tuple[str, str]]]
 
 
@@ -174,8 +173,8 @@ def _dismiss(chance: random.Random, _height: int, _time: int) -> Objects:
     return [], [("Identity", chance.choice(HIRED).name)]
 
 
-def rollout_parts(chance: random.Random) -> JsonObject:
-    """Give the parts of a release's spec that say how it is rolled out and scaled."""
+def rollout_parts(chance: random.Random, name: str) -> JsonObject:
+    """Give the parts of the spec of the release ``name`` that say how it is rolled out and scaled."""
     parts: JsonObject = {}
     if chance.randrange(3):
         waves = [{"clusters": ["east"]}, {"clusters": ["west"]}][: chance.randrange(3)]
@@ -193,7 +192,7 @@ def rollout_parts(chance: random.Random) -> JsonObject:
         low = chance.randrange(1, 4)
         parts["autoscale"] = [
             {
-                "object": DEPLOYMENT,
+                "object": deployment_id(name),
                 "minReplicas": low,
                 "maxReplicas": low + 6,
                 "initialReplicas": low + 1,
@@ -203,7 +202,12 @@ def rollout_parts(chance: random.Random) -> JsonObject:
     return parts
 
 
-def deployment() -> JsonObject:
+def deployment_id(name: str) -> str:
+    """Give the id of what can be scaled of the release ``name``."""
+    return f"apps/v1/Deployment/demo/{name}"
+
+
+def deployment(name: str) -> JsonObject:
     """Give a manifest that can be scaled."""
-    metadata = {"name": "app", "namespace": "demo"}
+    metadata = {"name": name, "namespace": "demo"}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": 1}}

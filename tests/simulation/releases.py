@@ -95,14 +95,25 @@ class Releases:
             ), "a cluster was dropped"
             self.history[name].append(Revision(identifier, release, clusters))
             self.deleted.discard(name)
+            self._claims_nothing_of_others(name)
             return
         assert self.history[name], "a change of what never was"
         assert name not in self.deleted, "a change of what was deleted"
         if "rollback" in change:
             self._go_back(name, change["rollback"]["toRevision"])
+            self._claims_nothing_of_others(name)
         elif "delete" in change:
             self.deleted.add(name)
             self.removed.add(name)
+
+    def _claims_nothing_of_others(self, name: str) -> None:
+        newest = self.history[name][-1]
+        for other in self.history.keys() - self.deleted - {name}:
+            theirs = self.history[other][-1:]
+            shared = [r for r in theirs if set(_touches(r.release)) & set(_touches(newest.release))]
+            assert not any(set(r.clusters) & set(newest.clusters) for r in shared), (
+                "an object has two releases"
+            )
 
     def _go_back(self, name: str, to_revision: int) -> None:
         history = self.history[name]

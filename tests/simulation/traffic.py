@@ -18,10 +18,10 @@ from ledger.records import MetricRecord
 from ledger.types import ActionKind, Did, JsonObject
 from tests.simulation.authority import digest_of
 from tests.simulation.governing import (
-    DEPLOYMENT,
     FREEZES,
     GLASS,
     deployment,
+    deployment_id,
     governing_change,
     rollout_parts,
 )
@@ -166,9 +166,12 @@ class Traffic:
         return tx
 
     def _release(self, name: str, clusters: tuple[str, ...]) -> JsonObject:
-        manifests = [configmap("settings", str(self._chance.randrange(100))), deployment()]
+        number = self._chance.randrange(100)
+        # Now and then two releases want the same object.
+        settings = f"settings-{name}" if number else "settings"
+        manifests = [configmap(settings, str(number)), deployment(name)]
         found = release(name, clusters=clusters, manifests=manifests)
-        found["spec"] |= rollout_parts(self._chance)
+        found["spec"] |= rollout_parts(self._chance, name)
         return found
 
     def _configure(self, height: int) -> bytes:
@@ -216,12 +219,12 @@ class Traffic:
         revision = self._chance.randrange(1, 4) if not newest or self._one_in(12) else newest
         sequence, ill = max(1, self._sequences[cluster]), self._one_in(9)
         item = {"object": "v1/ConfigMap/demo/settings", "outcome": "created", "health": "current", "code": 0}
-        other = {"object": DEPLOYMENT, "outcome": "configured", "health": "current", "code": 0}
+        other = {"object": deployment_id(name), "outcome": "configured", "health": "current", "code": 0}
         other["health"] = self._chance.choice((*["current"] * 5, "in_progress"))
         metrics: tuple[MetricRecord, ...] = ()
         if self._one_in(2):
             load = self._chance.choice((0, 5, 40, 400))
-            metrics = (MetricRecord(DEPLOYMENT, "load", load, self._chance.randrange(1, 8)),)
+            metrics = (MetricRecord(deployment_id(name), "load", load, self._chance.randrange(1, 8)),)
         report = actions.Report(
             cluster,
             name,

@@ -137,7 +137,8 @@ def configmap(name: str, value: str = "1") -> JsonObject:
 def release(
     name: str = "web", *, clusters: tuple[str, ...] = (CLUSTER,), manifests: list[JsonObject] | None = None
 ) -> JsonObject:
-    """Give a ``Release`` object."""
+    """Give a ``Release`` object; without ``manifests``, of an object of its own."""
+    own = "settings" if name == "web" else f"settings-{name}"
     return {
         "apiVersion": API_VERSION,
         "kind": "Release",
@@ -145,7 +146,7 @@ def release(
         "spec": {
             "clusters": list(clusters),
             "namespace": "demo",
-            "manifests": [configmap("settings")] if manifests is None else manifests,
+            "manifests": [configmap(own)] if manifests is None else manifests,
             "provenance": {"source": "yaml", "digest": DIGEST, "renderer": "test"},
         },
     }
