@@ -12,7 +12,7 @@ from consensus.ledger_reader import count_of, incident_of
 from consensus.operators import Approved, approved
 from consensus.proposal_reader import proposal_of
 from consensus.scopes import revision_record
-from ledger import autoscale, records, release_spec, statekeys
+from ledger import autoscale, health_expression, records, release_spec, statekeys
 from ledger.authority.scope import Operation
 from ledger.autoscale import AutoscaleRule, ObjectScale
 from ledger.changes import Delete, Release
@@ -84,6 +84,7 @@ def revision_of(
         replicas=replicas_of(get, rules, wanted) if wanted is not None else (),
         cause=revision.cause,
         recreate=release_spec.read_recreate(content.spec, "spec"),
+        health_rules=health_expression.read_rules(content.spec, "spec"),
     )
 
 

@@ -16,7 +16,7 @@ from k8s_bridge.objects import field
 from k8s_bridge.status import Health, HealthStatus, condition_of, conditions, said
 from ledger.types import JsonObject
 
-__all__ = ["Health", "HealthStatus", "health_of", "is_built_in", "worst"]
+__all__ = ["Health", "HealthStatus", "generic_health", "health_of", "is_built_in", "worst"]
 
 
 _WORST_FIRST = (
@@ -44,7 +44,7 @@ def health_of(live: object, now_s: float | None = None) -> Health:
     """
     if not isinstance(live, dict) or not isinstance(live.get("metadata"), dict):
         return Health(HealthStatus.UNKNOWN, "not a Kubernetes object")
-    generic = _generic(live)
+    generic = generic_health(live)
     if generic is not None:
         return generic
     api_version = live.get("apiVersion")
@@ -84,11 +84,15 @@ _BUILT_IN_GROUPS = frozenset(
 )
 
 
-def _generic(live: JsonObject) -> Health | None:
+def generic_health(live: JsonObject) -> Health | None:
+    """Judge by what all kinds have in common; None where that says nothing."""
     if field(live, "metadata", "deletionTimestamp"):
         return Health(HealthStatus.TERMINATING, "scheduled for deletion")
+    unreadable = _unreadable(live)
+    if unreadable:
+        return Health(HealthStatus.UNKNOWN, f"{unreadable} is malformed")
     generation, observed = field(live, "metadata", "generation"), field(live, "status", "observedGeneration")
-    if isinstance(generation, int) and isinstance(observed, int) and generation != observed:
+    if None not in {generation, observed} and generation != observed:
         return Health(HealthStatus.IN_PROGRESS, f"generation {generation} not observed yet, only {observed}")
     for condition in conditions(live):
         if condition.get("status") != "True":
@@ -100,11 +104,32 @@ def _generic(live: JsonObject) -> Health | None:
     return None
 
 
+def _unreadable(live: JsonObject) -> str:
+    """Name the first part, of those every kind has in common, that has a wrong form."""
+    status = live.get("status")
+    if status is not None and not isinstance(status, dict):
+        return "status"
+    for path in (("metadata", "generation"), ("status", "observedGeneration")):
+        if field(live, *path) is not None and type(field(live, *path)) is not int:
+            return ".".join(path)
+    listed = field(status, "conditions")
+    if listed is None:
+        return ""
+    if not isinstance(listed, list):
+        return "status.conditions"
+    fine = all(isinstance(field(one, name), str | None) for one in listed for name in _CONDITION_TEXTS)
+    return "" if fine and all(isinstance(one, dict) for one in listed) else "status.conditions"
+
+
+_CONDITION_TEXTS = ("type", "status", "reason", "message")
+
+
 def _ready(live: JsonObject, *, built_in: bool) -> Health:
     ready = condition_of(live, "Ready")
-    if ready is not None:
-        status = HealthStatus.CURRENT if ready.get("status") == "True" else HealthStatus.IN_PROGRESS
-        return Health(status, said(ready))
+    if ready is not None and ready.get("status") == "True":
+        return Health(HealthStatus.CURRENT, said(ready))
+    if ready is not None and ready.get("status") in {"False", "Unknown"}:
+        return Health(HealthStatus.IN_PROGRESS, said(ready))
     if built_in:
         return Health(HealthStatus.CURRENT, "the kind has no status to wait for")
     return Health(HealthStatus.UNKNOWN, "applied; the kind says nothing that is known about its health")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from typing import TypeGuard
 
 from k8s_bridge.objects import field
 from k8s_bridge.status import Health, HealthStatus, condition_of, conditions, said
@@ -37,7 +38,7 @@ def _failed(reason: str) -> Health:
 
 def _count(live: JsonObject, *path: str, default: int = 0) -> int:
     found = field(live, *path)
-    return found if isinstance(found, int) else default
+    return found if type(found) is int else default
 
 
 def _short_of(label: str, have: int, want: int) -> Health | None:
@@ -106,8 +107,8 @@ def _stateful_set(live: JsonObject, now_s: float | None) -> Health:
     if short is not None:
         return short
     updated = _count(live, "status", "updatedReplicas")
-    partition = field(live, "spec", "updateStrategy", "rollingUpdate", "partition")
-    if isinstance(partition, int):
+    partition = _count(live, "spec", "updateStrategy", "rollingUpdate", "partition", default=-1)
+    if partition != -1:
         return _short_of("updated", updated, want - partition) or _current(
             f"partition updated, {updated} pods"
         )
@@ -122,7 +123,7 @@ def _stateful_set(live: JsonObject, now_s: float | None) -> Health:
 def _daemon_set(live: JsonObject, now_s: float | None) -> Health:
     del now_s
     for path in (("metadata", "generation"), ("status", "observedGeneration")):
-        if not isinstance(field(live, *path), int):
+        if type(field(live, *path)) is not int:
             return _waiting(f"no {'.'.join(path)} yet")
     want = _count(live, "status", "desiredNumberScheduled", default=-1)
     if want < 0:
@@ -168,17 +169,23 @@ def _running_pod(live: JsonObject) -> Health:
 def _pending_pod(live: JsonObject, now_s: float | None) -> Health:
     scheduled = condition_of(live, "PodScheduled") or {}
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
-        if now_s is not None and now_s - _created_s(live) < SCHEDULE_WINDOW_S:
+        if now_s is not None and now_s - created_s(live) < SCHEDULE_WINDOW_S:
             return _waiting("not scheduled yet")
         return _failed(said(scheduled))
     return _waiting("pending")
 
 
-def _created_s(live: JsonObject) -> float:
+def created_s(live: JsonObject) -> float:
+    """When an object was created, in seconds since the epoch; 0 where it does not say."""
+    return time_s(field(live, "metadata", "creationTimestamp")) or 0.0
+
+
+def time_s(text: object) -> float | None:
+    """Read a Kubernetes time, in seconds since the epoch; None where it is none."""
     try:
-        return dt.datetime.fromisoformat(field(live, "metadata", "creationTimestamp")).timestamp()
+        return dt.datetime.fromisoformat(text).timestamp()  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        return 0.0
+        return None
 
 
 def _claim(live: JsonObject, now_s: float | None) -> Health:
@@ -222,17 +229,54 @@ def _definition(live: JsonObject, now_s: float | None) -> Health:
     return _waiting("not established yet")
 
 
+def _namespace(live: JsonObject, now_s: float | None) -> Health:
+    del now_s
+    if field(live, "status", "phase") == "Terminating":
+        return Health(HealthStatus.TERMINATING, "scheduled for deletion")
+    return _current("active")
+
+
+def _volume(live: JsonObject, now_s: float | None) -> Health:
+    del now_s
+    if field(live, "status", "phase") == "Failed":
+        return _failed(str(field(live, "status", "message") or "phase Failed"))
+    return _current("the volume exists")
+
+
+def _api_service(live: JsonObject, now_s: float | None) -> Health:
+    del now_s
+    # What it serves cannot be asked for, whatever else runs.
+    available = condition_of(live, "Available")
+    return _waiting(said(available)) if _is_false(available) else _current("served")
+
+
+def _autoscaler(live: JsonObject, now_s: float | None) -> Health:
+    del now_s
+    # Missing metrics (ScalingActive) leave the replicas where they are; a missing target is no autoscaler.
+    able = condition_of(live, "AbleToScale")
+    return _waiting(said(able)) if _is_false(able) else _current("its target is found")
+
+
+def _is_false(condition: JsonObject | None) -> TypeGuard[JsonObject]:
+    return condition is not None and condition.get("status") == "False"
+
+
 RULES: dict[tuple[str, str], Rule] = {
     ("", "ConfigMap"): _always,
+    ("", "Namespace"): _namespace,
+    ("", "PersistentVolume"): _volume,
     ("", "PersistentVolumeClaim"): _claim,
     ("", "Pod"): _pod,
+    ("", "ReplicationController"): _replica_set,
     ("", "Secret"): _always,
     ("", "Service"): _service,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    ("apiregistration.k8s.io", "APIService"): _api_service,
     ("apps", "DaemonSet"): _daemon_set,
     ("apps", "Deployment"): _deployment,
     ("apps", "ReplicaSet"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,
+    ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
     ("batch", "CronJob"): _always,
     ("batch", "Job"): _batch,
     ("extensions", "DaemonSet"): _daemon_set,

@@ -1,7 +1,8 @@
 """What a bridge tells the ledger about a release.
 
-Owns the making of a ``Report`` from a change set and the health of its objects, and the question whether it
-is news. Promises the shape of docs/spec/ledger.md §2. Never signs and never sends.
+Owns the making of a ``Report`` from a change set and the health of its objects, the question whether it is
+news, and how long it may wait. Promises the shape of docs/spec/ledger.md §2 and a report that fits an
+envelope however many objects there are. Never signs and never sends.
 
 Metrics are told only where somebody measured them: a bridge without a metrics server leaves them out, and the
 machine then never scales down (docs/spec/releases.md §6).
@@ -9,14 +10,26 @@ machine then never scales down (docs/spec/releases.md §6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
-from k8s_bridge.health import Health, HealthStatus, health_of, worst
+from k8s_bridge.health import Health, HealthStatus, worst
 from k8s_bridge.objects import ObjectKey
 from ledger.actions import Report
+from ledger.limits import KIB, OBJECTS_PER_RELEASE_MAX
 from ledger.records import MetricRecord, ReportRecord
+from ledger.types import JsonObject
+
+INTERVAL_S = 1.0
+"""Least time between two reports of one release; health may flap."""
+DETAIL_INTERVAL_S = 5.0
+"""The same where only single objects changed and the release as a whole did not."""
+BYTES_PER_S = 64 * KIB
+"""What one release may say in the long run: a report of 1,000 objects is some 130 KiB."""
+REPORT_BYTES_MAX = 3584 * KIB
+_ENTRY_BYTES_MAX = 100
+"""An object's entry without its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +52,10 @@ class Finding:
         return worst(health.status for health in self.health.values())
 
 
-def finding_of(changes: ChangeSet, now_s: float) -> Finding:
+def finding_of(changes: ChangeSet, judge: Callable[[ObjectKey, JsonObject], Health]) -> Finding:
     """Judge what an apply left behind."""
     ours = [result for result in changes.results if result.wanted and result.outcome is not Outcome.CONFLICT]
-    return Finding(changes, {r.key: health_of(r.live, now_s) for r in ours if r.live is not None})
+    return Finding(changes, {r.key: judge(r.key, r.live) for r in ours if r.live is not None})
 
 
 def compose(finding: Finding, cluster: str, sequence: int) -> Report:
@@ -55,20 +68,74 @@ def compose(finding: Finding, cluster: str, sequence: int) -> Report:
         sequence=sequence,
         outcome=changes.outcome.value,
         health=finding.status.value,
-        objects=tuple(_object(result, finding.health.get(result.key)) for result in changes.results),
+        objects=tuple(_object(result, finding.health.get(result.key)) for result in told(changes)),
         metrics=finding.metrics,
     )
 
 
+def told(changes: ChangeSet) -> tuple[ObjectResult, ...]:
+    """Give the results that a report names: all, unless they do not fit.
+
+    Wanted objects always fit. Of the others what failed is told first, and what is gone last.
+    """
+    room = REPORT_BYTES_MAX - sum(map(_entry_bytes, (r for r in changes.results if r.wanted)))
+    left_out: set[int] = set()
+    others = [result for result in changes.results if not result.wanted]
+    for result in sorted(others, key=lambda r: _LEAVING.get(r.outcome, 1)):
+        room -= _entry_bytes(result)
+        if room < 0 or len(changes.results) - len(left_out) > 2 * OBJECTS_PER_RELEASE_MAX:
+            left_out.add(id(result))
+    return tuple(result for result in changes.results if id(result) not in left_out)
+
+
+_LEAVING = {Outcome.FAILED: 0, Outcome.DELETED: 2}
+
+
+def headline(finding: Finding) -> tuple[int, str, str]:
+    """Give what a report says of the release as a whole: revision, outcome, health."""
+    return (finding.changes.revision, finding.changes.outcome.value, finding.status.value)
+
+
+def details(finding: Finding) -> frozenset[tuple[str, str, int]]:
+    """Give what it says of each object that is there or should be: id, health, code."""
+    objects = (_object(r, finding.health.get(r.key)) for r in finding.changes.results)
+    return _details(objects)
+
+
 def is_news(finding: Finding, proven: ReportRecord | None) -> bool:
-    """Whether the ledger does not know this yet: another revision, outcome or health."""
-    if proven is None:
+    """Whether the ledger does not know this yet: of the release, of an object of it, or what it measured."""
+    if proven is None or finding.metrics:
         return True
-    said = (proven.revision, proven.outcome, proven.health)
-    return said != (finding.changes.revision, finding.changes.outcome.value, finding.status.value)
+    if (proven.revision, proven.outcome, proven.health) != headline(finding):
+        return True
+    objects = (_object(r, finding.health.get(r.key)) for r in told(finding.changes))
+    return _details(proven.objects) != _details(objects)
 
 
-def _object(result: ObjectResult, health: Health | None) -> dict[str, object]:
+def pause_s(finding: Finding, last: tuple[int, str, str] | None) -> float:
+    """Give how long after a report with the headline ``last`` this one may be sent.
+
+    A release that failed is told at once: the machine may roll it back.
+    """
+    now = headline(finding)
+    if last is None or (now != last and "failed" in now[1:]):
+        return 0.0
+    whole = now != last or bool(finding.metrics)
+    size = sum(_entry_bytes(result) for result in told(finding.changes))
+    return (INTERVAL_S if whole else DETAIL_INTERVAL_S) + size / BYTES_PER_S
+
+
+def _details(objects: Iterable[JsonObject]) -> frozenset[tuple[str, str, int]]:
+    # Created or unchanged, it is as it should be; what is gone is not named again.
+    deleted = Outcome.DELETED.value
+    return frozenset((o["object"], o["health"], o["code"]) for o in objects if o["outcome"] != deleted)
+
+
+def _entry_bytes(result: ObjectResult) -> int:
+    return _ENTRY_BYTES_MAX + len(str(result.key).encode())
+
+
+def _object(result: ObjectResult, health: Health | None) -> JsonObject:
     return {
         "object": str(result.key),
         "outcome": result.outcome.value,

@@ -1,8 +1,9 @@
 """Sending reports home.
 
 Owns the thread that signs and submits. Promises that applying never waits for reporting, that only the newest
-finding of a release is sent (coalesced), only when it is news to the ledger, and that every report is signed
-by the cluster's node identity over a fresh nonce. Never applies anything, never repeats what is proven.
+finding of a release is sent (coalesced), no more often than ``report.pause_s`` allows and only when it is
+news to the ledger, and that every report is signed by the cluster's node identity over a fresh nonce. Never
+applies anything, never repeats what is proven, never tells metrics that have grown old while they waited.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consensus import release_reader
 from consensus.reader import VerifiedReader, View
 from consensus.rpc import Rpc
 from consensus.submit import Patience, submit
-from k8s_bridge.report import Finding, compose, is_news
+from k8s_bridge.metrics import AGE_S_MAX
+from k8s_bridge.report import Finding, compose, headline, is_news, pause_s
 from ledger import account as accounts
 from ledger import statekeys
 from ledger.bodies import report_body
@@ -28,8 +30,6 @@ from runtime.log import event
 from runtime.retry import Backoff
 
 NOT_AFTER_BLOCKS = 100
-INTERVAL_S = 1.0
-"""Least time between two reports of one release; health may flap."""
 SUBMIT_TIMEOUT_S = 30.0
 _LOG = logging.getLogger("bridge.report")
 
@@ -48,13 +48,30 @@ class Channel:
     key: AnySigningKey
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A finding, and since when its metrics wait."""
+
+    finding: Finding
+    measured_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What was last told of a release, and when."""
+
+    headline: tuple[int, str, str]
+    at_s: float
+
+
 class Reporter:
     """Sends the newest finding of each release, in the background."""
 
     def __init__(self, channel: Channel, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._channel = channel
         self._monotonic = monotonic
-        self._findings: dict[str, Finding] = {}
+        self._offers: dict[str, _Offer] = {}
+        self._sent: dict[str, _Sent] = {}
         self._not_before: dict[str, float] = {}
         self._changed = threading.Condition()
         self._stopping = False
@@ -67,10 +84,20 @@ class Reporter:
         self._thread.start()
 
     def offer(self, finding: Finding) -> None:
-        """Hand over a finding; an older one of the same release that was not sent yet is dropped."""
+        """Hand over a finding; of an older one that was not sent yet only the metrics are kept."""
+        name = finding.changes.release
         with self._changed:
-            self._findings[finding.changes.release] = finding
+            offer, waiting = _Offer(finding, self._monotonic()), self._offers.get(name)
+            same = waiting is not None and waiting.finding.changes.revision == finding.changes.revision
+            if waiting is not None and same and not finding.metrics:
+                offer = replace(waiting, finding=replace(finding, metrics=waiting.finding.metrics))
+            self._offers[name] = offer
             self._changed.notify()
+
+    def forget(self) -> None:
+        """Drop what was not sent yet: another bridge tells what happens now."""
+        with self._changed:
+            self._offers.clear()
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """Stop sending; a report that is under way is given ``timeout_s``."""
@@ -83,20 +110,23 @@ class Reporter:
     def _run(self) -> None:
         backoff = Backoff()
         while True:
-            finding = self._next()
-            if finding is None:
+            offer = self._next()
+            if offer is None:
                 return
+            finding = offer.finding
             name = finding.changes.release
             try:
                 self.send(finding)
-                self._failures, self.last_error, delay = 0, None, INTERVAL_S
+                self._failures, self.last_error = 0, None
+                self._sent[name] = _Sent(headline(finding), self._monotonic())
+                self._not_before.pop(name, None)
             except ConclaveError as error:
                 self._failures += 1
-                self.last_error, delay = error, backoff.delay_s(self._failures)
+                self.last_error = error
+                self._not_before[name] = self._monotonic() + backoff.delay_s(self._failures)
                 event(_LOG, "report not sent", level=logging.WARNING, release=name, **error.to_json())
                 with self._changed:
-                    self._findings.setdefault(name, finding)
-            self._not_before[name] = self._monotonic() + delay
+                    self._offers.setdefault(name, offer)
 
     def send(self, finding: Finding) -> bool:
         """Report a finding if it is news; tells whether it was sent.
@@ -125,17 +155,27 @@ class Reporter:
         )  # fmt: skip
         return True
 
-    def _next(self) -> Finding | None:
+    def _next(self) -> _Offer | None:
         """Wait for a finding whose time has come; None when stopping."""
         with self._changed:
             while not self._stopping:
                 now = self._monotonic()
-                due = {name: self._not_before.get(name, now) for name in self._findings}
+                due = {name: self._due_s(name, offer.finding) for name, offer in self._offers.items()}
                 ready = min(due, key=lambda name: due[name], default=None)
                 if ready is not None and due[ready] <= now:
-                    return self._findings.pop(ready)
+                    return _without_old_metrics(self._offers.pop(ready), now)
                 self._changed.wait(None if ready is None else due[ready] - now)
             return None
+
+    def _due_s(self, name: str, finding: Finding) -> float:
+        sent, not_before = self._sent.get(name), self._not_before.get(name, 0.0)
+        return not_before if sent is None else max(not_before, sent.at_s + pause_s(finding, sent.headline))
+
+
+def _without_old_metrics(offer: _Offer, now_s: float) -> _Offer:
+    if now_s - offer.measured_s <= AGE_S_MAX:
+        return offer
+    return replace(offer, finding=replace(offer.finding, metrics=()))
 
 
 def _is_news(view: View, cluster: str, finding: Finding) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ledger import manifest, release_spec, shape
+from ledger import health_expression, manifest, release_spec, shape
 from ledger.errors import Code, Refused
 from ledger.limits import (
     CLUSTERS_PER_RELEASE_MAX,
@@ -22,7 +22,7 @@ from ledger.types import API_VERSION, Json, JsonObject
 
 SOURCES = ("yaml", "kustomize", "helm")
 _RENDERER_BYTES_MAX = 256
-_SPEC_OPTIONAL = ("clusters", "selector", "rollout", "health", "autoscale", "recreate")
+_SPEC_OPTIONAL = ("clusters", "selector", "rollout", "health", "autoscale", "recreate", "healthRules")
 
 CONSTITUTION_KINDS = ("Role", "RoleBinding", "ApprovalRule", "BreakGlass")
 """Kinds of ledger object by which authority is judged."""
@@ -38,7 +38,7 @@ class Release:
 
     Attributes:
         clusters: the clusters it names; empty where a selector chooses them.
-        spec: targets, rollout, health, autoscale and recreate, as signed and checked.
+        spec: targets, rollout, health, autoscale, recreate and health rules, as signed and checked.
     """
 
     name: str
@@ -148,6 +148,9 @@ def read_release(value: Json, *, image_digest_required: bool, where: str = "body
     release_spec.read_health(spec, f"{where}.spec")
     release_spec.read_autoscale(spec, f"{where}.spec")
     _check_recreate(spec, manifests, f"{where}.spec")
+    health_expression.check_rules(
+        health_expression.read_rules(spec, f"{where}.spec"), manifests, f"{where}.spec"
+    )
     return Release(
         name=shape.name(metadata["name"], f"{where}.metadata.name"),
         clusters=clusters,

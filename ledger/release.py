@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.autoscale import AutoscaleRule
+from ledger.health_expression import KindHealth
 from ledger.records import DesiredState
 from ledger.types import JsonObject
 
@@ -33,6 +34,7 @@ class ReleaseRevision:
         autoscale: its rules for replicas, as signed.
         replicas: by object id, of every object that has a rule; within the rule's bounds.
         recreate: ids of objects that may be deleted and made anew, as signed.
+        health_rules: how custom kinds say how they are doing, as signed.
         cause: the number of the incident by which the machine rolled back to it.
     """
 
@@ -52,3 +54,4 @@ class ReleaseRevision:
     replicas: tuple[tuple[str, int], ...] = ()
     cause: int | None = None
     recreate: tuple[str, ...] = ()
+    health_rules: tuple[KindHealth, ...] = ()

@@ -96,6 +96,7 @@ RULES: dict[str, str] = {
     "releases.records": "records of rollouts and of scale have one form and read back [releases.md 3, 6]",
     "releases.claims": "no two releases claim one object on one cluster [releases.md 7]",
     "releases.recreate": "what may be made anew is named by id, among the release's own objects [releases.md 1]",
+    "releases.health-rules": "a custom kind's health is a signed expression, bounded, checked when proposed [releases.md 1]",
     "releases.targets": "targets by name or label; a cluster is in its first wave, the rest form the last [releases.md 1]",
     "releases.waves": "a wave starts when all before are healthy, in name order, so many at once, no frozen one [releases.md 3]",
     "releases.health": "healthy is enough current objects for long enough without a break [releases.md 3]",

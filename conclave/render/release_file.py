@@ -16,7 +16,7 @@ from ledger.errors import Code, Refused
 from ledger.types import API_VERSION, Json, JsonObject
 
 _SPEC = ("source", "clusters", "namespace", "createNamespace", "values", "clusterScopedKinds", "hooks")
-_DELIVERY = ("selector", "rollout", "health", "autoscale", "recreate")
+_DELIVERY = ("selector", "rollout", "health", "autoscale", "recreate", "healthRules")
 """Where and how a release goes; read strictly by the ledger's own rules (docs/spec/releases.md §1)."""
 KINDS_MAX = 256
 
@@ -35,7 +35,7 @@ class ReleaseFile:
         values: for a chart.
         cluster_scoped: kinds declared cluster-scoped.
         omit_hooks: leave chart hooks out.
-        delivery: selector, rollout, health, autoscale and recreate, as written.
+        delivery: selector, rollout, health, autoscale, recreate and health rules, as written.
     """
 
     source: Path
