@@ -33,9 +33,9 @@ _NOT_YET = frozenset({404, 429, 500, 503})
 """What a definition that is established, but not served yet, answers (kubernetes notes, trap 3)."""
 PAGES_MAX = 200
 ESTABLISH_POLL_S = 0.1
-WATCH_TIMEOUT_S = 300
-"""The server ends a watch after this long; the socket may be silent a little longer."""
-WATCH_SILENCE_S = 330.0
+WATCH_TIMEOUT_S = 60
+"""The server ends a watch after this long; the socket may be silent a little longer: it is then dead."""
+WATCH_SILENCE_S = 75.0
 
 
 class KubernetesClient:

@@ -85,6 +85,10 @@ class Tracker:
             return None
         return self._judge(event)
 
+    def holds(self, api_group_kind: tuple[str, str], namespace: str) -> bool:
+        """Whether any object of one kind in one namespace is ours, there or not."""
+        return any(i[:2] == api_group_kind and i[2] == namespace for i in self.seen)
+
     def owned_in(self, api_group_kind: tuple[str, str], namespace: str) -> set[Identity]:
         """Give the identities of one kind in one namespace that are known to exist."""
         return {
