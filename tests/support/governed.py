@@ -70,7 +70,10 @@ class Person:
         """Change an object by a merge patch; give what the API server warned of."""
         headers = {"Impersonate-User": "ops", "Impersonate-Group": self.group}
         options = {"content_type": "application/merge-patch+json", "header_params": headers}
-        response = self.connection._send("patch", self.path(manifest), change, (5.0, 30.0), options)
+        request = self.connection._dynamic.request
+        response = request(
+            "patch", self.path(manifest), body=change, serialize=False, query_params=[], **options
+        )
         response.release_conn()
         return str(response.headers.get("Warning"))
 
