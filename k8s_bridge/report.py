@@ -78,13 +78,16 @@ def told(changes: ChangeSet) -> tuple[ObjectResult, ...]:
 
     Wanted objects always fit. Of the others what failed is told first, and what is gone last.
     """
-    room = REPORT_BYTES_MAX - sum(map(_entry_bytes, (r for r in changes.results if r.wanted)))
+    wanted = [result for result in changes.results if result.wanted]
+    room, count = REPORT_BYTES_MAX - sum(map(_entry_bytes, wanted)), len(wanted)
     left_out: set[int] = set()
     others = [result for result in changes.results if not result.wanted]
     for result in sorted(others, key=lambda r: _LEAVING.get(r.outcome, 1)):
-        room -= _entry_bytes(result)
-        if room < 0 or len(changes.results) - len(left_out) > 2 * OBJECTS_PER_RELEASE_MAX:
+        size = _entry_bytes(result)
+        if size > room or count == 2 * OBJECTS_PER_RELEASE_MAX:
             left_out.add(id(result))
+            continue
+        room, count = room - size, count + 1
     return tuple(result for result in changes.results if id(result) not in left_out)
 
 

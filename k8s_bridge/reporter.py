@@ -49,7 +49,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer:
+class Offer:
     """A finding, and since when its metrics wait."""
 
     finding: Finding
@@ -70,7 +70,7 @@ class Reporter:
     def __init__(self, channel: Channel, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._channel = channel
         self._monotonic = monotonic
-        self._offers: dict[str, _Offer] = {}
+        self._offers: dict[str, Offer] = {}
         self._sent: dict[str, _Sent] = {}
         self._not_before: dict[str, float] = {}
         self._changed = threading.Condition()
@@ -87,7 +87,7 @@ class Reporter:
         """Hand over a finding; of an older one that was not sent yet only the metrics are kept."""
         name = finding.changes.release
         with self._changed:
-            offer, waiting = _Offer(finding, self._monotonic()), self._offers.get(name)
+            offer, waiting = Offer(finding, self._monotonic()), self._offers.get(name)
             same = waiting is not None and waiting.finding.changes.revision == finding.changes.revision
             if waiting is not None and same and not finding.metrics:
                 offer = replace(waiting, finding=replace(finding, metrics=waiting.finding.metrics))
@@ -118,8 +118,7 @@ class Reporter:
             try:
                 self.send(finding)
                 self._failures, self.last_error = 0, None
-                self._sent[name] = _Sent(headline(finding), self._monotonic())
-                self._not_before.pop(name, None)
+                self.told(finding)
             except ConclaveError as error:
                 self._failures += 1
                 self.last_error = error
@@ -155,24 +154,44 @@ class Reporter:
         )  # fmt: skip
         return True
 
-    def _next(self) -> _Offer | None:
+    def told(self, finding: Finding) -> None:
+        """Take it that the ledger knows a finding: the next one of its release waits its time."""
+        name = finding.changes.release
+        self._sent[name] = _Sent(headline(finding), self._monotonic())
+        self._not_before.pop(name, None)
+
+    def due(self) -> Offer | None:
+        """Take out a finding whose time has come, if there is one."""
+        with self._changed:
+            now, ready = self._monotonic(), self._soonest()
+            if ready is None or self._due_s(ready) > now:
+                return None
+            return _without_old_metrics(self._offers.pop(ready), now)
+
+    def _next(self) -> Offer | None:
         """Wait for a finding whose time has come; None when stopping."""
         with self._changed:
             while not self._stopping:
-                now = self._monotonic()
-                due = {name: self._due_s(name, offer.finding) for name, offer in self._offers.items()}
-                ready = min(due, key=lambda name: due[name], default=None)
-                if ready is not None and due[ready] <= now:
-                    return _without_old_metrics(self._offers.pop(ready), now)
-                self._changed.wait(None if ready is None else due[ready] - now)
+                offer = self.due()
+                if offer is not None:
+                    return offer
+                ready = self._soonest()
+                self._changed.wait(
+                    None if ready is None else max(0.0, self._due_s(ready) - self._monotonic())
+                )
             return None
 
-    def _due_s(self, name: str, finding: Finding) -> float:
+    def _soonest(self) -> str | None:
+        return min(self._offers, key=self._due_s, default=None)
+
+    def _due_s(self, name: str) -> float:
         sent, not_before = self._sent.get(name), self._not_before.get(name, 0.0)
-        return not_before if sent is None else max(not_before, sent.at_s + pause_s(finding, sent.headline))
+        if sent is None:
+            return not_before
+        return max(not_before, sent.at_s + pause_s(self._offers[name].finding, sent.headline))
 
 
-def _without_old_metrics(offer: _Offer, now_s: float) -> _Offer:
+def _without_old_metrics(offer: Offer, now_s: float) -> Offer:
     if now_s - offer.measured_s <= AGE_S_MAX:
         return offer
     return replace(offer, finding=replace(offer.finding, metrics=()))
