@@ -56,6 +56,11 @@ class View:
         self.age_ns = max(0, now_ns - self.time_ns)
         self.is_stale = self.age_ns > staleness_ns
 
+    @property
+    def keys_read(self) -> tuple[bytes, ...]:
+        """The keys whose values, or absence, were proven through this view so far, sorted."""
+        return tuple(sorted(self._known))
+
     def get(self, key: bytes) -> Verified[bytes | None]:
         """Give the value of ``key``, or proven absence.
 

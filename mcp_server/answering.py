@@ -1,0 +1,160 @@
+"""From a tool's name and arguments to an answer within its budget, with what proves it.
+
+Owns the order of one call: read the arguments, open a proven view, list, select, prune, fit, say where to go
+on. Promises that an answer is never larger than ``ANSWER_BYTES_MAX`` (a proof file asked for aside), that
+pages of one list are of one height, and that a stale answer says so. Knows no protocol.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consensus.reader import View
+from ledger.errors import Code, Refused
+from ledger.limits import KIB
+from ledger.types import JsonObject, sha256
+from mcp_server import pruning
+from mcp_server.catalogue import BY_NAME, ITEMS_MAX, Tool
+from mcp_server.read_tools import Asked, Entry
+from mcp_server.source import Source
+
+META_KEY = "conclave.internal/read"
+ANSWER_BYTES_MAX = 24 * KIB
+"""Of one answer's JSON; some six thousand tokens."""
+FRAME_BYTES_MAX = KIB
+"""What an answer holds besides its entries."""
+LOOKED_AT_MAX = 500
+"""Entries that one call makes, those that a filter leaves out too."""
+KEYS_LISTED_MAX = 32
+_PAGE_SIZE = 25
+_CURSOR = re.compile(r"([1-9][0-9]{0,15})\.([0-9]{1,9})")
+_STALE = "STALE: no newer block is known; the chain rests, or the node withholds what is newer"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tool answers, and what a client may keep of its proof."""
+
+    content: JsonObject
+    meta: JsonObject
+
+
+def tool_named(name: str) -> Tool:
+    """Find a tool.
+
+    Raises:
+        Refused: NAME_UNKNOWN.
+    """
+    found = BY_NAME.get(name)
+    if found is None:
+        raise Refused(
+            Code.NAME_UNKNOWN, got="another name", expected=", ".join(BY_NAME), todo="see: tools/list"
+        )
+    return found
+
+
+def answer(source: Source, tool: Tool, given: object) -> Answer:
+    """Answer a call.
+
+    Args:
+        source: the ledger.
+        tool: which.
+        given: arguments as they came, unread.
+
+    Raises:
+        Refused: what the arguments break, or what the ledger does not have.
+        VerificationFailed, EnvironmentFault: as ``View.read``.
+    """
+    read = tool.read(given)
+    height, start = _place(read)
+    view = source.view(height)
+    asked = Asked(source, view, read)
+    entries = tool.run(asked)
+    is_file = bool(read.get("inline"))
+    items, end = _page(asked, tool, entries, start, None if is_file else ANSWER_BYTES_MAX - FRAME_BYTES_MAX)
+    content: JsonObject = {"items": items}
+    if end < len(entries):
+        content["next"] = f"{view.height}.{end}"
+    note = tool.note(asked)
+    if note is not None:
+        content["note"] = note
+    return Answer(content | {"readAt": _read_at(view, height)}, {META_KEY: _meta(view)})
+
+
+def _place(read: JsonObject) -> tuple[int | None, int]:
+    """Give the height asked for and the place in the list; a cursor holds both."""
+    at: int | None = read.get("at")
+    if "cursor" not in read:
+        return at, 0
+    found = _CURSOR.fullmatch(read["cursor"])
+    if found is None or at not in (None, int(found[1])):
+        raise Refused(
+            Code.FIELD_INVALID,
+            got="another cursor",
+            expected="`next` of an answer, and no other height in `at`",
+            field="arguments.cursor",
+        )
+    return int(found[1]), int(found[2])
+
+
+def _page(
+    asked: Asked, tool: Tool, entries: Sequence[Entry], start: int, bytes_max: int | None
+) -> tuple[list[JsonObject], int]:
+    """Give entries from ``start`` on, and the place after the last one looked at."""
+    limit = asked.arguments.get("limit", _PAGE_SIZE)
+    found: list[JsonObject] = []
+    left, place = bytes_max, start
+    last = min(len(entries), start + LOOKED_AT_MAX)
+    while place < last and len(found) < min(limit, ITEMS_MAX):
+        made = entries[place]()
+        if made is not None:
+            chosen = _selected(made, tool, asked.arguments.get("fields"))
+            item = pruning.clean(chosen, asked.source.digest_key)
+            if left is not None:
+                if found and pruning.size(item) > left:
+                    break
+                item = pruning.fit(item, left)
+                left -= pruning.size(item) + 1
+            found.append(item)
+        place += 1
+    return found, place
+
+
+def _selected(item: JsonObject, tool: Tool, fields: Sequence[str] | None) -> JsonObject:
+    if fields is None:
+        return item
+    for place, name in enumerate(fields):
+        if name not in item and name not in tool.told:
+            raise Refused(
+                Code.FIELD_UNKNOWN,
+                got="a field of another name",
+                expected=", ".join(item),
+                field=f"arguments.fields[{place}]",
+            )
+    return {name: item[name] for name in item if name in fields}
+
+
+def _read_at(view: View, asked: int | None) -> JsonObject:
+    found: JsonObject = {"height": view.height, "ageSeconds": view.age_ns // 10**9}
+    if asked is not None:
+        return found | {"asOf": True}
+    return found | ({"stale": _STALE} if view.is_stale else {})
+
+
+def _meta(view: View) -> JsonObject:
+    keys = [key.decode("ascii", "replace") for key in view.keys_read]
+    return {
+        "chainId": view.chain_id,
+        "height": view.height,
+        "ageSeconds": view.age_ns // 10**9,
+        "isStale": view.is_stale,
+        "proof": {
+            "height": view.height,
+            "provenBy": view.height + 1,
+            "keys": keys[:KEYS_LISTED_MAX],
+            "keyCount": len(keys),
+            "keysDigest": sha256("\n".join(keys).encode()).hex(),
+        },
+    }

@@ -1,0 +1,167 @@
+"""The tools, in one table: name, what for, arguments, what comes back.
+
+Promises a fixed order, read-only tools alone, and schemas that say exactly what is accepted. The whole table
+costs a model at most ``TOKENS_MAX`` tokens, counted as the bytes of ``tools/list`` over four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.limits import DID_BYTES_MAX, OBJECT_ID_BYTES_MAX, STATE_KEY_BYTES_MAX
+from ledger.types import JsonObject, ProposalState
+from mcp_server import arguments, audit_tools, authority_tools, proof_tool, proposal_tools, read_tools
+from mcp_server.arguments import Field
+from mcp_server.read_tools import Asked, Entry
+
+TOOLS_MAX = 14
+TOKENS_MAX = 3000
+ITEMS_MAX = 100
+_INTEGERS = frozenset({"version", "height", "revision", "appliedRevision", "number", "expires", "bytes"})
+_LISTS = frozenset({"releases", "problems", "approvers", "clusters", "approvals", "rejections", "objects"})
+_OBJECTS = frozenset({"labels", "rollout", "change", "spec", "manifest", "nodeSays", "provenBy", "from"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool.
+
+    Attributes:
+        told: the names of what its entries hold, beside which they may hold more.
+        note: tells what an answer does not cover; None where it covers everything.
+    """
+
+    name: str
+    description: str
+    fields: tuple[Field, ...]
+    run: Callable[[Asked], Sequence[Entry]]
+    told: tuple[str, ...]
+    note: Callable[[Asked], str | None] = lambda _: None
+
+    @property
+    def input_schema(self) -> JsonObject:
+        """The JSON Schema of its arguments."""
+        return arguments.schema((*self.fields, *arguments.paging(ITEMS_MAX)))
+
+    @property
+    def output_schema(self) -> JsonObject:
+        """The JSON Schema of its answers."""
+        properties = {name: _type_of(name) for name in self.told}
+        items: JsonObject = {"type": "array", "items": {"type": "object", "properties": properties}}
+        return {
+            "type": "object",
+            "properties": {"items": items, "next": {"type": "string"}, "readAt": {"type": "object"}},
+            "required": ["items", "readAt"],
+        }
+
+    def read(self, given: object) -> JsonObject:
+        """Read arguments. Raises as ``arguments.read``."""
+        return arguments.read((*self.fields, *arguments.paging(ITEMS_MAX)), given)
+
+
+def _type_of(name: str) -> JsonObject:
+    if name in _INTEGERS:
+        return {"type": "integer"}
+    if name in _LISTS:
+        return {"type": "array"}
+    return {"type": "object" if name in _OBJECTS else "string"}
+
+
+_RELEASE = arguments.name("release")
+_REVISION = arguments.integer("revision")
+
+TOOLS: tuple[Tool, ...] = (
+    Tool(
+        "get_clusters",
+        "Clusters with labels and releases.",
+        (arguments.name("name"),),
+        read_tools.clusters,
+        ("name", "labels", "releases"),
+    ),
+    Tool(
+        "get_releases",
+        "Each release on each cluster: wanted and applied revision, health, rollout, problem objects.",
+        (_RELEASE, arguments.name("cluster"), arguments.boolean("problems")),
+        read_tools.releases,
+        ("release", "cluster", "revision", "appliedRevision", "health", "problems"),
+    ),
+    Tool(
+        "get_object",
+        "One ledger object. A Release lists its objects' ids and images; `object`: the manifest of an id.",
+        (
+            arguments.choice("kind", authority_tools.KINDS, required=True),
+            arguments.name("name", required=True),
+            _REVISION,
+            arguments.text("object", OBJECT_ID_BYTES_MAX),
+        ),
+        authority_tools.one_object,
+        ("name", "revision", "objects", "manifest", "spec"),
+    ),
+    Tool(
+        "get_history",
+        "Revisions of a release, newest first: when, by which proposal, who approved.",
+        (arguments.name("release", required=True),),
+        read_tools.history,
+        ("revision", "height", "proposal", "approvers"),
+    ),
+    Tool(
+        "get_proposals",
+        "Proposals, newest first.",
+        (arguments.choice("state", [state.value for state in ProposalState]), _RELEASE),
+        read_tools.proposals,
+        ("number", "state", "change", "proposer", "approvals", "expires"),
+    ),
+    Tool(
+        "explain_proposal",
+        "One proposal: reason, difference to what is final, what is missing (the node's word, unproven).",
+        (arguments.integer("number", required=True),),
+        proposal_tools.explain,
+        ("number", "state", "reason", "nodeSays", "forAHuman"),
+    ),
+    Tool(
+        "get_incidents",
+        "Freezes, then incidents, newest first.",
+        (_RELEASE,),
+        read_tools.incidents,
+        ("kind", "height", "reason"),
+    ),
+    Tool(
+        "search_audit",
+        "Who did what: proposals, judgements, incidents, freezes, identity changes, newest first. "
+        "subject: name or DID.",
+        (
+            arguments.text("subject", DID_BYTES_MAX),
+            _RELEASE,
+            arguments.integer("fromHeight"),
+            arguments.integer("toHeight"),
+        ),
+        audit_tools.search,
+        ("event", "height", "by", "number"),
+        audit_tools.coverage,
+    ),
+    Tool(
+        "get_authority",
+        "Who may do what: identities and keys, roles, bindings, approval rules, parameters.",
+        (arguments.choice("section", authority_tools.SECTIONS, required=True),),
+        authority_tools.authority,
+        ("name", "kind", "version", "spec"),
+    ),
+    Tool(
+        "export_proof",
+        "A proof file that `conclave verify` checks offline. name: a release, a proposal's number or id, a "
+        "state key from _meta. `inline` includes the file.",
+        (
+            arguments.choice("what", proof_tool.KINDS, required=True),
+            arguments.text("name", STATE_KEY_BYTES_MAX),
+            _REVISION,
+            arguments.boolean("inline"),
+        ),
+        proof_tool.prove,
+        ("sha256", "bytes", "provenBy", "verify", "proof"),
+    ),
+)
+BY_NAME: dict[str, Tool] = {tool.name: tool for tool in TOOLS}
+
+assert len(TOOLS) <= TOOLS_MAX
+assert len(BY_NAME) == len(TOOLS)

@@ -1,0 +1,69 @@
+"""What a model gets to see of an object: no nulls, no secrets, no invisible characters, no more than fits."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcp_server.pruning import clean, fit, size
+
+KEY = b"key"
+SECRETS = {
+    "password": "correct horse",
+    "apiKey": "0123456789",
+    "DB_PASSWORD": "x",
+    "tls.key": "-----BEGIN EC PRIVATE KEY-----\nabc",
+    "note": "use ghp_" + "a" * 36,
+    "url": "postgres://user:pa55@db/x",
+    "session": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.sig",
+}
+ORDINARY = {
+    "image": "registry.example/app@sha256:" + "ab" * 32,
+    "secretName": "tls",
+    "url": "https://example.org/a:b",
+    "digest": "ab" * 32,
+    "tokenReview": True,
+    "text": "-----BEGIN CERTIFICATE-----\nabc",
+}
+
+
+@pytest.mark.requires("mcp.secrets")
+@pytest.mark.parametrize("name", SECRETS)
+def test_what_looks_like_a_secret_is_a_keyed_digest(name: str) -> None:
+    found = clean({"data": {name: SECRETS[name]}}, KEY)["data"][name]
+    assert found.startswith("[secret ")
+    assert SECRETS[name] not in found
+    assert found == clean({name: SECRETS[name]}, KEY)[name]
+    assert found != clean({name: SECRETS[name]}, b"other")[name]
+
+
+@pytest.mark.requires("mcp.secrets")
+def test_an_environment_variable_is_known_by_its_name() -> None:
+    given = {"env": [{"name": "API_TOKEN", "value": "abc"}, {"name": "COLOUR", "value": "blue"}]}
+    one, other = clean(given, KEY)["env"]
+    assert one["value"].startswith("[secret ")
+    assert other["value"] == "blue"
+
+
+@pytest.mark.requires("mcp.secrets")
+def test_ordinary_manifests_pass_as_they_are() -> None:
+    assert clean(ORDINARY, KEY) == ORDINARY
+
+
+@pytest.mark.requires("mcp.pruning")
+def test_nulls_managed_fields_and_invisible_characters_do_not_reach_a_model() -> None:
+    given = {"a": None, "managedFields": [1], "b": [None, "x\u200b\u202ey\U000e0041", "ö\n"]}
+    assert clean(given, KEY) == {"b": ["x\\u{200b}\\u{202e}y\\u{e0041}", "ö\n"]}
+
+
+@pytest.mark.requires("mcp.pruning")
+@pytest.mark.parametrize("budget", [100, 1000, 10_000, 100_000])
+def test_whatever_is_given_fits(budget: int) -> None:
+    deep: dict[str, object] = {"end": "x" * 5000}
+    for _ in range(20):
+        deep = {"in": deep, "list": ["ü" * 300] * 300}
+    item = {"name": "n", **deep, **{f"field{n}": "y" * 50 for n in range(400)}}
+    found = fit(item, budget)
+    assert size(found) <= budget
+    assert found["truncated"] is True
+    assert found == fit(item, budget)
+    assert fit({"a": 1}, budget) == {"a": 1}
