@@ -12,10 +12,12 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from k8s_bridge.accounts import scope_account, user_of
+from k8s_bridge.bounds import PATIENT, Bounds
 from k8s_bridge.cluster import Applied, Kind
 from k8s_bridge.compare import FIELD_MANAGER
 from k8s_bridge.connection import Connection
@@ -53,12 +55,17 @@ class KubernetesClient:
         self._sleep = sleep
         self._monotonic = monotonic
         self._acting_as = ""
+        self._writes: Bounds = PATIENT
 
     def in_scope(self, namespace: str) -> KubernetesClient:
         """Give the same API server, written to as the account of a release scope; read from as before."""
         found = copy.copy(self)
         found._acting_as = user_of(scope_account(namespace))  # noqa: SLF001  its own kind
         return found
+
+    def fence(self, writes: Bounds) -> None:
+        """Hold every write from here on to ``writes``; of copies made for scopes, those made later."""
+        self._writes = writes
 
     def close(self) -> None:
         """Close the connection."""
@@ -114,6 +121,7 @@ class KubernetesClient:
             field_manager=FIELD_MANAGER,
             force_conflicts=True,
             header_params=self._as_scope(),
+            bounds=PATIENT if dry_run else self._writes,
             **options,
         )
         return Applied(live, created=status == 201)
@@ -136,6 +144,7 @@ class KubernetesClient:
             content_type=JSON_PATCH,
             field_manager=FIELD_MANAGER,
             header_params=self._as_scope(),
+            bounds=self._writes,
         )
 
     def delete(self, key: ObjectKey, uid: str) -> None:
@@ -150,7 +159,8 @@ class KubernetesClient:
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
         }
-        self._or_none("delete", self._path(key), str(key), body, self._as_scope())
+        options = {"header_params": self._as_scope(), "bounds": self._writes}
+        self._or_none("delete", self._path(key), str(key), body, **options)
 
     def list(
         self, kind: Kind, namespace: str = "", *, label: str | None = None, metadata_only: bool = False
@@ -284,12 +294,10 @@ class KubernetesClient:
         path: str,
         about: str,
         body: JsonObject | None = None,
-        headers: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> JsonObject | None:
         try:
-            return self._connection.ask(
-                method, path, about=about, body=body, header_params=dict(headers or {})
-            )[1]
+            return self._connection.ask(method, path, about=about, body=body, **options)[1]
         except EnvironmentFault as fault:
             if fault.facts.get("status") == 404:
                 return None

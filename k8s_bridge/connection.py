@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -27,6 +28,8 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError
 
 from k8s_bridge import kubeconfig as kubeconfigs
+from k8s_bridge.bounds import CONNECT_TIMEOUT_S, PATIENT, Bounds, Timeouts
+from k8s_bridge.lease import NETWORK_S
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import MIB
 from ledger.types import JsonObject
@@ -34,9 +37,8 @@ from ledger.types import JsonObject
 ANSWER_BYTES_MAX = 64 * MIB
 """A list of 4096 objects; one object is at most 1.5 MiB in etcd."""
 EVENT_BYTES_MAX = 8 * MIB
-CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 30.0
-RETRIES_MAX = 5
+UNRECEIVED_S = NETWORK_S
+"""What the server's machine did not acknowledge for this long is dropped, by the kernel and for good."""
 RETRY_AFTER_S_MAX = 10.0
 MESSAGE_CHARACTERS_MAX = 240
 FORBIDDEN, TOO_LARGE = 403, 413
@@ -60,6 +62,7 @@ class Connection:
         configuration.retries = False
         configuration.client_go_retries = False
         configuration.connection_pool_maxsize = POOL_SIZE
+        configuration.socket_options = _socket_options()
         self.server: str = configuration.host
         self._api = ApiClient(configuration)
         self._api.user_agent = "conclave-bridge"
@@ -68,7 +71,14 @@ class Connection:
         self._sleep = sleep
 
     def ask(
-        self, method: str, path: str, *, about: str = "", body: Body = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        about: str = "",
+        body: Body = None,
+        bounds: Bounds = PATIENT,
+        **options: Any,
     ) -> tuple[int, JsonObject]:
         """Send one request and give the status and the JSON object of a 2xx answer.
 
@@ -77,18 +87,21 @@ class Connection:
             path: absolute path.
             about: the object's id, for the error's facts.
             body: sent as JSON.
+            bounds: how long it may take, and whether it may be sent at all.
             options: what ``DynamicClient.request`` turns into headers and parameters.
 
         Raises:
-            EnvironmentFault: KUBERNETES_UNREACHABLE, or KUBERNETES_REFUSED with status, reason and object.
+            EnvironmentFault: KUBERNETES_UNREACHABLE, or KUBERNETES_REFUSED with status, reason and object;
+                what ``bounds`` raises.
         """
-        for attempt in range(RETRIES_MAX + 1):
+        for attempt in range(bounds.retries_max + 1):
             try:
-                response = self._send(method, path, body, (CONNECT_TIMEOUT_S, READ_TIMEOUT_S), options)
-                return response.status, _json(_read(response, ANSWER_BYTES_MAX), self.server)
+                with bounds.attempt() as timeouts:
+                    response = self._send(method, path, body, timeouts, options)
+                    return response.status, _json(_read(response, ANSWER_BYTES_MAX), self.server)
             except DynamicApiError as error:
                 delay = _retry_after_s(error)
-                if error.status not in _PATIENCE or delay is None or attempt == RETRIES_MAX:
+                if error.status not in _PATIENCE or delay is None or attempt == bounds.retries_max:
                     raise self._translated(error, about) from None
                 self._sleep(delay)
             except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -108,7 +121,7 @@ class Connection:
         """
         try:
             response = self._send(
-                "get", path, None, (CONNECT_TIMEOUT_S, silence_s), {**options, "watch": True}
+                "get", path, None, Timeouts(CONNECT_TIMEOUT_S, silence_s), {**options, "watch": True}
             )
             try:
                 yield from (_json(line, self.server) for line in _lines(response, self.server))
@@ -127,11 +140,13 @@ class Connection:
         method: str,
         path: str,
         body: Body,
-        timeout: tuple[float, float],
+        timeouts: Timeouts,
         options: Mapping[str, Any],
     ) -> Any:
+        limit = [] if timeouts.server_s is None else [("timeout", f"{int(timeouts.server_s * 1000)}ms")]
+        waiting = (timeouts.connect_s, timeouts.read_s)
         return self._dynamic.request(
-            method, path, body=body, serialize=False, _request_timeout=timeout, query_params=[], **options
+            method, path, body=body, serialize=False, _request_timeout=waiting, query_params=limit, **options
         )
 
     def _translated(self, error: Exception, about: str) -> EnvironmentFault:
@@ -174,6 +189,13 @@ def _configuration(path: str | None) -> Configuration:
     if not configuration.host or "://" not in configuration.host:
         raise ConfigException("no server is named")
     return configuration
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    options = list(urllib3.connection.HTTPConnection.default_socket_options)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNRECEIVED_S * 1000)))
+    return options
 
 
 def _no_discovery(client: object, cache_file: object) -> None:

@@ -57,6 +57,10 @@ class Reports(Protocol):
         """Hand over a finding."""
         ...
 
+    def forget(self) -> None:
+        """Drop what was not sent yet: another bridge tells what happens now."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
@@ -124,6 +128,7 @@ class Loop:
         self._reach_error: EnvironmentFault | None = None
         self._reach_failures = 0
         self._reach_due_s = 0.0
+        self._term: str | None = None
 
     def step(self) -> None:
         """Wait for the next thing to do, and do it."""
@@ -141,7 +146,7 @@ class Loop:
             self._look(now)
         if now >= self._reach_due_s:
             self._reach()
-        if self.hold() is None:
+        if self._may_write(now) and self.hold() is None:
             for name, tracked in self._tracked.items():
                 if name in self._refused or self._bell.stopping:
                     continue
@@ -149,6 +154,16 @@ class Loop:
                     self._reconcile(name, tracked)
                 elif tracked.restated and tracked.health_due_s <= now:
                     self._look_again(name, tracked)
+
+    def _may_write(self, now: float) -> bool:
+        """Whether this bridge is the cluster's writer; one that becomes it looks at everything anew."""
+        term = self._reconciler.term()
+        if term is None:
+            self._reports.forget()
+        elif term != self._term:
+            self._tracked = {name: Tracked(t.wanted, due_s=now) for name, t in self._tracked.items()}
+        self._term = term
+        return term is not None
 
     def hold(self) -> ConclaveError | None:
         """Why nothing may be applied now; None when it may."""
@@ -184,7 +199,7 @@ class Loop:
         dues = [self._look_due_s, self._reach_due_s]
         dues += [tracked.due_s for name, tracked in self._tracked.items() if name not in self._refused]
         dues += [tracked.health_due_s for tracked in self._tracked.values() if tracked.restated]
-        if self.hold() is not None:
+        if self.hold() is not None or self._term is None:
             dues = [self._look_due_s, self._reach_due_s]
         return max(0.0, min(dues) - self._clocks.monotonic_s())
 

@@ -19,8 +19,13 @@ from consensus.trust_store import TrustRoot, TrustStore
 from consensus.witness import Panel
 from identity.signer import Signer, open_signer
 from k8s_bridge.bell import Bell
+from k8s_bridge.bounds import Fence
 from k8s_bridge.client import KubernetesClient
-from k8s_bridge.connection import connect
+from k8s_bridge.connection import Connection, connect
+from k8s_bridge.deadman import Deadman, boot_clock
+from k8s_bridge.holder import Holder
+from k8s_bridge.lease import Belief, Predecessor
+from k8s_bridge.lease_keeper import LeaseKeeper, LeaseObject
 from k8s_bridge.loop import Clocks, Loop
 from k8s_bridge.reconcile import Reconciler
 from k8s_bridge.reporter import Channel, Reporter
@@ -54,7 +59,12 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     """Run a bridge until ``bell.stop()``. Raises as ``run``."""
     root = _root(settings)
     did, key = node_key(settings)
-    cluster = KubernetesClient(connect(settings.kubeconfig, settings.environ))
+    connection = connect(settings.kubeconfig, settings.environ)
+    cluster = KubernetesClient(connection)
+    holder = Holder(settings.home)
+    keeper = _keeper(settings, connection, holder)
+    fence = Fence(keeper, settings.lease, Deadman())
+    cluster.fence(fence)
     watches = Watches(cluster, bell.ring)
     # Two readers, each with its own trust store and connection: applying never waits for reporting. But what
     # halts one halts both.
@@ -65,21 +75,25 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     state = StateFile(settings.home, system_clock_ns)
     store = InventoryStore(cluster, reader.chain_id, settings.namespace)
     in_scope = cluster.in_scope if settings.impersonate else None
-    reconciler = Reconciler(cluster, store, watches, system_clock_ns, in_scope)
+    reconciler = Reconciler(cluster, store, watches, system_clock_ns, in_scope, fence)
     source = LedgerSource(reader, settings.cluster)
     loop = Loop(source, reconciler, reporter, bell, settings.periods, Clocks(system_clock_ns))
     event(
         _LOG, "bridge started", cluster=settings.cluster, chain=reader.chain_id, reporter=did, key=key.key_id
     )  # fmt: skip
     reporter.start()
+    keeper.start()
     try:
         while not bell.stopping:
             loop.step()
-            state.write({"cluster": settings.cluster, "chain": reader.chain_id, **loop.account()})
+            about = {"cluster": settings.cluster, "chain": reader.chain_id, "writer": keeper.account()}
+            state.write(about | loop.account())
     finally:
         watches.stop()
+        keeper.stop()
         reporter.stop()
         cluster.close()
+        holder.close()
         rpc.close()
         report_rpc.close()
         event(_LOG, "bridge stopped", cluster=settings.cluster)
@@ -105,6 +119,15 @@ def node_key(settings: BridgeSettings) -> tuple[str, Signer]:
             file=settings.key_uri,
         )
     return settings.did, key
+
+
+def _keeper(settings: BridgeSettings, connection: Connection, holder: Holder) -> LeaseKeeper:
+    clock_s = boot_clock()
+    dead = None if holder.predecessor is None else Predecessor(holder.predecessor, clock_s())
+    if not holder.alone:
+        event(_LOG, "home in use", level=logging.WARNING, home=str(settings.home))
+    leases = LeaseObject(connection, settings.namespace, system_clock_ns)
+    return LeaseKeeper(leases, Belief(holder.name, settings.lease, predecessor=dead), clock_s)
 
 
 def _root(settings: BridgeSettings) -> TrustRoot:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consensus.trust_store import TrustRoot
+from k8s_bridge.lease import Timing
 from k8s_bridge.store import DEFAULT_NAMESPACE
 
 
@@ -42,13 +43,15 @@ class BridgeSettings:
     Attributes:
         cluster: the cluster it serves, as the ledger names it.
         endpoints: RPC endpoints of nodes, untrusted.
-        home: its folder: ``trust.json``, ``report-trust.json``, ``bridge-status.json``.
+        home: its folder: ``trust.json``, ``report-trust.json``, ``bridge-status.json``,
+            ``bridge.lock``.
         key_uri: the node identity's key, read when the bridge starts: a rotated one is used from then on.
         root: what is believed at first; None where ``trust.json`` was begun already.
         kubeconfig: None for ``KUBECONFIG`` or the pod's own account.
         environ: the environment to find these in, and ``CONCLAVE_PASSPHRASE`` of an encrypted key.
-        namespace: where the inventories are kept.
+        namespace: where the inventories and the lease are kept.
         periods: how often.
+        lease: how long the right to write lasts, and how often it is renewed.
         impersonate: write each release as the account of its scope; else as the bridge itself.
         did: the node identity it reports as; None for the did:key of its key.
     """
@@ -64,3 +67,4 @@ class BridgeSettings:
     periods: Periods = field(default_factory=Periods)
     did: str | None = None
     impersonate: bool = False
+    lease: Timing = field(default_factory=Timing)

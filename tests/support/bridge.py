@@ -36,6 +36,9 @@ class Offered:
     def offer(self, finding: Finding) -> None:
         self.findings.append(finding)
 
+    def forget(self) -> None:
+        """Nothing waits."""
+
 
 class Unwatched:
     """Watches nothing."""

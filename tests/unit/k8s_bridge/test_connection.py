@@ -14,6 +14,7 @@ import yaml
 from kubernetes.client.configuration import Configuration
 
 from k8s_bridge import connection as wire
+from k8s_bridge.bounds import RETRIES_MAX
 from k8s_bridge.connection import Connection, connect
 from ledger.errors import Code, EnvironmentFault
 
@@ -76,7 +77,7 @@ def test_patience_ends(server: Connection, slept: list[float]) -> None:
     Scripted.script = [(429, {"Retry-After": "1"}, _status(429, "busy"))] * 20
     with pytest.raises(EnvironmentFault) as caught:
         server.ask("get", "/api")
-    assert len(slept) == wire.RETRIES_MAX
+    assert len(slept) == RETRIES_MAX
     assert (caught.value.facts["status"], caught.value.facts["permanent"]) == (429, False)
 
 
