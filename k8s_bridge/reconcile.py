@@ -13,6 +13,7 @@ from typing import Protocol
 
 from consensus.verified import Verified
 from k8s_bridge.apply import carry_out
+from k8s_bridge.bounds import Unfenced
 from k8s_bridge.changeset import ChangeSet
 from k8s_bridge.cluster import Cluster
 from k8s_bridge.contests import Contests
@@ -64,6 +65,22 @@ class Standing:
     lasting: bool = False
 
 
+class Writes(Protocol):
+    """Whether this bridge is the one that writes to its cluster (``bounds.Fence``)."""
+
+    def term(self) -> str | None:
+        """Give the term in which writes may begin now; None when none may."""
+        ...
+
+    def pin(self) -> None:
+        """Bind what is written from here on to the present term; LEASE_NOT_HELD where there is none."""
+        ...
+
+    def check(self) -> None:
+        """See that the term still lasts; LEASE_NOT_HELD where it does not."""
+        ...
+
+
 class Reconciler:
     """Applies releases to one cluster.
 
@@ -78,10 +95,12 @@ class Reconciler:
         observers: Observers,
         clock: Callable[[], int],
         in_scope: Callable[[str], Cluster] | None = None,
+        writes: Writes | None = None,
     ) -> None:
         self._cluster = cluster
         self._in_scope = in_scope or (lambda _: cluster)
         self._guard = Guard(cluster)
+        self._writes = writes or Unfenced()
         self._store = store
         self._observers = observers
         self._clock = clock
@@ -92,9 +111,11 @@ class Reconciler:
         """Observe, plan and apply one verified release.
 
         Raises:
-            EnvironmentFault: the API server cannot be reached, or the inventory cannot be written.
+            EnvironmentFault: the API server cannot be reached, or the inventory cannot be written;
+                LEASE_NOT_HELD when another bridge writes by now, whatever was done before.
         """
         name = wanted.value.name
+        self._writes.pin()
         try:
             desired = desired_of(wanted)
             given_up = self._given_up.setdefault(name, GivenUp())
@@ -104,6 +125,7 @@ class Reconciler:
             resting = self.contests.resting(name)
             world = observe(cluster, desired, self._store.load(), given_up, resting)
             changes = carry_out(plan(wanted, world), cluster, self._store.save)
+            self._writes.check()
         except Refused as refusal:
             self._observers.after_failure(name)
             changes = ChangeSet(wanted.chain_id, name, wanted.value.revision, ())
@@ -118,6 +140,10 @@ class Reconciler:
         written, changes = changes.changed, self.contests.learn(desired, changes)
         self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
         return Standing(self._light(changes), None, written, changes.lasting)
+
+    def term(self) -> str | None:
+        """Give the term in which this bridge may write now; None when it may not."""
+        return self._writes.term()
 
     def reach(self) -> None:
         """Ask the API server for what every apply begins with.
