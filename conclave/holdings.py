@@ -15,6 +15,7 @@ from k8s_bridge.kinds import Resource, defined_by
 from ledger import records, statekeys
 from ledger.authority.scope import Touch
 from ledger.records import DesiredState, RevisionRecord
+from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
 
 _DEFINITION = "CustomResourceDefinition.apiextensions.k8s.io"
@@ -34,18 +35,23 @@ def holdings_of(view: View, cluster: str) -> tuple[list[Holding], dict[str, Reso
         applied = _may_be_applied(view, cluster, name)
         manifests: list[JsonObject] = []
         touches: list[Touch] = []
+        scaled: set[str] = set()
         for revision in release_reader.history(view, name).value:
             if cluster not in revision.clusters:
                 continue
             if revision.revision in applied:
-                manifests += _manifests(view, evidence, cluster, revision)
+                found = _verified(view, evidence, cluster, revision)
+                manifests += found.manifests
+                scaled |= {rule.object for rule in found.autoscale}
                 continue
-            found = _touches(view, revision)
-            touches += found
-            if any(touch.kind == _DEFINITION for touch in found):
-                told |= defined_by(_manifests(view, evidence, cluster, revision))
+            touched = _touches(view, revision)
+            touches += touched
+            if any(touch.kind == _DEFINITION for touch in touched):
+                told |= defined_by(_verified(view, evidence, cluster, revision).manifests)
         scope = release_reader.release_record(view, name).value.namespace
-        held.append(Holding(name, scope, tuple(manifests), tuple(sorted(set(touches)))))
+        held.append(
+            Holding(name, scope, tuple(manifests), tuple(sorted(set(touches))), tuple(sorted(scaled)))
+        )
     return held, told
 
 
@@ -58,12 +64,9 @@ def _may_be_applied(view: View, cluster: str, name: str) -> frozenset[int]:
     return frozenset(number for number in found if number is not None)
 
 
-def _manifests(
-    view: View, evidence: Evidence, cluster: str, revision: RevisionRecord
-) -> tuple[JsonObject, ...]:
+def _verified(view: View, evidence: Evidence, cluster: str, revision: RevisionRecord) -> ReleaseRevision:
     name, number = revision.release, revision.revision
-    found = release_reader.release(view, cluster, name, evidence=evidence, revision=number)
-    return found.value.manifests
+    return release_reader.release(view, cluster, name, evidence=evidence, revision=number).value
 
 
 def _touches(view: View, revision: RevisionRecord) -> list[Touch]:

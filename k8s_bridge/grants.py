@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from k8s_bridge.accounts import BRIDGE_ACCOUNT, scope_account
 from k8s_bridge.kinds import BUILT_IN, Resource, Resources, defined_by, resource_of
-from k8s_bridge.objects import field
+from k8s_bridge.objects import ObjectKey, field, parse_object_id, trial_name
 from ledger.authority.patterns import NONE
 from ledger.authority.scope import Touch, kind_of_manifest
 from ledger.types import JsonObject
@@ -52,12 +52,14 @@ class Holding:
         namespace: its scope.
         manifests: of every revision that may be applied.
         touches: of older revisions, whose objects may have to be deleted.
+        scaled: ids of objects with a signed autoscale rule, which are measured.
     """
 
     release: str
     namespace: str
     manifests: tuple[JsonObject, ...]
     touches: tuple[Touch, ...] = ()
+    scaled: tuple[str, ...] = ()
 
 
 class Grant(NamedTuple):
@@ -128,6 +130,7 @@ def needs_of(
             grant for found in leaving for grant in _granted(account, found, ("delete",), impersonation)
         }
         grants |= {grant for m in holding.manifests for grant in _escalations(account, m)}
+        grants |= {grant for scaled in holding.scaled for grant in _measured(parse_object_id(scaled))}
     grants |= {grant for found in objects for grant in _tenants(found, manifests, known)}
     namespaces = {found.namespace for found in objects} | {
         found.name for found in objects if found.resource == BUILT_IN["Namespace"]
@@ -157,15 +160,33 @@ def _granted(
 ) -> Iterator[Grant]:
     resource, namespace = found.resource, found.namespace
     where = (namespace, resource.group, resource.plural)
-    name = "" if namespace else found.name
     for verb in verbs:
+        names = [""] if namespace else [found.name] if verb == "delete" else _names(found.name)
+        yield from _acted(account, where, names, verb, impersonation)
+    for verb in _READS:
+        # Lists and watches have no name that a rule could be limited to.
+        yield Grant(BRIDGE_ACCOUNT, *where, "" if namespace or verb != "get" else found.name, verb)
+
+
+def _acted(
+    account: str, where: tuple[str, str, str], names: Iterable[str], verb: str, impersonation: Impersonation
+) -> Iterator[Grant]:
+    """What a scope may do, and the bridge as the scope."""
+    for name in names:
         yield Grant(account, *where, name, verb)
         # An apply that creates is a patch to the filter that judges impersonation.
         if impersonation is Impersonation.CONSTRAINED and verb != "create":
             yield Grant(BRIDGE_ACCOUNT, *where, name, f"impersonate-on:serviceaccount:{verb}")
-    for verb in _READS:
-        # Lists and watches have no name that a rule could be limited to.
-        yield Grant(BRIDGE_ACCOUNT, *where, name if verb == "get" else "", verb)
+
+
+def _names(name: str) -> tuple[str, str]:
+    """A name, and the one under which it is tried whether the object could be made anew."""
+    return (name, trial_name(name))
+
+
+def _measured(key: ObjectKey) -> Iterator[Grant]:
+    for group in ("", "metrics.k8s.io"):
+        yield Grant(BRIDGE_ACCOUNT, key.namespace, group, "pods", "", "list")
 
 
 def _escalations(account: str, manifest: JsonObject) -> Iterator[Grant]:
@@ -174,7 +195,8 @@ def _escalations(account: str, manifest: JsonObject) -> Iterator[Grant]:
     namespace = field(manifest, "metadata", "namespace") or ""
     if kind in _ROLES:
         plural = BUILT_IN[kind].plural
-        yield Grant(account, namespace, RBAC_GROUP, plural, manifest["metadata"]["name"], "escalate")
+        for name in _names(manifest["metadata"]["name"]):
+            yield Grant(account, namespace, RBAC_GROUP, plural, name, "escalate")
     elif kind in _BINDINGS:
         role, name = field(manifest, "roleRef", "kind"), field(manifest, "roleRef", "name")
         if role in {"Role", "ClusterRole"} and isinstance(name, str) and name:

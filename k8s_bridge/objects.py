@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from ledger.errors import Code, Refused
@@ -16,6 +17,8 @@ from ledger.limits import OBJECT_ID_BYTES_MAX
 from ledger.manifest import CLUSTER_SCOPE
 from ledger.types import JsonObject
 
+STEM_CHARACTERS = 30
+"""What a name tried in a dry run keeps of the real one: short enough for every kind."""
 Identity = tuple[str, str, str, str]
 """(group, kind, namespace or "", name): what the API server holds one of, whatever the version."""
 
@@ -89,6 +92,11 @@ def key_of(manifest: object) -> ObjectKey:
     if parse_object_id(str(key)) != key:
         raise Refused(Code.OBJECT_INVALID, got=str(key), expected="names without '/'", field="metadata.name")
     return key
+
+
+def trial_name(name: str) -> str:
+    """Give the name under which a dry run asks whether an object could be made anew."""
+    return f"{name[:STEM_CHARACTERS].rstrip('-.')}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def field(value: object, *path: str) -> Any:

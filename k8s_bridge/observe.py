@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Protocol
 
 from k8s_bridge.cluster import Cluster, Kind
@@ -19,14 +18,12 @@ from k8s_bridge.compare import is_bare
 from k8s_bridge.desired import Desired
 from k8s_bridge.given_up import GivenUp
 from k8s_bridge.inventory import Inventory, prunable
-from k8s_bridge.objects import Identity, ObjectKey, field, key_of, metadata_text
+from k8s_bridge.objects import Identity, ObjectKey, field, key_of, metadata_text, trial_name
 from k8s_bridge.plan import Observation, World, owns
 from ledger.errors import Code, ConclaveError, EnvironmentFault, caused
 from ledger.types import JsonObject
 
 UNPROCESSABLE = 422
-STEM_CHARACTERS = 30
-"""What a name tried in a dry run keeps of the real one: short enough for every kind."""
 LOOKS_MAX = 4
 """How often an object that changes while it is looked at is looked at again."""
 
@@ -145,8 +142,7 @@ def _made_anew(cluster: Cluster, key: ObjectKey, manifest: JsonObject) -> JsonOb
 
     A dry run under another name: it cannot be asked for the name that is taken.
     """
-    digest = sha256(key.name.encode()).hexdigest()[:8]
-    metadata = {**manifest["metadata"], "name": f"{key.name[:STEM_CHARACTERS].rstrip('-.')}-{digest}"}
+    metadata = {**manifest["metadata"], "name": trial_name(key.name)}
     try:
         made = cluster.apply({**manifest, "metadata": metadata}, dry_run=True)
     except EnvironmentFault as fault:

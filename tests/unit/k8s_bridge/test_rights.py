@@ -12,6 +12,7 @@ from k8s_bridge.accounts import BRIDGE_ACCOUNT, GOVERNED_POLICY, SYSTEM_NAMESPAC
 from k8s_bridge.admission import Form, Trust, policies
 from k8s_bridge.grants import Grant, Holding, Impersonation, Needs, needs_of
 from k8s_bridge.kinds import Resource
+from k8s_bridge.objects import trial_name
 from k8s_bridge.rbac import access, rules_of
 from ledger.authority.scope import Touch
 from ledger.errors import Code, Refused
@@ -94,7 +95,10 @@ def test_the_bridge_reads_what_its_scopes_write_and_acts_only_as_them() -> None:
 @pytest.mark.requires("bridge.rights-generated")
 def test_a_cluster_scoped_object_is_granted_by_its_name() -> None:
     needs = _needs(_role("ClusterRole", "c", None))
-    assert {(namespace, name) for _, namespace, name in _verbs(needs, SHOP, "clusterroles")} == {("", "c")}
+    tried = trial_name("c")  # by a dry run, to see whether it could be made anew
+    assert _verbs(needs, SHOP, "clusterroles") == {
+        (verb, "", name) for verb in ("create", "patch", "escalate") for name in ("c", tried)
+    } | {("delete", "", "c")}
 
 
 @pytest.mark.requires("bridge.rights-generated")
@@ -106,6 +110,8 @@ def test_escalate_and_bind_are_for_the_roles_of_a_release_alone() -> None:
     assert found == {
         ("escalate", "shop", "roles", "r"),
         ("escalate", "", "clusterroles", "c"),
+        ("escalate", "shop", "roles", trial_name("r")),
+        ("escalate", "", "clusterroles", trial_name("c")),
         ("bind", "shop", "clusterroles", "view"),
     }
 
@@ -115,6 +121,15 @@ def test_what_only_older_revisions_had_may_be_deleted_and_no_more() -> None:
     older = (Touch("ConfigMap", "shop", "old"), Touch("Release.conclave.internal", "shop", "guestbook"))
     needs = needs_of([Holding("guestbook", "shop", (deployment("web"),), older)], {})
     assert {verb for verb, *_ in _verbs(needs, SHOP, "configmaps")} == {"delete"}
+
+
+@pytest.mark.requires("bridge.rights-generated")
+def test_what_is_scaled_is_measured_and_nothing_else() -> None:
+    web = (deployment("web"),)
+    assert not _verbs(needs_of([Holding("g", "shop", web)], {}), BRIDGE_ACCOUNT, "pods")
+    needs = needs_of([Holding("g", "shop", web, scaled=("apps/v1/Deployment/shop/web",))], {})
+    found = {(g.group, g.namespace, g.verb) for g in needs.grants if g.plural == "pods"}
+    assert found == {("", "shop", "list"), ("metrics.k8s.io", "shop", "list")}
 
 
 @pytest.mark.requires("bridge.rights-generated")
