@@ -56,9 +56,15 @@ def _bound(name: str, namespace: str, role: str) -> JsonObject:
     }
 
 
+def _priority(value: int = 1) -> JsonObject:
+    api = "scheduling.k8s.io/v1"
+    return {"apiVersion": api, "kind": "PriorityClass", "metadata": {"name": "shop"}, "value": value}
+
+
 FIRST = [
     namespace_object("shop"),
     definition(),
+    _priority(),
     _role("ClusterRole", "shop-reader"),
     _role("Role", "operator", "shop"),
     _bound("operator", "shop", "operator"),
@@ -154,7 +160,7 @@ def test_the_bridge_applies_prunes_and_upgrades_with_the_generated_rights(
 ) -> None:
     results = bridge.applied(SECOND, 2).finding.changes.results
     pruned = {r.key.name for r in results if not r.wanted and r.outcome == "deleted"}
-    assert pruned == {"widgets.shop.test", "shop-reader", "operator", "settings", "one"}
+    assert pruned == {"widgets.shop.test", "shop-reader", "operator", "settings", "one", "shop"}
     assert _live(place, config_map("settings")) is None
     _until("the definition goes", lambda: _live(place, definition()) is None)
 
@@ -193,6 +199,13 @@ def test_the_table_of_kinds_is_what_the_api_server_serves(place: Installed) -> N
                 found = Resource(group, entry["name"], entry["namespaced"])
                 served[full_kind(group, entry["kind"])] = found
     assert {kind: found for kind, found in served.items() if found.group != "shop.test"} == BUILT_IN
+
+
+@pytest.mark.requires("bridge.least-privilege")
+def test_what_could_be_made_anew_is_told_from_what_could_not_with_these_rights(bridge: Restricted) -> None:
+    changed = [_priority(2) if manifest == _priority() else manifest for manifest in FIRST]
+    results = bridge.apply(changed, 2).finding.changes.results
+    assert [r.code for r in results if r.key.kind == "PriorityClass"] == [Code.OBJECT_IMMUTABLE]
 
 
 def _pod(namespace: str = "shop", **spec: Any) -> JsonObject:
