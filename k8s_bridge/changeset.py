@@ -11,7 +11,7 @@ import enum
 from collections import Counter
 from dataclasses import dataclass, field
 
-from k8s_bridge.given_up import lasting
+from k8s_bridge.given_up import is_trouble, lasting
 from k8s_bridge.objects import ObjectKey
 from ledger.errors import Code, ConclaveError
 from ledger.types import JsonObject
@@ -65,6 +65,10 @@ class ObjectResult:
     rivals: tuple[str, ...] = ()
 
 
+def _waits(result: ObjectResult) -> bool:
+    return result.code in {Code.OBJECT_CONTESTED, Code.OBJECT_TERMINATING} or is_trouble(result.fault)
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
     """The results of one plan, in the order they happened; ``removal`` if the release was to leave."""
@@ -79,18 +83,19 @@ class ChangeSet:
     def outcome(self) -> ReleaseOutcome:
         """``applied``: all wanted objects in place and nothing failed; ``failed``: none in place.
 
-        One that is contested is not in place, and never makes a release failed: whoever may write to the
-        cluster could have the machine roll it back.
+        One that is contested is not in place. What others or the API server keep from being in place for now
+        never makes a release failed: the machine would roll it back.
         Of a removal, ``applied``: nothing failed; ``failed``: something did and nothing left.
         """
         if self.removal:
             return self._removed()
         contested = any(result.code is Code.OBJECT_CONTESTED for result in self.results)
+        waiting = any(_waits(result) for result in self.results if result.wanted)
         in_place = [result.outcome in IN_PLACE for result in self.results if result.wanted]
         failed = any(result.outcome is Outcome.FAILED for result in self.results)
         if all(in_place) and in_place and not failed and not contested:
             return ReleaseOutcome.APPLIED
-        return ReleaseOutcome.PARTIAL if any(in_place) or contested else ReleaseOutcome.FAILED
+        return ReleaseOutcome.PARTIAL if any(in_place) or waiting else ReleaseOutcome.FAILED
 
     @property
     def lasting(self) -> bool:

@@ -29,6 +29,7 @@ from kubernetes.dynamic.exceptions import DynamicApiError
 
 from k8s_bridge import kubeconfig as kubeconfigs
 from k8s_bridge.bounds import CONNECT_TIMEOUT_S, PATIENT, Bounds, Timeouts
+from k8s_bridge.credentials import Credentials
 from k8s_bridge.lease import NETWORK_S
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import MIB
@@ -41,7 +42,7 @@ UNRECEIVED_S = NETWORK_S
 """What the server's machine did not acknowledge for this long is dropped, by the kernel and for good."""
 RETRY_AFTER_S_MAX = 10.0
 MESSAGE_CHARACTERS_MAX = 240
-FORBIDDEN, TOO_LARGE = 403, 413
+UNAUTHORIZED, FORBIDDEN, TOO_LARGE = 401, 403, 413
 POOL_SIZE = 300
 """Above the watches; a connection is only made when it is needed."""
 Body = JsonObject | list[JsonObject] | None
@@ -58,7 +59,17 @@ _EXPECTED = "a kubeconfig with a current context, its cluster and its user"
 class Connection:
     """One API server, reached through one pool; safe to use from several threads."""
 
-    def __init__(self, configuration: Configuration, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        sleep: Callable[[float], None] = time.sleep,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._sleep = sleep
+        self._use(configuration)
+
+    def _use(self, configuration: Configuration) -> None:
         configuration.retries = False
         configuration.client_go_retries = False
         configuration.connection_pool_maxsize = POOL_SIZE
@@ -68,7 +79,6 @@ class Connection:
         self._api.user_agent = "conclave-bridge"
         # Our own discovery (client.py) needs no cache file; the stock one keeps it in a shared folder.
         self._dynamic: Any = DynamicClient(self._api, discoverer=_no_discovery)  # type: ignore[no-untyped-call]
-        self._sleep = sleep
 
     def ask(
         self,
@@ -145,9 +155,22 @@ class Connection:
     ) -> Any:
         limit = [] if timeouts.server_s is None else [("timeout", f"{int(timeouts.server_s * 1000)}ms")]
         waiting = (timeouts.connect_s, timeouts.read_s)
-        return self._dynamic.request(
-            method, path, body=body, serialize=False, _request_timeout=waiting, query_params=limit, **options
-        )
+        count = 0 if self._credentials is None else self._credentials.count
+        more = {"serialize": False, "_request_timeout": waiting, "query_params": limit, **options}
+        try:
+            return self._dynamic.request(method, path, body=body, **more)
+        except (DynamicApiError, urllib3.exceptions.SSLError) as error:
+            # A write under a lease has no time for this; it is planned anew, and that reads.
+            if timeouts.server_s is not None or not self._renewed(error, count):
+                raise
+            return self._dynamic.request(method, path, body=body, **more)
+
+    def _renewed(self, error: Exception, count: int) -> bool:
+        """Whether other credentials were found after the server did not accept ours."""
+        refused = isinstance(error, DynamicApiError) and error.status == UNAUTHORIZED
+        if self._credentials is None or not (refused or isinstance(error, urllib3.exceptions.SSLError)):
+            return False
+        return self._credentials.again(count, self._use)
 
     def _translated(self, error: Exception, about: str) -> EnvironmentFault:
         if isinstance(error, DynamicApiError) and error.status:
@@ -168,11 +191,15 @@ def connect(kubeconfig: str | None, environ: Mapping[str, str]) -> Connection:
         EnvironmentFault: KUBECONFIG_INVALID.
     """
     path = kubeconfig or environ.get("KUBECONFIG") or None
+    return Connection(_found(path), credentials=Credentials(lambda: _found(path)))
+
+
+def _found(path: str | None) -> Configuration:
     for part in path.split(os.pathsep) if path else ():
         if part and (part == path or os.path.exists(os.path.expanduser(part))):  # noqa: PTH110, PTH111
             kubeconfigs.check(os.path.expanduser(part))  # noqa: PTH111
     try:
-        return Connection(_configuration(path))
+        return _configuration(path)
     except ConfigException as error:
         raise kubeconfigs.invalid(path or "in-cluster", error, _EXPECTED) from None
     except (yaml.YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -269,9 +296,18 @@ def _refused(error: DynamicApiError, about: str, server: str) -> EnvironmentFaul
         status=error.status,
         reason=str(status.get("reason") or error.reason),
         object=about,
+        cause=_cause(status),
         permanent=error.status in _LASTING or any(text in message for text in _LASTING_500),
         server=server,
     )
+
+
+def _cause(status: JsonObject) -> str:
+    """Give the first cause that a refusal names, such as NamespaceTerminating."""
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    first = causes[0] if isinstance(causes, list) and causes else None
+    return str(first.get("reason")) if isinstance(first, dict) else ""
 
 
 def _middle_out(message: str) -> str:
@@ -283,6 +319,8 @@ def _middle_out(message: str) -> str:
 
 
 def _todo(status: int, message: str) -> str:
+    if status == UNAUTHORIZED:
+        return "replace the token or certificate that the kubeconfig names; it is read again"
     if status == FORBIDDEN:
         return "have the administrator apply what `conclave bridge manifests` prints, or see the message"
     if status == TOO_LARGE or "request is too large" in message or "Too long" in message:

@@ -36,6 +36,14 @@ def lasting(fault: ConclaveError | None) -> bool:
     return fault is not None and fault.facts.get("permanent") is True
 
 
+TROUBLE = frozenset({401, 429, 500, 502, 503, 504})
+
+
+def is_trouble(fault: ConclaveError | None) -> bool:
+    """Whether the API server, and not the object, is what failed: credentials, overload, its etcd."""
+    return fault is not None and fault.facts.get("status") in TROUBLE and not lasting(fault)
+
+
 @dataclass(slots=True)
 class GivenUp:
     """The lasting refusals of one release's objects."""

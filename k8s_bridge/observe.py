@@ -16,7 +16,7 @@ from k8s_bridge.cluster import Cluster, Kind
 from k8s_bridge.co_owners import Foreign, foreign_of, without_admitted
 from k8s_bridge.compare import is_bare
 from k8s_bridge.desired import Desired
-from k8s_bridge.given_up import GivenUp
+from k8s_bridge.given_up import GivenUp, is_trouble
 from k8s_bridge.inventory import Inventory, prunable
 from k8s_bridge.objects import Identity, ObjectKey, field, key_of, metadata_text, trial_name
 from k8s_bridge.plan import Observation, World, owns
@@ -57,7 +57,8 @@ def observe(
         resting: what is let alone for now, and why.
 
     Raises:
-        EnvironmentFault: KUBERNETES_UNREACHABLE. Every other fault is kept with its object.
+        EnvironmentFault: KUBERNETES_UNREACHABLE, or KUBERNETES_REFUSED where a server in trouble refused
+            every object. Every other fault is kept with its object.
     """
     known = given_up if given_up is not None else GivenUp()
     look = _Look(cluster, claims.of(desired.release), known, resting or {})
@@ -65,6 +66,10 @@ def observe(
     # What is only forgotten is not looked at: it is let alone, whatever it is.
     for entry in prunable(look.inventory, desired.identities) if look.inventory and desired.prune else ():
         observed[entry.key] = _with_tenants(cluster, entry.key, look.at(entry.key), look.inventory)
+    faults = [seen.fault for seen in observed.values()]
+    if faults and faults[0] is not None and all(map(is_trouble, faults)):
+        # Nothing was learnt of any object.
+        raise faults[0]
     return World(look.inventory, observed, claims.of_others(desired.release))
 
 
@@ -124,6 +129,9 @@ class _Look:
 
     def _judged(self, key: ObjectKey, manifest: JsonObject, fault: EnvironmentFault) -> ConclaveError:
         """Tell a change that is not allowed from a manifest that is not: the one could be made anew."""
+        if fault.facts.get("cause") == "NamespaceTerminating":
+            todo = "wait, or remove what holds the namespace's finalizers"
+            return caused(EnvironmentFault, Code.OBJECT_TERMINATING, fault, todo=todo, object=str(key))
         if fault.facts.get("status") != UNPROCESSABLE or _made_anew(self.cluster, key, manifest) is None:
             return fault
         todo = "name the object in the release's recreate, or undo the change"

@@ -245,7 +245,7 @@ def _obstacle(key: ObjectKey, seen: Observation, world: World) -> tuple[Action, 
     elif metadata_text(seen.live, "deletionTimestamp"):
         found = (Action.SKIP, Code.OBJECT_TERMINATING, "it is being deleted; created again once gone")
     elif seen.fault is not None:
-        rests = seen.fault.code is Code.OBJECT_CONTESTED
+        rests = seen.fault.code in {Code.OBJECT_CONTESTED, Code.OBJECT_TERMINATING}
         found = (Action.SKIP if rests else Action.REFUSED, seen.fault.code, str(seen.fault))
     elif seen.live is None and world.inventory is None:
         found = (Action.SKIP, Code.INVENTORY_UNREADABLE, "cannot be recorded before it is created")

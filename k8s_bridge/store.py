@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from k8s_bridge.cluster import Cluster
 from k8s_bridge.inventory import MARK_LABEL, Inventory, config_map_name, decode, empty, encode, unreadable
 from k8s_bridge.objects import Identity, ObjectKey, field
-from ledger.errors import Refused
+from ledger.errors import EnvironmentFault, Refused
 
 DEFAULT_NAMESPACE = "conclave-system"
 
@@ -101,7 +101,12 @@ class InventoryStore:
         """
         config_map = encode(inventory, self._namespace)
         self._ensure_namespace()
-        self._cluster.apply(config_map)
+        try:
+            self._cluster.apply(config_map)
+        except EnvironmentFault:
+            # Somebody may have deleted the namespace; the next attempt makes it again.
+            self._namespace_exists = False
+            raise
 
     def _ensure_namespace(self) -> None:
         if self._namespace_exists:
