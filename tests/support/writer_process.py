@@ -1,9 +1,8 @@
 """One bridge as a process of its own, with the real wiring, over a ledger that is a file.
 
 ``python -m tests.support.writer_process KUBECONFIG HOME WISH``: WISH holds ``{"revision", "manifests"}``,
-taken as final and verified. What would be reported goes to HOME/reports.jsonl. Its requests carry the name of
-HOME as
-user agent, so that the API server's audit log tells two of them apart.
+taken as final and verified. What would be reported goes to HOME/reports.jsonl. Its requests carry HOME's
+name as user agent, so that the API server's audit log tells two of them apart.
 """
 
 from __future__ import annotations
