@@ -16,7 +16,8 @@ class Code(enum.IntEnum):
     """Every refusal of the system. 0 is acceptance.
 
     Ranges: 1xx bytes and shape, 2xx who speaks, 3xx what they may, 4xx the ledger's state,
-    5xx verification, 6xx bridge, 7xx the surroundings, 8xx command line and rendering.
+    5xx verification, 6xx bridge, 7xx the surroundings, 8xx command line and rendering,
+    9xx what a model may ask (MCP server).
     """
 
     OK = 0
@@ -183,6 +184,16 @@ class Code(enum.IntEnum):
     NAMESPACE_UNKNOWN = 805
     PIN_FILE_INVALID = 806
     NAME_UNKNOWN = 807
+
+    TOOL_NOT_ALLOWED = 900
+    ARGUMENT_NOT_ALLOWED = 901
+    TEXT_DISGUISED = 902
+    BUDGET_EXCEEDED = 903
+    LOOP_DETECTED = 904
+    EXFILTRATION_SUSPECTED = 905
+    SECRET_FOUND = 906
+    AGENT_SUSPENDED = 907
+    FIRST_TOUCH = 908
 
 
 class ConclaveError(Exception):

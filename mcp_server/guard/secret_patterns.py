@@ -1,0 +1,100 @@
+"""What a secret looks like: the forms of keys and tokens that others publish, plain and encoded.
+
+Promises linear patterns, anchored at literals; bounded decoding (base64 at any offset, hexadecimal). Never
+gives what was found, only its kind. Source: the formats' own documentation; docs/spec/mcp-guard.md §4.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from mcp_server.guard.limits import DECODE_CHARS_MIN, DECODE_LAYERS_MAX
+
+_KINDS: dict[str, str] = {
+    "private-key": r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|PuTTY-User-Key-File-|AGE-SECRET-KEY-1[A-Z0-9]{20}"
+    r"|openssh-key-v1",
+    "jwt": r"\beyJ[A-Za-z0-9_-]{8,4096}\.(?:eyJ[A-Za-z0-9_-]{8,8192}\.[A-Za-z0-9_-]{8}"
+    r"|[A-Za-z0-9_-]{0,2048}\.[A-Za-z0-9_-]{8,64}\.)",
+    "aws-key": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b|aws_secret_access_key\W{1,8}[A-Za-z0-9/+]{40}",
+    "google-key": r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20}|\bGOCSPX-[A-Za-z0-9_-]{28}",
+    "azure-key": r"\b(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{40}|[?&]sig=[A-Za-z0-9%]{40}",
+    "github-token": r"\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_[A-Za-z0-9_]{60}",
+    "gitlab-token": r"\bgl(?:pat|dt|rt|cbt|ptt|soat)-[A-Za-z0-9_-]{20}",
+    "slack-token": r"\bxox[abeprs]-[A-Za-z0-9-]{10}|\bxapp-[0-9]-[A-Za-z0-9-]{10}",
+    "package-token": r"\bnpm_[A-Za-z0-9]{36}|\bpypi-AgE[A-Za-z0-9_-]{20}|\bdckr_pat_[A-Za-z0-9_-]{20}",
+    "service-token": r"\b[sr]k_live_[0-9a-zA-Z]{20}|\bdop_v1_[a-f0-9]{64}|\bSG\.[\w-]{22}\.[\w-]{20}"
+    r"|\bhf_[A-Za-z0-9]{30}|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32}",
+    "vault-token": r"\bhv[sbr]\.[A-Za-z0-9_-]{24}",
+    "cluster-token": r"\bK10[0-9a-f]{64}::|\bclient-key-data\"?\s{0,4}:\s{0,4}\"?[A-Za-z0-9+/]{16}"
+    r"|(?:\"|^|\s)token\"?:\s{1,4}\"?[A-Za-z0-9._-]{20}",
+    "registry-login": r"\"auth\"\s{0,4}:\s{0,4}\"[A-Za-z0-9+/=]{12}",
+    "url-login": r"://[^\s/:@\"<>{}$]{1,64}:[^\s/@\"<>{}$]{3,128}@[a-zA-Z0-9]",
+}
+_SECRET = re.compile("|".join(f"(?P<{k.replace('-', '_')}>{p})" for k, p in _KINDS.items()), re.MULTILINE)
+_RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{DECODE_CHARS_MIN},}}+(?:[\r\n ]{{1,4}}[A-Za-z0-9+/_-]{{4,}}+)*+")
+_HEX = re.compile(r"[0-9A-Fa-f]{32,}+")
+_URL_SAFE = str.maketrans("-_", "+/", "\r\n ")
+
+_SAYS_SECRET = re.compile(
+    r"(?:^|[-_.])(?:password|passwd|passphrase|secret|token|api[-_.]?key|access[-_.]?key|private[-_.]?key"
+    r"|client-key-data|credentials?)$|(?<=[a-z])(?:Password|Secret|Token|ApiKey|PrivateKey)$",
+    re.IGNORECASE,
+)
+_MAY_NAME = re.compile(
+    r"(?:password|passwd|passphrase|secret|token|key|key-data|credentials?)\"", re.IGNORECASE
+)
+_LITERAL = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[!-~]{8,512}\Z")
+_REFERENCE = re.compile(r"^[$/{<]|://|^[a-z]+(?:[-./][a-z0-9]+)*$|^[0-9.]+[a-z]{1,3}$")
+
+
+def find(text: str) -> str:
+    """Give the kind of the first secret in a text, as it stands or encoded; nothing where there is none."""
+    layer = [text]
+    for _ in range(DECODE_LAYERS_MAX + 1):
+        for part in layer:
+            found = _SECRET.search(part)
+            if found is not None and found.lastgroup is not None:
+                return found.lastgroup.replace("_", "-")
+        layer = [inner for part in layer for inner in _decoded(part)]
+    return ""
+
+
+def may_name(text: str) -> bool:
+    """Tell quickly of a JSON text whether any name in it says secret."""
+    return _MAY_NAME.search(text) is not None
+
+
+def find_plain(text: str) -> str:
+    """Give the kind of the first secret that stands in a text as it is."""
+    found = _SECRET.search(text)
+    return found.lastgroup.replace("_", "-") if found is not None and found.lastgroup is not None else ""
+
+
+def may_encode(text: str) -> bool:
+    """Tell whether anything in a text is long enough to hold something encoded."""
+    return _RUN.search(text) is not None
+
+
+def is_secret_by_name(name: str, value: str) -> bool:
+    """Tell whether a field's name says secret and its value is one: literal, no reference, no plain word."""
+    if not _LITERAL.match(value) or _REFERENCE.search(value):
+        return False
+    return _SAYS_SECRET.search(name) is not None
+
+
+def _decoded(text: str) -> list[str]:
+    found = []
+    for run in _RUN.finditer(text):
+        packed = run[0].translate(_URL_SAFE)
+        for offset in range(4):
+            part = packed[offset:]
+            part = part[: len(part) // 4 * 4]
+            found.append(base64.b64decode(part).decode("latin-1"))
+    for run in _HEX.finditer(text):
+        digits = run[0]
+        found.extend(
+            binascii.unhexlify(part[: len(part) // 2 * 2]).decode("latin-1") for part in (digits, digits[1:])
+        )
+    return found
