@@ -71,12 +71,18 @@ class KubeCluster:
         items, _ = self._client.list(self._client.kind_of("v1", "Pod"), namespace)
         return [{**item, "apiVersion": "v1", "kind": "Pod"} for item in items]
 
+    def create(self, manifest: JsonObject) -> None:
+        """Create an object by hand."""
+        key = key_of(manifest)
+        self._connection.ask(
+            "post", self._client.kind_of(key.api_version, key.kind).path(key.namespace), body=manifest
+        )
+
     def edit(self, manifest: JsonObject, change: JsonObject) -> None:
         """Change a live object by hand."""
         key = key_of(manifest)
         path = self._client.kind_of(key.api_version, key.kind).path(key.namespace, key.name)
-        options = {"content_type": "application/merge-patch+json"}
-        self._connection.ask("patch", path, body=change, **options)
+        self._connection.ask("patch", path, body=change, content_type="application/merge-patch+json")
 
 
 @dataclass(slots=True)
