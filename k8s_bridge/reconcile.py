@@ -7,8 +7,8 @@ events are kept back meanwhile. Never chooses which release, never talks to the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from consensus.verified import Verified
@@ -20,13 +20,15 @@ from k8s_bridge.contests import Contests
 from k8s_bridge.desired import desired_of
 from k8s_bridge.given_up import GivenUp
 from k8s_bridge.guard import Guard
-from k8s_bridge.health import health_of
+from k8s_bridge.metrics import measure
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.observe import observe
 from k8s_bridge.plan import plan
 from k8s_bridge.report import Finding, finding_of
 from k8s_bridge.store import InventoryStore
+from k8s_bridge.vitals import Vitals
 from ledger.errors import Refused
+from ledger.records import MetricRecord
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
 from runtime.clock import NS_PER_S
@@ -57,12 +59,16 @@ class Standing:
         refusal: why it could not be planned at all, if so.
         written: whether the attempt changed the cluster.
         lasting: whether all that failed would fail again.
+        again: by object, after how many seconds its health is to be judged anew though nothing changes.
+        held: whether an object is current, but not yet for long enough to say so.
     """
 
     finding: Finding
     refusal: Refused | None
     written: bool
     lasting: bool = False
+    again: Mapping[ObjectKey, float] = field(default_factory=dict)
+    held: bool = False
 
 
 class Writes(Protocol):
@@ -106,6 +112,7 @@ class Reconciler:
         self._clock = clock
         self._given_up: dict[str, GivenUp] = {}
         self.contests = Contests()
+        self._vitals: dict[str, Vitals] = {}
 
     def reconcile(self, wanted: Verified[ReleaseRevision]) -> Standing:
         """Observe, plan and apply one verified release.
@@ -118,6 +125,8 @@ class Reconciler:
         self._writes.pin()
         try:
             desired = desired_of(wanted)
+            vitals = self._vitals.setdefault(name, Vitals())
+            vitals.begin(wanted.value, desired.objects.keys())
             given_up = self._given_up.setdefault(name, GivenUp())
             given_up.begin(desired.objects.keys(), self._clock() / NS_PER_S)
             self._observers.before_apply(name, desired.objects)
@@ -139,7 +148,8 @@ class Reconciler:
                 given_up.remember(result.key, manifest, result.live, result.fault)
         written, changes = changes.changed, self.contests.learn(desired, changes)
         self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
-        return Standing(self._light(changes), None, written, changes.lasting)
+        standing = Standing(self._light(changes, vitals), None, written, changes.lasting)
+        return replace(standing, again=dict(vitals.again), held=bool(vitals.held))
 
     def term(self) -> str | None:
         """Give the term in which this bridge may write now; None when it may not."""
@@ -165,14 +175,26 @@ class Reconciler:
         """
         finding = standing.finding
         health = dict(finding.health)
+        vitals = self._vitals.setdefault(finding.changes.release, Vitals())
+        vitals.again = {}
         for key in keys:
             live = self._cluster.get(key) if key in health else None
             if live is not None:
-                health[key] = health_of(live, self._clock() / NS_PER_S)
-        return replace(standing, finding=replace(finding, health=health))
+                health[key] = vitals.judge(key, live, self._clock() / NS_PER_S)
+        finding = replace(finding, health=health)
+        return replace(standing, finding=finding, again=dict(vitals.again), held=bool(vitals.held))
 
-    def _light(self, changes: ChangeSet) -> Finding:
+    def measure(self, wanted: Verified[ReleaseRevision]) -> tuple[MetricRecord, ...]:
+        """Measure what the objects with an autoscale rule use.
+
+        Raises:
+            EnvironmentFault: the API server cannot be reached, or has no metrics.
+        """
+        return measure(self._cluster, wanted.value.autoscale, self._clock() / NS_PER_S)
+
+    def _light(self, changes: ChangeSet, vitals: Vitals) -> Finding:
         """Keep the verdicts and let the objects go: a bridge idles for long, and definitions are large."""
-        finding = finding_of(changes, self._clock() / NS_PER_S)
+        now_s = self._clock() / NS_PER_S
+        finding = finding_of(changes, lambda key, live: vitals.judge(key, live, now_s))
         results = tuple(replace(result, live=None) for result in changes.results)
         return replace(finding, changes=replace(changes, results=results))
