@@ -27,6 +27,7 @@ from k8s_bridge.holder import Holder
 from k8s_bridge.lease import Belief, Predecessor
 from k8s_bridge.lease_keeper import LeaseKeeper, LeaseObject
 from k8s_bridge.loop import Clocks, Loop
+from k8s_bridge.probes import Probes
 from k8s_bridge.reconcile import Reconciler
 from k8s_bridge.reporter import Channel, Reporter
 from k8s_bridge.settings import BridgeSettings
@@ -46,7 +47,8 @@ def run(settings: BridgeSettings) -> None:
     """Run a bridge until SIGTERM or SIGINT.
 
     Raises:
-        EnvironmentFault: HOME_INVALID, TRUST_STORE_CORRUPT, KEY_FILE_INVALID, KUBECONFIG_INVALID.
+        EnvironmentFault: HOME_INVALID, TRUST_STORE_CORRUPT, KEY_FILE_INVALID, KUBECONFIG_INVALID,
+            PORT_TAKEN.
         Refused: TRUST_ROOT_MISMATCH, KEY_FILE_INVALID, KEY_NOT_OF_SIGNER, USAGE.
     """
     bell = Bell()
@@ -81,14 +83,20 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     event(
         _LOG, "bridge started", cluster=settings.cluster, chain=reader.chain_id, reporter=did, key=key.key_id
     )  # fmt: skip
+    probes = Probes(system_clock_ns)
+    if settings.metrics_port is not None:
+        event(_LOG, "metrics served", port=probes.start(settings.metrics_port))
     reporter.start()
     keeper.start()
     try:
         while not bell.stopping:
             loop.step()
             about = {"cluster": settings.cluster, "chain": reader.chain_id, "writer": keeper.account()}
-            state.write(about | loop.account())
+            account = about | loop.account()
+            probes.tell(account)
+            state.write(account)
     finally:
+        probes.stop()
         watches.stop()
         keeper.stop()
         reporter.stop()

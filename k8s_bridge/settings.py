@@ -54,6 +54,7 @@ class BridgeSettings:
         lease: how long the right to write lasts, and how often it is renewed.
         impersonate: write each release as the account of its scope; else as the bridge itself.
         did: the node identity it reports as; None for the did:key of its key.
+        metrics_port: loopback port of probes and metrics; None for none.
     """
 
     cluster: str
@@ -67,4 +68,5 @@ class BridgeSettings:
     periods: Periods = field(default_factory=Periods)
     did: str | None = None
     impersonate: bool = False
+    metrics_port: int | None = None
     lease: Timing = field(default_factory=Timing)

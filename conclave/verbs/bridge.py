@@ -58,6 +58,12 @@ def command() -> None:
     default=None,
     help="Write as the account of a release's scope [yes with the pod's own account, else no].",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve /healthz, /readyz and /metrics on 127.0.0.1 [off; 0 takes a free port].",
+)
 def run(
     session: Session,
     cluster: str,
@@ -65,6 +71,7 @@ def run(
     endpoints: tuple[str, ...],
     *,
     impersonate: bool | None,
+    metrics_port: int | None,
 ) -> None:
     """Run the bridge of CLUSTER in the foreground until SIGTERM or Ctrl-C.
 
@@ -89,6 +96,7 @@ def run(
         environ=os.environ,
         did=subject.did,
         impersonate=not (kubeconfig or os.environ.get("KUBECONFIG")) if impersonate is None else impersonate,
+        metrics_port=metrics_port,
     )
     try:
         bridges.run(settings)
