@@ -22,6 +22,7 @@ from k8s_bridge.accounts import (
     user_of,
 )
 from k8s_bridge.grants import RBAC_GROUP, Grant, Impersonation, Needs
+from k8s_bridge.lease import LEASE_NAME
 from ledger.types import JsonObject
 
 LABELS = {"app.kubernetes.io/managed-by": "conclave-install"}
@@ -85,14 +86,11 @@ def rules_of(grants: Iterable[Grant]) -> list[JsonObject]:
 def _own_grants(needs: Needs, impersonation: Impersonation) -> frozenset[Grant]:
     """What the bridge needs whatever the releases are: inventories, a lease, its scopes, its policy."""
     own = (BRIDGE_ACCOUNT, SYSTEM_NAMESPACE)
-    found = {
-        Grant(*own, "", "configmaps", "", verb)
-        for verb in ("create", "delete", "get", "list", "patch", "watch")
-    }
-    found |= {
-        Grant(*own, "coordination.k8s.io", "leases", "", verb)
-        for verb in ("create", "get", "list", "patch", "update", "watch")
-    }
+    found = {Grant(*own, "", "configmaps", "", verb) for verb in ("create", "list", "patch")}
+    lease = (*own, "coordination.k8s.io", "leases")
+    found |= {Grant(*lease, LEASE_NAME, "get"), Grant(*lease, LEASE_NAME, "update")}
+    # A create names its object in the body, where no rule looks.
+    found.add(Grant(*lease, "", "create"))
     constrained = impersonation is Impersonation.CONSTRAINED
     group = "authentication.k8s.io" if constrained else ""
     verb = "impersonate:serviceaccount" if constrained else "impersonate"

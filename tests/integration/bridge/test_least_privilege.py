@@ -16,6 +16,8 @@ from k8s_bridge.bell import Bell
 from k8s_bridge.changeset import ReleaseOutcome
 from k8s_bridge.grants import Holding, Needs, needs_of
 from k8s_bridge.kinds import BUILT_IN, Resource, full_kind
+from k8s_bridge.lease import LEASE_NAME
+from k8s_bridge.lease_keeper import LeaseObject
 from k8s_bridge.loop import Clocks, Loop
 from k8s_bridge.objects import key_of
 from k8s_bridge.rbac import access
@@ -175,6 +177,18 @@ def test_the_bridge_itself_may_write_nothing_but_its_records(place: Installed, b
     refusal(403, elsewhere.apply, _role("ClusterRole", "not-on-the-ledger"))
     refusal(403, own.in_scope("kube-system").apply, config_map("more"))
     assert place.admin.client.get(key_of(config_map("more", "default"))) is None
+
+
+@pytest.mark.requires("bridge.least-privilege")
+def test_the_bridge_holds_its_lease_and_nobody_else_does(place: Installed, bridge: Restricted) -> None:
+    leases = LeaseObject(bridge.client._connection, SYSTEM_NAMESPACE, time.time_ns)
+    spec = {"holderIdentity": "a", "leaseDurationSeconds": 10, "leaseTransitions": 0}
+    first = leases.read() or leases.write(spec, None)
+    assert first is not None
+    assert leases.write({**spec, "holderIdentity": "b"}, first) is not None
+    assert not leases.untouched()
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases/{LEASE_NAME}"
+    assert DENIED in refusal(403, place.admin.do, "delete", path)
 
 
 @pytest.mark.requires("bridge.least-privilege")
