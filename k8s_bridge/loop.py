@@ -11,18 +11,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from consensus.verified import Verified
 from k8s_bridge.bell import Bell
 from k8s_bridge.changeset import Outcome, ReleaseOutcome
 from k8s_bridge.guard import SETTLE_S
+from k8s_bridge.metrics import interval_s, is_absent
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.reconcile import Reconciler, Standing
-from k8s_bridge.report import Finding
+from k8s_bridge.report import Finding, details, headline
 from k8s_bridge.settings import Periods
 from k8s_bridge.source import Wanted
+from k8s_bridge.status import HealthStatus
 from ledger.errors import Code, ConclaveError, EnvironmentFault, VerificationFailed
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
@@ -82,9 +84,12 @@ class Tracked:
         repairs: repairs that followed each other closely.
         failures: attempts in a row that did not bring all of it into place.
         fault: why the last attempt was cut short.
-        offered: what was last handed to the reporter: revision, whether a removal, outcome, health.
+        offered: what was last handed to the reporter, of the release and of each object.
         restated: objects whose status changed and was not looked at yet.
         health_due_s: when they may be looked at.
+        again: when to look at an object whatever its status does.
+        measure_due_s: when to measure the objects with an autoscale rule.
+        unmeasured: attempts to measure in a row that came to nothing.
         applied: the wish that was last in place as a whole.
         undone: how often somebody else's writes were undone.
         apply_s: how long the last attempt took.
@@ -97,9 +102,12 @@ class Tracked:
     repairs: int = 0
     failures: int = 0
     fault: ConclaveError | None = None
-    offered: tuple[int, bool, str, str] | None = None
+    offered: tuple[object, ...] | None = None
     restated: set[ObjectKey] = field(default_factory=set)
     health_due_s: float = 0.0
+    again: dict[ObjectKey, float] = field(default_factory=dict)
+    measure_due_s: float = 0.0
+    unmeasured: int = 0
     applied: tuple[object, ...] | None = None
     undone: int = 0
     apply_s: float | None = None
@@ -152,10 +160,17 @@ class Loop:
             for name, tracked in self._tracked.items():
                 if name in self._refused or self._bell.stopping:
                     continue
-                if tracked.due_s <= now:
-                    self._reconcile(name, tracked)
-                elif tracked.restated and tracked.health_due_s <= now:
-                    self._look_again(name, tracked)
+                self._attend(name, tracked, now)
+
+    def _attend(self, name: str, tracked: Tracked, now: float) -> None:
+        """Do what is due for one release."""
+        tracked.restated |= _due(tracked.again, now)
+        if tracked.due_s <= now:
+            self._reconcile(name, tracked)
+        elif tracked.restated and tracked.health_due_s <= now:
+            self._look_again(name, tracked)
+        if _is_measured(tracked) and tracked.measure_due_s <= now:
+            self._measure(name, tracked)
 
     def _may_write(self, now: float) -> bool:
         """Whether this bridge is the cluster's writer; one that becomes it looks at everything anew."""
@@ -200,7 +215,12 @@ class Loop:
     def _pause_s(self) -> float:
         dues = [self._look_due_s, self._reach_due_s]
         dues += [tracked.due_s for name, tracked in self._tracked.items() if name not in self._refused]
-        dues += [tracked.health_due_s for tracked in self._tracked.values() if tracked.restated]
+        for name, tracked in self._tracked.items():
+            if name in self._refused:
+                continue
+            dues += [tracked.health_due_s] if tracked.restated else []
+            dues += [max(due, tracked.health_due_s) for due in tracked.again.values()]
+            dues += [tracked.measure_due_s] if _is_measured(tracked) else []
         if self.hold() is not None or self._term is None:
             dues = [self._look_due_s, self._reach_due_s]
         return max(0.0, min(dues) - self._clocks.monotonic_s())
@@ -274,7 +294,7 @@ class Loop:
             tracked.fault = fault
             tracked.due_s = self._clocks.monotonic_s() + OUTAGE.delay_s(tracked.failures)
             return
-        tracked.fault, tracked.restated = None, set()
+        tracked.fault, tracked.restated, tracked.again = None, set(), {}
         outcome = tracked.standing.finding.changes.outcome
         tracked.failures = 0 if outcome is ReleaseOutcome.APPLIED else tracked.failures + 1
         now = self._clocks.monotonic_s()
@@ -315,13 +335,46 @@ class Loop:
             return
         self._offer(tracked, tracked.standing)
 
+    def _measure(self, name: str, tracked: Tracked) -> None:
+        """Tell what the replicas use; where nothing is known nothing is told, and the count stays."""
+        now = self._clocks.monotonic_s()
+        pause = interval_s(tracked.wanted.value.autoscale) or self._periods.resync_s
+        try:
+            metrics = self._reconciler.measure(tracked.wanted)
+        except EnvironmentFault as fault:
+            tracked.unmeasured += 1
+            if tracked.unmeasured == 1:
+                level = logging.INFO if is_absent(fault) else logging.WARNING
+                event(_LOG, "metrics not read", level=level, release=name, **fault.to_json())
+            tracked.measure_due_s = now + max(pause, self._backoff.delay_s(tracked.unmeasured))
+            return
+        tracked.unmeasured, tracked.measure_due_s = 0, now + pause
+        if metrics and tracked.standing is not None:
+            self._reports.offer(replace(tracked.standing.finding, metrics=metrics))
+
     def _offer(self, tracked: Tracked, standing: Standing) -> None:
+        now = self._clocks.monotonic_s()
+        tracked.again |= {key: now + delay for key, delay in standing.again.items()}
         finding = standing.finding
-        changes = finding.changes
-        said = (changes.revision, changes.removal, changes.outcome.value, finding.status.value)
-        if said != tracked.offered:
+        said = (finding.changes.removal, headline(finding), details(finding))
+        # What is held is looked at again in a moment, and told then; a failure waits for nothing.
+        if said != tracked.offered and not (standing.held and finding.status is HealthStatus.IN_PROGRESS):
             tracked.offered = said
             self._reports.offer(finding)
+
+
+def _due(again: dict[ObjectKey, float], now: float) -> set[ObjectKey]:
+    """Take out the objects whose time has come."""
+    found = {key for key, due in again.items() if due <= now}
+    for key in found:
+        del again[key]
+    return found
+
+
+def _is_measured(tracked: Tracked) -> bool:
+    """Whether there is a rule to measure for, and its release is in place as a whole."""
+    rules = tracked.wanted.value.autoscale
+    return bool(rules) and tracked.applied == _aim(tracked.wanted.value) and interval_s(rules) is not None
 
 
 def _aim(revision: ReleaseRevision) -> tuple[object, ...]:
