@@ -50,6 +50,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "history": ("conclave.verbs.history", "List the revisions of a release."),
     "verify": ("conclave.verbs.verify", "Check a proof file, or a release or proposal, again."),
     "export": ("conclave.verbs.export", "Write a proof of what the ledger says into a file."),
+    "mcp": ("conclave.verbs.mcp", "Serve the ledger to a model over MCP, proven."),
     "trust": ("conclave.verbs.trust", "Show or name the root of trust."),
     "demo": ("conclave.verbs.demo", "Tell the whole story on this machine."),
     "tools": ("conclave.verbs.tools", "Find or build the external programs."),

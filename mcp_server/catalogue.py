@@ -18,7 +18,9 @@ from mcp_server.read_tools import Asked, Entry
 TOOLS_MAX = 14
 TOKENS_MAX = 3000
 ITEMS_MAX = 100
-_INTEGERS = frozenset({"version", "height", "revision", "appliedRevision", "number", "expires", "bytes"})
+_INTEGERS = frozenset(
+    {"version", "height", "revision", "appliedRevision", "number", "expires", "bytes", "proposal"}
+)
 _LISTS = frozenset({"releases", "problems", "approvers", "clusters", "approvals", "rejections", "objects"})
 _OBJECTS = frozenset({"labels", "rollout", "change", "spec", "manifest", "nodeSays", "provenBy", "from"})
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import JsonObject
 
+INTERNAL = 70
+"""What stands for a fault of ours, as the command line's exit code does."""
 _TEXT_CHARACTERS_MAX = 300
 _FACTS = ("field", "height", "release", "revision")
 _TOLD: dict[type[ConclaveError], tuple[str, str]] = {
@@ -35,7 +37,7 @@ def error_json(error: ConclaveError) -> JsonObject:
 
 def internal_json() -> JsonObject:
     """Give what is told of a fault of ours: that it is one."""
-    return {"code": 70, "name": "INTERNAL", "todo": "this is a fault of conclave; see the server's log"}
+    return {"code": INTERNAL, "name": "INTERNAL", "todo": "this is a fault of conclave; see the server's log"}
 
 
 def _is_plain(value: object) -> bool:

@@ -1,0 +1,87 @@
+"""The server over standard input and output: one message a line.
+
+Owns the two streams. Promises that standard output carries protocol alone, that a line is bounded before it
+is kept, and that a line that is no message is answered and the next one served. Ends with its input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Any, BinaryIO, cast
+
+import anyio
+import anyio.to_thread
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+
+from ledger.errors import Refused
+from mcp_server import framing
+from mcp_server.pruning import dump
+
+_LINE_BYTES_MAX = framing.MESSAGE_BYTES_MAX + 1
+
+
+class _Output:
+    """Writes whole lines, one at a time, away from whatever else prints."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._turn = stream, anyio.Lock()
+
+    async def write(self, text: str) -> None:
+        async with self._turn:
+            await anyio.to_thread.run_sync(self._write, text.encode("utf-8", "replace"))
+
+    async def flush(self) -> None:
+        """Nothing is held back."""
+
+    def _write(self, content: bytes) -> None:
+        self._stream.write(content)
+        self._stream.flush()
+
+
+class _Input:
+    """Gives lines that are messages; answers those that are none."""
+
+    def __init__(self, stream: BinaryIO, output: _Output) -> None:
+        self._stream, self._output = stream, output
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while line := await anyio.to_thread.run_sync(self._line, abandon_on_cancel=True):
+            if not line.strip():
+                continue
+            try:
+                framing.check(line.strip())
+            except Refused as refused:
+                await self._output.write(dump(framing.refusal(refused)) + "\n")
+                continue
+            yield line.decode()
+
+    def _line(self) -> bytes:
+        """Give a line; of one that is too long so much that it is refused, and drop the rest."""
+        line = self._stream.readline(_LINE_BYTES_MAX)
+        rest = line
+        while len(rest) == _LINE_BYTES_MAX and not rest.endswith(b"\n"):
+            rest = self._stream.readline(_LINE_BYTES_MAX)
+        return line
+
+
+async def serve(server: Server[Any]) -> None:
+    """Serve until standard input ends."""
+    # What anybody prints goes to standard error: the wire is a copy nobody else knows.
+    wire = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    sys.stdout.flush()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    output = _Output(wire)
+    streams = stdio_server(cast("Any", _Input(sys.stdin.buffer, output)), cast("Any", output))
+    try:
+        async with streams as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+    except* (BrokenPipeError, ConnectionResetError):
+        pass  # whoever asked is gone
+
+
+def run(server: Server[Any]) -> None:
+    """Serve until standard input ends."""
+    anyio.run(serve, server)
