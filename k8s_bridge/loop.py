@@ -11,22 +11,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from consensus.verified import Verified
 from k8s_bridge.bell import Bell
 from k8s_bridge.changeset import Outcome, ReleaseOutcome
 from k8s_bridge.guard import SETTLE_S
 from k8s_bridge.metrics import interval_s, is_absent
-from k8s_bridge.objects import ObjectKey
 from k8s_bridge.reconcile import Reconciler, Standing
 from k8s_bridge.report import Finding, details, headline
 from k8s_bridge.settings import Periods
 from k8s_bridge.source import Wanted
 from k8s_bridge.status import HealthStatus
+from k8s_bridge.tracked import Tracked, account_of, aim_of
 from ledger.errors import Code, ConclaveError, EnvironmentFault, VerificationFailed
-from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
 from runtime.clock import NS_PER_S
 from runtime.log import event
@@ -70,47 +68,6 @@ class Clocks:
 
     wall_ns: Callable[[], int]
     monotonic_s: Callable[[], float] = time.monotonic
-
-
-@dataclass(slots=True)
-class Tracked:
-    """One release as the loop follows it.
-
-    Attributes:
-        wanted: what the ledger wants.
-        standing: how it stands, None before the first attempt.
-        due_s: when to apply it next, monotonic.
-        rest_until_s: drift is not repaired again before.
-        repairs: repairs that followed each other closely.
-        failures: attempts in a row that did not bring all of it into place.
-        fault: why the last attempt was cut short.
-        offered: what was last handed to the reporter, of the release and of each object.
-        restated: objects whose status changed and was not looked at yet.
-        health_due_s: when they may be looked at.
-        again: when to look at an object whatever its status does.
-        measure_due_s: when to measure the objects with an autoscale rule.
-        unmeasured: attempts to measure in a row that came to nothing.
-        applied: the wish that was last in place as a whole.
-        undone: how often somebody else's writes were undone.
-        apply_s: how long the last attempt took.
-    """
-
-    wanted: Verified[ReleaseRevision]
-    due_s: float
-    standing: Standing | None = None
-    rest_until_s: float = 0.0
-    repairs: int = 0
-    failures: int = 0
-    fault: ConclaveError | None = None
-    offered: tuple[object, ...] | None = None
-    restated: set[ObjectKey] = field(default_factory=set)
-    health_due_s: float = 0.0
-    again: dict[ObjectKey, float] = field(default_factory=dict)
-    measure_due_s: float = 0.0
-    unmeasured: int = 0
-    applied: tuple[object, ...] | None = None
-    undone: int = 0
-    apply_s: float | None = None
 
 
 class Loop:
@@ -164,12 +121,12 @@ class Loop:
 
     def _attend(self, name: str, tracked: Tracked, now: float) -> None:
         """Do what is due for one release."""
-        tracked.restated |= _due(tracked.again, now)
+        tracked.restated |= tracked.due_again(now)
         if tracked.due_s <= now:
             self._reconcile(name, tracked)
         elif tracked.restated and tracked.health_due_s <= now:
             self._look_again(name, tracked)
-        if _is_measured(tracked) and tracked.measure_due_s <= now:
+        if tracked.is_measured and tracked.measure_due_s <= now:
             self._measure(name, tracked)
 
     def _may_write(self, now: float) -> bool:
@@ -208,19 +165,14 @@ class Loop:
             "hold": None if hold is None else hold.to_json(),
             "kubernetes": _verdict(self._reach_error),
             "reporting": None if reporting is None else reporting.to_json(),
-            "releases": {name: _account(tracked) for name, tracked in self._tracked.items()},
+            "releases": {name: account_of(tracked) for name, tracked in self._tracked.items()},
             "refused": {name: error.to_json() for name, error in self._refused.items()},
         }
 
     def _pause_s(self) -> float:
         dues = [self._look_due_s, self._reach_due_s]
-        dues += [tracked.due_s for name, tracked in self._tracked.items() if name not in self._refused]
         for name, tracked in self._tracked.items():
-            if name in self._refused:
-                continue
-            dues += [tracked.health_due_s] if tracked.restated else []
-            dues += [max(due, tracked.health_due_s) for due in tracked.again.values()]
-            dues += [tracked.measure_due_s] if _is_measured(tracked) else []
+            dues += tracked.dues() if name not in self._refused else []
         if self.hold() is not None or self._term is None:
             dues = [self._look_due_s, self._reach_due_s]
         return max(0.0, min(dues) - self._clocks.monotonic_s())
@@ -277,13 +229,13 @@ class Loop:
             tracked = self._tracked.get(name)
             if tracked is None:
                 self._tracked[name] = Tracked(verified, due_s=now)
-            elif _aim(tracked.wanted.value) != _aim(verified.value):
+            elif aim_of(tracked.wanted.value) != aim_of(verified.value):
                 tracked.wanted, tracked.due_s = verified, now
                 tracked.failures = tracked.repairs = 0
 
     def _reconcile(self, name: str, tracked: Tracked) -> None:
         revision = tracked.wanted.value.revision
-        was_applied = tracked.applied == _aim(tracked.wanted.value)
+        was_applied = tracked.applied == aim_of(tracked.wanted.value)
         began = self._clocks.monotonic_s()
         try:
             tracked.standing = self._reconciler.reconcile(tracked.wanted)
@@ -312,7 +264,7 @@ class Loop:
         if was_applied and tracked.standing.written:
             self._tell_undone(name, tracked, tracked.standing)
         if outcome is ReleaseOutcome.APPLIED:
-            tracked.applied = _aim(tracked.wanted.value)
+            tracked.applied = aim_of(tracked.wanted.value)
         self._offer(tracked, tracked.standing)
 
     def _tell_undone(self, name: str, tracked: Tracked, standing: Standing) -> None:
@@ -349,7 +301,7 @@ class Loop:
             tracked.measure_due_s = now + max(pause, self._backoff.delay_s(tracked.unmeasured))
             return
         tracked.unmeasured, tracked.measure_due_s = 0, now + pause
-        if metrics and tracked.standing is not None:
+        if metrics and tracked.standing is not None and not tracked.standing.held:
             self._reports.offer(replace(tracked.standing.finding, metrics=metrics))
 
     def _offer(self, tracked: Tracked, standing: Standing) -> None:
@@ -363,55 +315,5 @@ class Loop:
             self._reports.offer(finding)
 
 
-def _due(again: dict[ObjectKey, float], now: float) -> set[ObjectKey]:
-    """Take out the objects whose time has come."""
-    found = {key for key, due in again.items() if due <= now}
-    for key in found:
-        del again[key]
-    return found
-
-
-def _is_measured(tracked: Tracked) -> bool:
-    """Whether there is a rule to measure for, and its release is in place as a whole."""
-    rules = tracked.wanted.value.autoscale
-    return bool(rules) and tracked.applied == _aim(tracked.wanted.value) and interval_s(rules) is not None
-
-
-def _aim(revision: ReleaseRevision) -> tuple[object, ...]:
-    """Give what makes one wish for a release differ from another."""
-    return (revision.revision, revision.state, revision.prune, revision.replicas)
-
-
 def _verdict(error: ConclaveError | None) -> JsonObject:
     return {"code": 0, "name": "OK"} if error is None else error.to_json()
-
-
-def _account(tracked: Tracked) -> JsonObject:
-    standing = tracked.standing
-    account: JsonObject = {
-        "wantedRevision": tracked.wanted.value.revision,
-        "undone": tracked.undone,
-        "applySeconds": tracked.apply_s,
-        "wantedState": tracked.wanted.value.state.value,
-        "fault": None if tracked.fault is None else tracked.fault.to_json(),
-    }
-    if standing is None:
-        return account
-    changes = standing.finding.changes
-    return account | {
-        "revision": changes.revision,
-        "outcome": changes.outcome.value,
-        "health": standing.finding.status.value,
-        "counts": changes.counts(),
-        "refusal": None if standing.refusal is None else standing.refusal.to_json(),
-        "objects": [
-            {"object": str(r.key), "outcome": r.outcome.value, "code": int(r.code), "reason": r.reason}
-            for r in changes.results
-            if r.code
-        ],
-        "unhealthy": {
-            str(key): {"health": health.status.value, "reason": health.reason}
-            for key, health in standing.finding.health.items()
-            if health.status != "current"
-        },
-    }
