@@ -51,7 +51,8 @@ def access(
         roles.append(role)
         bindings.append(_binding(role, subjects[account]))
     return [
-        *(_object("v1", "Namespace", name) for name in names),
+        # Without our label: a release may own the namespace, and would take it off again.
+        *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names),
         *(
             {**_object("v1", "ServiceAccount", name, SYSTEM_NAMESPACE), "automountServiceAccountToken": False}
             for name in accounts

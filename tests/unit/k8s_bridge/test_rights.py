@@ -189,6 +189,13 @@ def test_accounts_live_where_no_release_runs_pods_and_carry_no_token() -> None:
 
 
 @pytest.mark.requires("bridge.rights-generated")
+def test_a_namespace_is_installed_bare_for_a_release_may_own_it() -> None:
+    found = [item for item in access(_needs(*EVERYTHING)) if item["kind"] == "Namespace"]
+    names = ("conclave-system", "elsewhere", "shop")
+    assert [item["metadata"] for item in found] == [{"name": name} for name in names]
+
+
+@pytest.mark.requires("bridge.rights-generated")
 def test_a_bridge_outside_the_cluster_is_a_user() -> None:
     bindings = [i for i in access(_needs(deployment("web")), "node-3") if i["kind"].endswith("RoleBinding")]
     subjects = {json.dumps(s, sort_keys=True) for item in bindings for s in item["subjects"]}
