@@ -141,7 +141,7 @@ def test_a_fault_of_ours_ends_one_call_and_says_nothing_of_it() -> None:
     class Broken(Recording):
         def before(self, call: Call) -> None:
             if call.name == "get_clusters":
-                raise RuntimeError("hunter2 at /root/secret")
+                raise RuntimeError("hunter2 in some file")
 
     async def work(client: Client) -> None:
         found = await client.call_tool("get_clusters", {})
