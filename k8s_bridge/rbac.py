@@ -87,7 +87,7 @@ def rules_of(grants: Iterable[Grant]) -> list[JsonObject]:
 def _own_grants(needs: Needs, impersonation: Impersonation) -> frozenset[Grant]:
     """What the bridge needs whatever the releases are: inventories, a lease, its scopes, its policy."""
     own = (BRIDGE_ACCOUNT, SYSTEM_NAMESPACE)
-    found = {Grant(*own, "", "configmaps", "", verb) for verb in ("create", "list", "patch")}
+    found = {Grant(*own, "", "configmaps", "", verb) for verb in ("create", "get", "list", "patch")}
     lease = (*own, "coordination.k8s.io", "leases")
     found |= {Grant(*lease, LEASE_NAME, "get"), Grant(*lease, LEASE_NAME, "update")}
     # A create names its object in the body, where no rule looks.
