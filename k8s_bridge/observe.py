@@ -135,7 +135,8 @@ class _Look:
         if fault.facts.get("status") != UNPROCESSABLE or _made_anew(self.cluster, key, manifest) is None:
             return fault
         todo = "name the object in the release's recreate, or undo the change"
-        return caused(EnvironmentFault, Code.OBJECT_IMMUTABLE, fault, todo=todo, **fault.facts)
+        facts = {name: value for name, value in fault.facts.items() if name != "cause"}
+        return caused(EnvironmentFault, Code.OBJECT_IMMUTABLE, fault, todo=todo, **facts)
 
 
 def _kept(fault: EnvironmentFault) -> EnvironmentFault:
