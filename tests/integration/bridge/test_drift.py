@@ -2,87 +2,33 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 
 import pytest
 
-from consensus.verified import Verified
-from k8s_bridge.bell import Bell
 from k8s_bridge.client import KubernetesClient
-from k8s_bridge.loop import Clocks, Loop
-from k8s_bridge.objects import key_of, uid_of
-from k8s_bridge.reconcile import Reconciler
-from k8s_bridge.settings import Periods
-from k8s_bridge.source import Wanted
-from k8s_bridge.store import InventoryStore
-from k8s_bridge.watch import Watches
-from ledger.release import ReleaseRevision
+from k8s_bridge.contest import Rule
+from k8s_bridge.objects import ObjectKey, key_of, uid_of
+from ledger.errors import Code
 from ledger.types import JsonObject
-from tests.support.bridge import Offered
+from runtime.retry import Backoff
 from tests.support.manifests import config_map, deployment, namespace_object
-from tests.support.verified import CHAIN_ID, release
+from tests.support.running_bridge import Running, running_bridge, until
 
 pytestmark = pytest.mark.integration
-WAIT_S = 15.0
-
-
-@dataclass
-class Ledger:
-    """Wants whatever the test says."""
-
-    wanted: Verified[ReleaseRevision] | None = None
-    height: int = 1
-    shown: int = field(default=0)
-
-    def look(self) -> Wanted | None:
-        if self.wanted is None or self.shown == self.height:
-            return None
-        self.shown = self.height
-        return Wanted(self.height, time.time_ns(), {self.wanted.value.name: self.wanted}, {})
-
-    def want(self, manifests: list[JsonObject], revision: int) -> None:
-        self.wanted = release(manifests, revision=revision)
-        self.height += 1
-
-
-@dataclass
-class Running:
-    ledger: Ledger
-    loop: Loop
-    offered: Offered
-    watches: Watches
+EDITS = 15
+REACTION_P50_S_MAX = 0.5
+RIVAL_S = 0.2
 
 
 @pytest.fixture
 def running(client: KubernetesClient) -> Iterator[Running]:
-    bell, offered, ledger = Bell(), Offered(), Ledger()
-    watches = Watches(client, bell.ring)
-    reconciler = Reconciler(client, InventoryStore(client, CHAIN_ID), watches, time.time_ns)
-    loop = Loop(ledger, reconciler, offered, bell, Periods(poll_s=0.05), Clocks(time.time_ns))
-
-    def turn() -> None:
-        while not bell.stopping:
-            loop.step()
-
-    thread = threading.Thread(target=turn)
-    thread.start()
-    yield Running(ledger, loop, offered, watches)
-    watches.stop()
-    bell.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-def _until(check: Callable[[], bool], what: str) -> float:
-    started = time.monotonic()
-    while time.monotonic() - started < WAIT_S:
-        if check():
-            return time.monotonic() - started
-        time.sleep(0.005)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
+    with running_bridge(client) as found:
+        yield found
 
 
 @pytest.mark.requires("bridge.drift-undone", "bridge.foreign-untouched")
@@ -90,8 +36,8 @@ def test_drift_is_undone_in_moments(running: Running, client: KubernetesClient, 
     settings, foreign = config_map("settings", namespace), config_map("theirs", namespace)
     key = key_of(settings)
     running.ledger.want([namespace_object(namespace), settings], 1)
-    _until(lambda: client.get(key) is not None, "applied")
-    _until(lambda: running.watches.count == 2, "watched")
+    until(lambda: client.get(key) is not None, "applied")
+    until(lambda: running.watches.count == 2, "watched")
     path = client.kind_of("v1", "ConfigMap").path(namespace)
     _, theirs = client._connection.ask("post", path, body=foreign)
 
@@ -100,23 +46,111 @@ def test_drift_is_undone_in_moments(running: Running, client: KubernetesClient, 
     live["data"] = {"key": "by hand", "more": "of it"}
     del live["metadata"]["resourceVersion"]
     client._connection.ask("put", f"{path}/settings", body=live)
-    _until(lambda: (client.get(key) or {}).get("data", {}).get("key") == "value", "edit undone")
+    until(lambda: (client.get(key) or {}).get("data", {}).get("key") == "value", "edit undone")
 
     before = uid_of(client.get(key))
     client.delete(key, before)
-    _until(lambda: uid_of(client.get(key)) not in {"", before}, "created again")
+    until(lambda: uid_of(client.get(key)) not in {"", before}, "created again")
     assert client.get(key_of(foreign)) == theirs
 
 
 @pytest.mark.requires("bridge.health", "bridge.drift-not-status")
 def test_a_rollout_is_followed_to_its_end(running: Running, client: KubernetesClient, namespace: str) -> None:
     running.ledger.want([namespace_object(namespace), deployment("web", namespace)], 1)
-    _until(lambda: any(f.status == "current" for f in running.offered.findings), "healthy")
+    until(lambda: any(f.status == "current" for f in running.offered.findings), "healthy")
     running.ledger.want([namespace_object(namespace), deployment("web", namespace, replicas=3)], 2)
-    _until(
+    until(
         lambda: any(f.status == "current" and f.changes.revision == 2 for f in running.offered.findings),
         "healthy at revision 2",
     )
     said = [(f.changes.revision, f.changes.outcome, f.status) for f in running.offered.findings]
     assert len(said) == len(set(said))
     assert {outcome for _, outcome, _ in said} == {"applied"}
+
+
+def _edit(client: KubernetesClient, key: ObjectKey, text: str, manager: str) -> None:
+    path = client.kind_of(key.api_version, key.kind).path(key.namespace, key.name)
+    patch: JsonObject = {"data": {"key": text}}
+    kind = "application/merge-patch+json"
+    client._connection.ask("patch", path, body=patch, content_type=kind, field_manager=manager)
+
+
+def _made_again(client: KubernetesClient, key: ObjectKey, old: str) -> bool:
+    return uid_of(client.get(key)) not in {"", old}
+
+
+def _text(client: KubernetesClient, key: ObjectKey) -> object:
+    return (client.get(key) or {}).get("data", {}).get("key")
+
+
+@pytest.mark.requires("bridge.drift-undone")
+def test_hand_edits_and_deletes_are_undone_in_milliseconds(
+    running: Running,
+    client: KubernetesClient,
+    namespace: str,
+    record_testsuite_property: Callable[[str, object], None],
+) -> None:
+    objects = [config_map(f"settings-{number}", namespace) for number in range(5)]
+    running.ledger.want([namespace_object(namespace), *objects], 1)
+    until(lambda: running.account().get("outcome") == "applied", "applied")
+    until(lambda: running.watches.count == 2, "watched")
+    took = []
+    for turn in range(EDITS):
+        # Seldom, and another object each time: accidents, no contest.
+        time.sleep(1.1)
+        key = key_of(objects[turn % len(objects)])
+        before = uid_of(client.get(key))
+        if turn % 3 == 2:
+            client.delete(key, before)
+            took.append(until(lambda key=key, old=before: _made_again(client, key, old), "made again"))  # type: ignore[misc]
+        else:
+            _edit(client, key, "by hand", "kubectl-edit")
+            took.append(until(lambda key=key: _text(client, key) == "value", "edit undone"))  # type: ignore[misc]
+    p50 = statistics.median(took)
+    record_testsuite_property("drift_reaction_p50_ms", round(p50 * 1000, 1))
+    record_testsuite_property("drift_reaction_max_ms", round(max(took) * 1000, 1))
+    assert p50 < REACTION_P50_S_MAX
+
+
+@contextmanager
+def _rival(client: KubernetesClient, key: ObjectKey) -> Iterator[list[int]]:
+    """Rewrite a field every 200 ms; gives how often so far."""
+    stop, count = threading.Event(), [0]
+
+    def rewrite() -> None:
+        while not stop.wait(RIVAL_S):
+            _edit(client, key, f"rival {count[0]}", "rival-operator")
+            count[0] += 1
+
+    thread = threading.Thread(target=rewrite)
+    thread.start()
+    try:
+        yield count
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+@pytest.mark.requires("bridge.contested")
+def test_a_rival_is_named_outwaited_and_overcome(client: KubernetesClient, namespace: str) -> None:
+    rule = Rule(window_s=6.0, rests=Backoff(base_s=0.5, ceiling_s=4.0))
+    settings, other = config_map("settings", namespace), config_map("other", namespace)
+    key = key_of(settings)
+    with running_bridge(client, rule) as running:
+        running.ledger.want([namespace_object(namespace), settings, other], 1)
+        until(lambda: client.get(key) is not None and running.watches.count == 2, "applied and watched")
+        with _rival(client, key) as writes:
+            until(lambda: running.codes() == {str(key): Code.OBJECT_CONTESTED}, "contested", 30.0)
+            assert "rival-operator" in running.account()["objects"][0]["reason"]
+            assert running.account()["outcome"] == "partial"
+            before = (running.account()["undone"], writes[0])
+            until(lambda: running.account()["undone"] >= before[0] + 3, "put back all the same", 30.0)
+            assert writes[0] - before[1] > 2 * 3, "it rests for longer than the rival does"
+            _edit(client, key_of(other), "by hand", "kubectl-edit")
+            assert (
+                until(lambda: _text(client, key_of(other)) == "value", "another object") < rule.rests.base_s
+            )
+        until(lambda: _text(client, key) == "value", "put back when the rival stopped")
+        until(lambda: running.codes() == {}, "no longer contested", 30.0)
+        assert running.account()["outcome"] == "applied"
+        assert running.offered.findings[-1].changes.outcome == "applied"
