@@ -48,7 +48,8 @@ def read_custom(readings: Readings, live: JsonObject) -> Health | None:
 def _by_rule(rule: KindHealth, live: JsonObject) -> Health:
     seen = {name: live.get(name) for name in ("metadata", "spec", "status")}
     # Who owns which field says nothing about health, and is most of a large object.
-    seen["metadata"] = {n: v for n, v in live["metadata"].items() if n != "managedFields"}
+    metadata = seen["metadata"] if isinstance(seen["metadata"], dict) else {}
+    seen["metadata"] = {name: value for name, value in metadata.items() if name != "managedFields"}
     if not _is_small(seen):
         return Health(HealthStatus.UNKNOWN, f"more than {VALUES_MAX} values: too large for its health rule")
     try:

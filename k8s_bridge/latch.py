@@ -32,7 +32,7 @@ CALM_S = 30.0
 """How long a failed workload must be current without a break to be believed again."""
 FRESH_S = 1.0
 """A failure told of a generation this young is the one before it's."""
-_CRASHING = frozenset({"CrashLoopBackOff"})
+_CRASHING = "CrashLoopBackOff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _harder(live: JsonObject, seen: Health) -> Health:
     looping = [
         str(field(status, "name"))
         for status in _listed(live, "status", "initContainerStatuses")
-        if field(status, "state", "waiting", "reason") in _CRASHING
+        if field(status, "state", "waiting", "reason") == _CRASHING
     ]
     if looping:
         return Health(HealthStatus.FAILED, f"init containers crash again and again: {', '.join(looping)}")
@@ -178,7 +178,7 @@ _WORKLOADS: Mapping[str, frozenset[str]] = {
 
 def _is_workload(live: JsonObject) -> bool:
     group = str(live.get("apiVersion")).rpartition("/")[0]
-    return live.get("kind") in _WORKLOADS.get(group, ())
+    return str(live.get("kind")) in _WORKLOADS.get(group, ())
 
 
 def _mark(live: JsonObject) -> str:

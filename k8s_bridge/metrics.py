@@ -92,12 +92,13 @@ def of_object(
 
 def selector_of(live: JsonObject | None) -> str:
     """Give the label selector of a workload's pods as the API server takes it; empty where there is none."""
-    spec = field(live, "spec", "selector")
-    labels, expressions = field(spec, "matchLabels"), field(spec, "matchExpressions")
-    parts = [f"{name}={value}" for name, value in sorted((labels or {}).items())]
-    for expression in expressions or ():
-        name, values = field(expression, "key"), ",".join(field(expression, "values") or ())
-        forms = {"In": f"{name} in ({values})", "NotIn": f"{name} notin ({values})", "Exists": f"{name}"}
+    selector = field(live, "spec", "selector")
+    labels, expressions = field(selector, "matchLabels"), field(selector, "matchExpressions")
+    parts = [f"{name}={labels[name]}" for name in sorted(labels)] if isinstance(labels, dict) else []
+    for expression in expressions if isinstance(expressions, list) else ():
+        name, values = field(expression, "key"), field(expression, "values")
+        listed = ",".join(map(str, values)) if isinstance(values, list) else ""
+        forms = {"In": f"{name} in ({listed})", "NotIn": f"{name} notin ({listed})", "Exists": f"{name}"}
         parts.append(forms.get(str(field(expression, "operator")), f"!{name}"))
     return ",".join(parts)
 
