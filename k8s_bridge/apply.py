@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
-from k8s_bridge.cluster import Cluster
+from k8s_bridge.cluster import Cluster, only_new, only_same
 from k8s_bridge.co_owners import managers_of, our_fields
 from k8s_bridge.field_sets import minus
 from k8s_bridge.inventory import Entry, Inventory, settle
@@ -106,11 +106,18 @@ def _apply(step: Step, cluster: Cluster) -> ObjectResult:
             return replace(result, outcome=Outcome.SKIPPED, code=Code.OBJECT_TERMINATING, reason=reason)
         if step.foreign is not None and step.live is not None:
             cluster.take_over(step.key, step.live, step.foreign.takeover)
-        applied = cluster.apply(step.manifest)
+        applied = cluster.apply(_bound(step, step.manifest))
     except EnvironmentFault as fault:
         return _failed(result, fault)
     outcome = Outcome.CREATED if applied.created else Outcome.CONFIGURED
     return replace(result, outcome=outcome, live=applied.live, rivals=_rivals(step, applied.live))
+
+
+def _bound(step: Step, manifest: JsonObject) -> JsonObject:
+    """Bind an apply to what was seen: a plan that got old neither takes over nor revives an object."""
+    if step.live is None or step.action is Action.RECREATE:
+        return only_new(manifest)
+    return only_same(manifest, uid_of(step.live))
 
 
 def _rivals(step: Step, after: JsonObject) -> tuple[str, ...]:

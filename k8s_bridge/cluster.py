@@ -33,6 +33,29 @@ class Kind:
         return f"/{root}/{self.api_version}{scope}/{self.plural}{tail}"
 
 
+NO_VERSION = "1"
+"""A resource version that no object has: an apply that names it creates, or is refused with 409."""
+
+
+def only_new(manifest: JsonObject) -> JsonObject:
+    """Give the apply of a manifest that makes a new object, and changes none that is there."""
+    return _with(manifest, resourceVersion=NO_VERSION)
+
+
+def only_version(manifest: JsonObject, version: str) -> JsonObject:
+    """Give the apply of a manifest to exactly this version of an object, or a new one where it is empty."""
+    return _with(manifest, resourceVersion=version or NO_VERSION)
+
+
+def only_same(manifest: JsonObject, uid: str) -> JsonObject:
+    """Give the apply of a manifest to exactly this object, in whatever version."""
+    return _with(manifest, uid=uid)
+
+
+def _with(manifest: JsonObject, **conditions: str) -> JsonObject:
+    return {**manifest, "metadata": {**manifest["metadata"], **conditions}}
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The result of an apply: the object as the server now holds it, and whether it is new."""

@@ -1,8 +1,8 @@
 """Keeping inventories on the cluster they describe.
 
 Owns the bridge's own namespace and the ConfigMaps in it. Promises that all inventories are read in one list,
-that one unreadable inventory does not make the others unreadable, and that an unreadable one is never
-overwritten. Never interprets what it keeps.
+that one unreadable inventory does not make the others unreadable, and that one which is unreadable, or was
+written by somebody else since it was read, is never overwritten. Never interprets what it keeps.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from k8s_bridge.cluster import Cluster
+from k8s_bridge.cluster import Cluster, only_version
 from k8s_bridge.inventory import MARK_LABEL, Inventory, config_map_name, decode, empty, encode, unreadable
-from k8s_bridge.objects import Identity, ObjectKey, field
+from k8s_bridge.objects import Identity, ObjectKey, field, metadata_text
 from ledger.errors import EnvironmentFault, Refused
 
 DEFAULT_NAMESPACE = "conclave-system"
@@ -57,6 +57,7 @@ class InventoryStore:
         self._chain_id = chain_id
         self._namespace = namespace
         self._namespace_exists = False
+        self._versions: dict[str, str] | None = None
 
     def load(self) -> Inventories:
         """Read every inventory.
@@ -66,6 +67,9 @@ class InventoryStore:
         """
         kind = self._cluster.kind_of("v1", "ConfigMap")
         items, _ = self._cluster.list(kind, self._namespace, label=f"{MARK_LABEL}=true")
+        self._versions = {
+            metadata_text(item, "name"): metadata_text(item, "resourceVersion") for item in items
+        }
         readable: dict[str, Inventory] = {}
         refused: dict[str, Refused] = {}
         foreign = []
@@ -93,20 +97,31 @@ class InventoryStore:
         self._cluster.list(kind, self._namespace, label=f"{MARK_LABEL}=true", metadata_only=True)
 
     def save(self, inventory: Inventory) -> None:
-        """Write one inventory, making the namespace first where it is missing.
+        """Write one inventory over the version that was read, making the namespace first where it is missing.
 
         Raises:
             Refused: LIMIT_EXCEEDED.
-            EnvironmentFault: KUBERNETES_UNREACHABLE, KUBERNETES_REFUSED.
+            EnvironmentFault: KUBERNETES_UNREACHABLE; KUBERNETES_REFUSED, with status 409 where somebody else
+                has written it since.
         """
-        config_map = encode(inventory, self._namespace)
+        config_map, name = encode(inventory, self._namespace), config_map_name(inventory.release)
+        if self._versions is not None:
+            # One that lost its label is in no list, and has a version all the same.
+            found = self._versions.get(name) or self._version(name)
+            config_map = only_version(config_map, found)
         self._ensure_namespace()
         try:
-            self._cluster.apply(config_map)
+            applied = self._cluster.apply(config_map)
         except EnvironmentFault:
             # Somebody may have deleted the namespace; the next attempt makes it again.
             self._namespace_exists = False
             raise
+        if self._versions is not None:
+            self._versions[name] = metadata_text(applied.live, "resourceVersion")
+
+    def _version(self, name: str) -> str:
+        live = self._cluster.get(ObjectKey("v1", "ConfigMap", self._namespace, name))
+        return metadata_text(live, "resourceVersion")
 
     def _ensure_namespace(self) -> None:
         if self._namespace_exists:

@@ -82,6 +82,7 @@ class FakeCluster:
         if key.identity in self.faults:
             raise self.faults[key.identity]
         live = self.objects.get(key.identity)
+        _check_conditions(manifest, live)
         self._check_immutable(key, live, manifest)
         if self.refuses_new and live is None:
             raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="422 invalid", status=422, permanent=True)
@@ -224,6 +225,15 @@ class FakeCluster:
     def _next(self) -> int:
         self._counter += 1
         return self._counter
+
+
+def _check_conditions(manifest: JsonObject, live: JsonObject | None) -> None:
+    """Refuse an apply to another object, or version, than it names; version 1 is no object's."""
+    uid, version = (field(manifest, "metadata", name) for name in ("uid", "resourceVersion"))
+    if uid and uid != uid_of(live):
+        raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="409 uid mismatch", status=409)
+    if version and live is not None and version != live["metadata"]["resourceVersion"]:
+        raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="409 changed", status=409)
 
 
 def _is_ours(entry: JsonObject) -> bool:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from k8s_bridge.apply import carry_out
 from k8s_bridge.changeset import ReleaseOutcome
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.connection import connect
+from k8s_bridge.desired import desired_of
 from k8s_bridge.objects import key_of, uid_of
-from k8s_bridge.plan import Action
+from k8s_bridge.observe import observe
+from k8s_bridge.plan import Action, plan
+from k8s_bridge.store import InventoryStore
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 from tests.support.manifests import config_map, definition, deployment, namespace_object, service, widget
 from tests.support.pipeline import make_plan, outcomes, reconcile
-from tests.support.verified import release
+from tests.support.verified import CHAIN_ID, release
 
 pytestmark = pytest.mark.integration
 
@@ -253,3 +258,36 @@ def test_an_api_server_that_is_down_is_unreachable(tmp_path: Path) -> None:
         reconcile(client, release(_shop("a")))
     assert caught.value.code is Code.KUBERNETES_UNREACHABLE
     client.close()
+
+
+@pytest.mark.requires("bridge.late-writer", "bridge.foreign-untouched")
+def test_a_plan_that_got_old_takes_over_and_revives_nothing(client: KubernetesClient, namespace: str) -> None:
+    kept, gone, made = (config_map(name, namespace) for name in ("kept", "gone", "made"))
+    reconcile(client, release([namespace_object(namespace), kept, gone]))
+    edited = [config_map(name, namespace, text="new") for name in ("kept", "gone")]
+    wanted = release([namespace_object(namespace), *edited, made], revision=2)
+    store = InventoryStore(client, CHAIN_ID)
+    old = plan(wanted, observe(client, desired_of(wanted), store.load()))
+    client.delete(key_of(gone), uid_of(_live(client, gone)))
+    _by_hand(client, "post", {**made, "data": {"by": "another"}})
+    found = outcomes(carry_out(old, client, store.save))
+    assert found["ConfigMap/kept"] == "configured"
+    assert found["ConfigMap/gone"] == found["ConfigMap/made"] == "failed"
+    assert client.get(key_of(gone)) is None
+    assert _live(client, made)["data"] == {"by": "another"}
+
+
+@pytest.mark.requires("bridge.late-writer")
+def test_a_record_that_another_wrote_since_is_not_overwritten(
+    client: KubernetesClient, namespace: str
+) -> None:
+    wanted = release([namespace_object(namespace), config_map("one", namespace)])
+    reconcile(client, wanted)
+    early, late = (InventoryStore(client, CHAIN_ID) for _ in range(2))
+    early.load()
+    record = late.load().of(wanted.value.name)
+    assert record is not None
+    early.save(replace(record, revision=2))
+    with pytest.raises(EnvironmentFault) as caught:
+        late.save(replace(record, revision=3))
+    assert caught.value.facts["status"] == 409

@@ -98,6 +98,11 @@ class Place:
             and said["responseStatus"]["code"] < 300
         ]
 
+    def unbounded(self) -> list[str]:
+        """Give the writes that did not tell the API server how long it may work at them."""
+        writes = [*self.writes("one"), *self.writes("two")]
+        return [said["requestURI"] for said in writes if "timeout=" not in said["requestURI"]]
+
     def reports(self, name: str) -> list[int]:
         file = self.folder / name / "reports.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
@@ -169,6 +174,8 @@ def test_a_killed_writer_is_replaced_in_time(place: Place, record_property: Call
     _until(place, lambda: place.writing("two"), "it says so")
     assert place.lease()["spec"]["leaseTransitions"] == 2
     _until(place, lambda: place.reports("two") == [3], "the new writer reports")
+    assert place.writes("one")
+    assert place.unbounded() == []
 
 
 @pytest.mark.requires("bridge.one-writer", "bridge.late-writer")
