@@ -53,6 +53,9 @@ _LASTING = frozenset({400, 405, 406, 413, 415, 422})
 come without the object or its manifest changing."""
 _LASTING_500 = ("failed to create typed patch object", "request is too large")
 """What is answered with 500 for ever: an apply body of a wrong form, an object too large for etcd."""
+_GOING = "NamespaceTerminating"
+"""The cause of a refusal to make something in a namespace that is being deleted."""
+_GOING_TODO = "wait, or remove what holds the namespace's finalizers"
 _EXPECTED = "a kubeconfig with a current context, its cluster and its user"
 
 
@@ -287,23 +290,28 @@ def _refused(error: DynamicApiError, about: str, server: str) -> EnvironmentFaul
     except (ValueError, TypeError, RecursionError):
         status = {}
     status = status if isinstance(status, dict) else {}
-    message = str(status.get("message") or error.reason)
+    message, cause = str(status.get("message") or error.reason), _cause(status)
     return EnvironmentFault(
-        Code.KUBERNETES_FORBIDDEN if error.status == FORBIDDEN else Code.KUBERNETES_REFUSED,
+        _code(error.status, cause),
         got=f"{error.status} {_middle_out(message)}",
         expected="the API server to accept the request",
-        todo=_todo(error.status, message),
+        todo=_GOING_TODO if cause == _GOING else _todo(error.status, message),
         status=error.status,
         reason=str(status.get("reason") or error.reason),
         object=about,
-        cause=_cause(status),
         permanent=error.status in _LASTING or any(text in message for text in _LASTING_500),
         server=server,
     )
 
 
+def _code(status: int, cause: str) -> Code:
+    if cause == _GOING:
+        return Code.OBJECT_TERMINATING
+    return Code.KUBERNETES_FORBIDDEN if status == FORBIDDEN else Code.KUBERNETES_REFUSED
+
+
 def _cause(status: JsonObject) -> str:
-    """Give the first cause that a refusal names, such as NamespaceTerminating."""
+    """Give the first cause that a refusal names."""
     details = status.get("details")
     causes = details.get("causes") if isinstance(details, dict) else None
     first = causes[0] if isinstance(causes, list) and causes else None

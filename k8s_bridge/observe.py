@@ -129,9 +129,6 @@ class _Look:
 
     def _judged(self, key: ObjectKey, manifest: JsonObject, fault: EnvironmentFault) -> ConclaveError:
         """Tell a change that is not allowed from a manifest that is not: the one could be made anew."""
-        if fault.facts.get("cause") == "NamespaceTerminating":
-            todo = "wait, or remove what holds the namespace's finalizers"
-            return caused(EnvironmentFault, Code.OBJECT_TERMINATING, fault, todo=todo, object=str(key))
         if fault.facts.get("status") != UNPROCESSABLE or _made_anew(self.cluster, key, manifest) is None:
             return fault
         todo = "name the object in the release's recreate, or undo the change"
