@@ -8,7 +8,8 @@ pages of one list are of one height, and that a stale answer says so. Knows no p
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from consensus.reader import View
@@ -16,7 +17,7 @@ from ledger.errors import Code, Refused
 from ledger.limits import KIB
 from ledger.types import JsonObject, sha256
 from mcp_server import pruning
-from mcp_server.catalogue import BY_NAME, ITEMS_MAX, Tool
+from mcp_server.catalogue import BY_NAME, Tool
 from mcp_server.read_tools import Asked, Entry
 from mcp_server.source import Source
 
@@ -25,8 +26,10 @@ ANSWER_BYTES_MAX = 24 * KIB
 """Of one answer's JSON; some six thousand tokens."""
 FRAME_BYTES_MAX = KIB
 """What an answer holds besides its entries."""
-LOOKED_AT_MAX = 500
+LOOKED_AT_MAX = 200
 """Entries that one call makes, those that a filter leaves out too."""
+PAGE_SECONDS_MAX = 10.0
+"""After which no further entry is begun: a node may be slow without lying."""
 KEYS_LISTED_MAX = 32
 _PAGE_SIZE = 25
 _CURSOR = re.compile(r"([1-9][0-9]{0,15})\.([0-9]{1,9})")
@@ -55,25 +58,30 @@ def tool_named(name: str) -> Tool:
     return found
 
 
-def answer(source: Source, tool: Tool, given: object) -> Answer:
+def answer(
+    source: Source, tool: Tool, given: object, *, clock: Callable[[], float] = time.monotonic
+) -> Answer:
     """Answer a call.
 
     Args:
         source: the ledger.
         tool: which.
         given: arguments as they came, unread.
+        clock: gives seconds.
 
     Raises:
         Refused: what the arguments break, or what the ledger does not have.
         VerificationFailed, EnvironmentFault: as ``View.read``.
     """
-    read = tool.read(given)
+    read, late = tool.read(given), clock() + PAGE_SECONDS_MAX
     height, start = _place(read)
     view = source.view(height)
     asked = Asked(source, view, read)
     entries = tool.run(asked)
-    is_file = bool(read.get("inline"))
-    items, end = _page(asked, tool, entries, start, None if is_file else ANSWER_BYTES_MAX - FRAME_BYTES_MAX)
+    # A proof file is whole or useless; its own limit holds.
+    bytes_max = None if read.get("inline") else ANSWER_BYTES_MAX - FRAME_BYTES_MAX
+    items, end = _page(asked, tool, entries[start:], bytes_max, lambda: clock() > late)
+    end += start
     content: JsonObject = {"items": items}
     if end < len(entries):
         content["next"] = f"{view.height}.{end}"
@@ -100,14 +108,17 @@ def _place(read: JsonObject) -> tuple[int | None, int]:
 
 
 def _page(
-    asked: Asked, tool: Tool, entries: Sequence[Entry], start: int, bytes_max: int | None
+    asked: Asked,
+    tool: Tool,
+    entries: Sequence[Entry],
+    bytes_max: int | None,
+    is_late: Callable[[], bool],
 ) -> tuple[list[JsonObject], int]:
-    """Give entries from ``start`` on, and the place after the last one looked at."""
+    """Give the first entries, and how many were looked at; one at least, whatever it costs."""
     limit = asked.arguments.get("limit", _PAGE_SIZE)
     found: list[JsonObject] = []
-    left, place = bytes_max, start
-    last = min(len(entries), start + LOOKED_AT_MAX)
-    while place < last and len(found) < min(limit, ITEMS_MAX):
+    left, place = bytes_max, 0
+    while place < min(len(entries), LOOKED_AT_MAX) and len(found) < limit and not (place and is_late()):
         made = entries[place]()
         if made is not None:
             chosen = _selected(made, tool, asked.arguments.get("fields"))

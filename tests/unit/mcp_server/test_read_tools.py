@@ -17,7 +17,7 @@ from ledger.types import sha256
 from mcp_server.answering import ANSWER_BYTES_MAX, META_KEY, answer, tool_named
 from mcp_server.catalogue import BY_NAME, TOKENS_MAX, TOOLS, TOOLS_MAX
 from mcp_server.refusals import error_json
-from tests.support.ledger import ALICE, Ledger, a_release, envelope
+from tests.support.ledger import ALICE, CAROL, Ledger, a_release, envelope
 from tests.support.mcp import Speaking, a_story, ask, items, source_of
 from tests.unit.consensus.ledgers import root_of
 
@@ -123,7 +123,10 @@ def test_the_audit_tells_who_did_what_the_newest_first() -> None:
     assert {item["by"] for item in found} == {"carol"}
     narrow = items(source, "search_audit", fromHeight=3, toHeight=4, release="guestbook")
     assert {item["height"] for item in narrow} == {3, 4}
-    assert refused(source, "search_audit", {"subject": "nobody"}).code is Code.OBJECT_UNKNOWN
+    for nobody in ("nobody", "did:key:z6Mknobody"):
+        assert refused(source, "search_audit", {"subject": nobody}).code is Code.OBJECT_UNKNOWN
+    assert refused(source, "search_audit", {"subject": "did:key:é"}).code is Code.FIELD_INVALID
+    assert items(source, "search_audit", subject=CAROL.did) == items(source, "search_audit", subject="carol")
 
 
 @pytest.mark.requires("mcp.proof")
@@ -262,15 +265,9 @@ def _many(count: int, characters: int) -> Ledger:
         }
         for n in range(count)
     ]
-    ledger.approve(envelope(ALICE, release_body(release)), (ALICE, *_others()))
+    ledger.approve(envelope(ALICE, release_body(release)), (ALICE, CAROL))
     ledger.commit()
     return ledger
-
-
-def _others() -> tuple[Any, ...]:
-    from tests.support.ledger import CAROL
-
-    return (CAROL,)
 
 
 @pytest.mark.requires("mcp.budget")
@@ -305,3 +302,13 @@ def test_only_the_fields_asked_for_come_back() -> None:
     found = items(source_of(Speaking(STORY)), "get_proposals", fields=["number", "state"])
     assert all(set(item) == {"number", "state"} for item in found)
     assert len(found) == OPEN
+
+
+@pytest.mark.requires("mcp.budget")
+def test_a_slow_node_costs_a_page_not_the_server() -> None:
+    ticks = iter(range(0, 1000, 7))
+    found = answer(
+        source_of(Speaking(STORY)), tool_named("get_proposals"), {}, clock=lambda: float(next(ticks))
+    )
+    assert [item["number"] for item in found.content["items"]] == [4, 3]
+    assert found.content["next"] == f"{STORY.height - 1}.2"
