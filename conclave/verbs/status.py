@@ -10,13 +10,16 @@ import time
 
 import click
 
+from conclave.bridge_account import said_of_objects
 from conclave.client import Client, connect, freshness, record_json
 from conclave.command import Session, release_names, verb
+from conclave.home import Home
 from conclave.output import duration
 from consensus import ledger_reader, release_reader
 from consensus.operators import Evidence
 from consensus.reader import View
-from ledger.errors import ConclaveError
+from ledger.errors import Code, ConclaveError
+from ledger.records import ReportRecord
 from ledger.rollout import RolloutRecord
 from ledger.types import JsonObject
 
@@ -38,6 +41,8 @@ _COLUMNS = [
 def command(session: Session, release: str | None) -> None:
     """Show each release on each cluster: what is final, what is applied, how it is, and all freezes.
 
+    Named below: objects that others write again and again. Who they are, the home's own bridge knows.
+
     ROLLOUT is where the release's newest rollout stands, its wave of how many, and this cluster in it.
 
     AGE is the time since the block that carries the cluster's newest report, or else the final revision.
@@ -54,6 +59,12 @@ def command(session: Session, release: str | None) -> None:
         session.output.table(_COLUMNS, [_cells(row) for row in rows])
     else:
         session.output.line("no releases yet; next: conclave propose SOURCE")
+    for row in rows:
+        for found in row["contested"]:
+            why = f": {found['said']}" if found["said"] else ""
+            session.output.line(
+                f"contested on {row['cluster']}: {found['object']} of {row['release']}{why}", "bad"
+            )
     for freeze in freezes:
         scope = ", ".join(
             f"{part} {' '.join(freeze[part])}" for part in ("clusters", "namespaces", "releases")
@@ -94,6 +105,7 @@ def _rows(client: Client, view: View, evidence: Evidence, name: str) -> list[Jso
                 "desired": None if desired is None else desired.state.value,
                 "appliedRevision": report.revision if report else None,
                 "outcome": report.outcome if report else "pending",
+                "contested": _contested(client.home, cluster, name, report),
                 "health": report.health if report else None,
                 "reportHeight": report.height if report else None,
                 "rollout": None if rollout is None else _rollout(rollout),
@@ -104,6 +116,14 @@ def _rows(client: Client, view: View, evidence: Evidence, name: str) -> list[Jso
             }
         )
     return rows
+
+
+def _contested(home: Home, cluster: str, name: str, report: ReportRecord | None) -> list[JsonObject]:
+    """Give the objects that others write again and again, and what the bridge of this home says of them."""
+    code = int(Code.OBJECT_CONTESTED)
+    found = [str(o["object"]) for o in (report.objects if report else ()) if o["code"] == code]
+    said = said_of_objects(home, cluster, name) if found else {}
+    return [{"object": item, "said": said.get(item)} for item in found]
 
 
 def _rollout(rollout: RolloutRecord) -> JsonObject:
