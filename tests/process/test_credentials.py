@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import urllib3
 import yaml
 from kubernetes.client.configuration import Configuration
 
@@ -118,3 +119,28 @@ def test_many_who_are_turned_away_read_once() -> None:
     now[0] = PAUSE_S
     assert credentials.again(credentials.count, taken.append)
     assert (reads, len(taken)) == ([2], 2)
+
+
+class _Untrusted:
+    """A client whose server shows a certificate of another authority."""
+
+    def request(self, *_: Any, **__: Any) -> Any:
+        raise urllib3.exceptions.SSLError("certificate verify failed")
+
+
+@pytest.mark.requires("bridge.token-rotated")
+def test_an_authority_that_was_replaced_is_read_again(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k8s_bridge.credentials.PAUSE_S", 0.0)
+    OneToken.accepted = "one"
+    path = _kubeconfig(tmp_path, server, {"token": "one"})
+    connection = connect(path, {})
+    connection._dynamic = _Untrusted()
+    assert connection.ask("get", "/api")[0] == 200
+    connection._dynamic = _Untrusted()
+    Path(path).unlink()
+    with pytest.raises(EnvironmentFault) as caught:
+        connection.ask("get", "/api")
+    assert caught.value.code is Code.KUBERNETES_UNREACHABLE
+    connection.close()
