@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from k8s_bridge.client import KubernetesClient
+from k8s_bridge.connection import connect
 from k8s_bridge.objects import ObjectKey, key_of, uid_of
 from k8s_bridge.store import DEFAULT_NAMESPACE
 from ledger.errors import Code, EnvironmentFault
@@ -108,3 +111,61 @@ def test_the_bridges_own_namespace_is_made_again(
     running.ledger.want([namespace_object(namespace), one, two], 2)
     until(lambda: client.get(key_of(two)) is not None, "applied with a new record", LONG_S)
     assert client.get(key_of(one)) == before
+
+
+ACCOUNT, TOKEN_SEEN_S = "bridge-of-test", 30.0
+
+
+def _account(client: KubernetesClient, namespace: str) -> str:
+    """Make a service account anew, with an administrator's rights; give a token of it."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    _delete(client, ObjectKey("v1", "ServiceAccount", namespace, ACCOUNT))
+    client._connection.ask("post", path, body={"metadata": {"name": ACCOUNT}})
+    request: JsonObject = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    _, made = client._connection.ask("post", f"{path}/{ACCOUNT}/token", body=request)
+    return str(made["status"]["token"])
+
+
+@pytest.mark.requires("bridge.token-rotated", "bridge.faults")
+def test_a_token_that_is_revoked_is_said_and_its_successor_is_taken(
+    kube: Path, client: KubernetesClient, namespace: str, tmp_path: Path
+) -> None:
+    room = f"{namespace}-account"
+    client.apply(namespace_object(room))
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": room}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    binding: JsonObject = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                           "metadata": {"name": room}, "roleRef": role, "subjects": [subject]}  # fmt: skip
+    client.apply(binding)
+    token = tmp_path / "token"
+    token.write_text(_account(client, room))
+    config = yaml.safe_load(kube.read_text())
+    for user in config["users"]:
+        user["user"] = {"tokenFile": str(token)}
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    theirs = KubernetesClient(connect(str(file), {}))
+    settings = config_map("settings", namespace)
+    try:
+        with running_bridge(theirs) as running:
+            running.ledger.want([namespace_object(namespace), settings], 1)
+            until(lambda: running.account().get("outcome") == "applied", "applied")
+            before, told = client.get(key_of(settings)), len(running.offered.findings)
+            successor = _account(client, room)
+            until(
+                lambda: running.loop.account()["kubernetes"].get("facts", {}).get("status") == 401,
+                "said",
+                TOKEN_SEEN_S,
+            )
+            running.ledger.want(
+                [namespace_object(namespace), config_map("settings", namespace, key="new")], 2
+            )
+            until(lambda: running.account().get("fault") is not None, "said of the release")
+            assert (client.get(key_of(settings)), len(running.offered.findings)) == (before, told)
+            token.write_text(successor)
+            until(lambda: running.loop.account()["kubernetes"]["code"] == 0, "taken", TOKEN_SEEN_S)
+            until(lambda: running.account().get("revision") == 2, "caught up", TOKEN_SEEN_S)
+    finally:
+        theirs.close()
+        _delete(client, key_of(binding))
+        _delete(client, ObjectKey("v1", "Namespace", "", room))
