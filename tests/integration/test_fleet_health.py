@@ -16,7 +16,7 @@ from ledger.manifest import object_id
 from ledger.records import IncidentKind
 from ledger.types import JsonObject
 from tests.support.fleet import SIMULATE, Fleet, running_fleet, simulated
-from tests.support.manifests import definition, deployment, namespace_object, widget
+from tests.support.manifests import config_map, definition, deployment, namespace_object, widget
 from tests.support.metrics_server import Load, registration, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -149,3 +149,20 @@ def test_the_bridge_measures_and_the_ledger_scales_until_nobody_knows(fleet: Fle
     replicas(EAST, 5)
     # A cluster without a metrics API keeps what its release begins with.
     replicas(WEST, 2)
+
+
+@pytest.mark.requires("bridge.reports-bounded")
+def test_a_release_of_1000_objects_is_reported_in_few_reports_that_name_each(fleet: Fleet) -> None:
+    name = "large"
+    made = [namespace_object(name), *(config_map(f"c{number:03}", name) for number in range(999))]
+    before = [
+        r.sequence for r in (fleet.report(EAST, other) for other in ("flapping", "custom", "loaded")) if r
+    ]
+    fleet.release(name, made, clusters=[EAST])
+    fleet.complete(name, 1, seconds=120)
+    told = fleet.report(EAST, name)
+    assert told is not None
+    assert {(o["health"], o["code"]) for o in told.objects} == {("current", 0)}
+    assert len({o["object"] for o in told.objects}) == 1000
+    # Sequences are counted per cluster: one report for the whole, at most one more for what came late.
+    assert told.sequence - max(before, default=0) <= 2
