@@ -90,7 +90,7 @@ def _decoded(text: str) -> list[str]:
         packed = run[0].translate(_URL_SAFE)
         for offset in range(4):
             part = packed[offset:]
-            part = part[: len(part) // 4 * 4]
+            part += "A" * (-len(part) % 4)
             found.append(base64.b64decode(part).decode("latin-1"))
     for run in _HEX.finditer(text):
         digits = run[0]

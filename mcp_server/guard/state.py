@@ -7,7 +7,7 @@ forgets a suspension by itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -28,6 +28,14 @@ from mcp_server.guard.limits import (
 
 _NONE: Mapping[str, Bucket] = MappingProxyType({})
 _NOTHING: Mapping[bytes, None] = MappingProxyType({})
+
+
+def _no_buckets() -> Mapping[str, Bucket]:
+    return _NONE
+
+
+def _nothing() -> Mapping[bytes, None]:
+    return _NOTHING
 
 
 class Past(NamedTuple):
@@ -52,11 +60,11 @@ class GuardState:
         suspended: why the principal is cut off, None while it is not.
     """
 
-    buckets: Mapping[str, Bucket] = _NONE
+    buckets: Mapping[str, Bucket] = field(default_factory=_no_buckets)
     history: tuple[Past, ...] = ()
-    pieces: Mapping[bytes, None] = _NOTHING
-    objects: Mapping[bytes, None] = _NOTHING
-    touches: Mapping[bytes, None] = _NOTHING
+    pieces: Mapping[bytes, None] = field(default_factory=_nothing)
+    objects: Mapping[bytes, None] = field(default_factory=_nothing)
+    touches: Mapping[bytes, None] = field(default_factory=_nothing)
     proposals_ns: tuple[int, ...] = ()
     suspended: Reason | None = None
 
