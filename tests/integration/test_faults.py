@@ -341,6 +341,36 @@ def test_an_api_server_that_goes_and_comes_back(ledger: Ledger) -> None:
     ledger.stage.until("reached again", lambda: _cluster_code(ledger) == Code.OK)
 
 
+@pytest.mark.requires("bridge.faults")
+def test_an_etcd_that_hangs_tears_nothing_down(ledger: Ledger) -> None:
+    revision = ledger.put("hanging", config_map("hanging", "one"))
+    ledger.wait_applied("hanging", revision)
+    bridge = process.read_pid_file(ledger.run / f"bridge-{CLUSTER}.json")
+    cluster = process.read_pid_file(ledger.run / f"cluster-{CLUSTER}.json")
+    assert cluster is not None
+    arguments = {
+        pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in _children(cluster.pid)
+    }
+    etcd = [pid for pid, words in arguments.items() if b"etcd" in words]
+    assert etcd, arguments
+    os.kill(etcd[0], signal.SIGSTOP)
+    try:
+        revision = ledger.put("hanging", config_map("hanging", "two"))
+        ledger.stage.until("said", lambda: _said(ledger, "hanging"), 100)
+        account = ledger.release("hanging")
+        assert (account["revision"], account["outcome"]) == (revision - 1, "applied")
+    finally:
+        os.kill(etcd[0], signal.SIGCONT)
+    ledger.wait_applied("hanging", revision, 90)
+    assert ledger.text("hanging") == "two"
+    assert process.read_pid_file(ledger.run / f"bridge-{CLUSTER}.json") == bridge
+    ledger.stage.until("reached again", lambda: _cluster_code(ledger) == Code.OK)
+
+
+def _said(ledger: Ledger, name: str) -> bool:
+    return ledger.release(name).get("fault") is not None or _cluster_code(ledger) != Code.OK
+
+
 def _cluster_code(ledger: Ledger) -> int:
     return int(ledger.stage.bridge_status()["kubernetes"]["code"])
 
