@@ -31,6 +31,7 @@ MCP: dict[str, str] = {
     "mcp.tokens": "the tools are few, in one order, and cost a model at most 3,000 tokens [issue 7]",
     "mcp.budget": "an answer has a byte budget; what was cut says so, a cursor goes on at the same height [issue 7]",
     "mcp.pruning": "nulls, managed fields and invisible characters do not reach a model; any object fits its budget [issue 7]",
+    "mcp.live": "a model reads a running ledger: status, a proposal and what it misses, a proof a stranger verifies [issue 7]",
     "mcp.transports": "clients of both eras list, call and read over standard streams and HTTP [issue 7]",
     "mcp.hostile-stdio": "any line is answered with a code and the next one served [issue 7 Bad input]",
     "mcp.hostile-http": "any bytes, a huge or a slow request get an answer or a clean close; others are served [issue 7 Bad input]",

@@ -1,0 +1,75 @@
+"""A model reads a real ledger over both transports: status, a proposal, a proof that a stranger verifies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters
+
+from conclave.demo.stage import Stage
+from conclave.home import load
+from tests.support.live import release, running_ledger
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with running_ledger(tmp_path_factory.mktemp("mcp")) as up:
+        release(up, "guestbook", *up.source("guestbook")[:1], "--namespace", up.namespace)
+        yield up
+
+
+async def _reads(target: Any, stage: Stage, number: int) -> dict[str, Any]:
+    async with Client(target, read_timeout_seconds=60) as client:
+        (row,) = (await client.call_tool("get_releases", {})).structured_content["items"]
+        assert (row["release"], row["appliedRevision"], row["outcome"]) == ("guestbook", 1, "applied")
+        (proposal,) = (await client.call_tool("explain_proposal", {"number": number})).structured_content[
+            "items"
+        ]
+        assert proposal["state"] == "open"
+        assert proposal["nodeSays"]["missing"]["humans"] == 2
+        assert proposal["difference"]["objects"]
+        asked = {"what": "release", "name": "guestbook", "inline": True}
+        (proof,) = (await client.call_tool("export_proof", asked)).structured_content["items"]
+        found: dict[str, Any] = proof
+        return found
+
+
+def _verified(stage: Stage, proof: dict[str, Any], folder: Path) -> None:
+    file = folder / "guestbook.proof.json"
+    file.write_text(proof["proof"])
+    told = stage.quietly("verify", str(file), "--genesis", str(load(stage.home).genesis))
+    assert "guestbook" in json.dumps(told)
+
+
+@pytest.mark.requires("mcp.live")
+def test_a_model_reads_a_running_ledger_over_both_transports(stage: Stage, tmp_path: Path) -> None:
+    upgraded = stage.source("guestbook-v2")
+    proposed = stage.quietly(
+        "propose", upgraded[0], "--name", "guestbook", "--namespace", stage.namespace, "--as", "alice"
+    )
+    over_streams = StdioServerParameters(
+        command=sys.executable, args=["-m", "conclave", "mcp", "--stdio", "--home", str(stage.home)]
+    )
+    _verified(stage, anyio.run(_reads, over_streams, stage, proposed["number"]), tmp_path)
+    home = load(stage.home)
+    command = [sys.executable, "-m", "mcp_server", "--http", "0", "--genesis", str(home.genesis)]
+    command += ["--trust", str(tmp_path / "trust" / "mcp.json")]
+    command += [part for endpoint in home.endpoints for part in ("--endpoint", endpoint)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        url = json.loads(process.stderr.readline())["url"]
+        _verified(stage, anyio.run(_reads, url, stage, proposed["number"]), tmp_path)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
