@@ -31,6 +31,7 @@ from k8s_bridge import kubeconfig as kubeconfigs
 from k8s_bridge.bounds import CONNECT_TIMEOUT_S, PATIENT, Bounds, Timeouts
 from k8s_bridge.credentials import Credentials
 from k8s_bridge.lease import NETWORK_S
+from k8s_bridge.refusals import UNAUTHORIZED, refused
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import MIB
 from ledger.types import JsonObject
@@ -41,21 +42,11 @@ EVENT_BYTES_MAX = 8 * MIB
 UNRECEIVED_S = NETWORK_S
 """What the server's machine did not acknowledge for this long is dropped, by the kernel and for good."""
 RETRY_AFTER_S_MAX = 10.0
-MESSAGE_CHARACTERS_MAX = 240
-UNAUTHORIZED, FORBIDDEN, TOO_LARGE = 401, 403, 413
 POOL_SIZE = 300
 """Above the watches; a connection is only made when it is needed."""
 Body = JsonObject | list[JsonObject] | None
 _PATIENCE = frozenset({429, 503, 504})
 _READ_CHUNK_BYTES = 64 * 1024
-_LASTING = frozenset({400, 405, 406, 413, 415, 422})
-"""Refusals of the request as it is: the same again is refused again. Rights (403) and namespaces (404) may
-come without the object or its manifest changing."""
-_LASTING_500 = ("failed to create typed patch object", "request is too large")
-"""What is answered with 500 for ever: an apply body of a wrong form, an object too large for etcd."""
-_GOING = "NamespaceTerminating"
-"""The cause of a refusal to make something in a namespace that is being deleted."""
-_GOING_TODO = "wait, or remove what holds the namespace's finalizers"
 _EXPECTED = "a kubeconfig with a current context, its cluster and its user"
 
 
@@ -170,14 +161,14 @@ class Connection:
 
     def _renewed(self, error: Exception, count: int) -> bool:
         """Whether other credentials were found after the server did not accept ours."""
-        refused = isinstance(error, DynamicApiError) and error.status == UNAUTHORIZED
-        if self._credentials is None or not (refused or isinstance(error, urllib3.exceptions.SSLError)):
+        unknown = isinstance(error, DynamicApiError) and error.status == UNAUTHORIZED
+        if self._credentials is None or not (unknown or isinstance(error, urllib3.exceptions.SSLError)):
             return False
         return self._credentials.again(count, self._use)
 
     def _translated(self, error: Exception, about: str) -> EnvironmentFault:
         if isinstance(error, DynamicApiError) and error.status:
-            return _refused(error, about, self.server)
+            return refused(error, about, self.server)
         return EnvironmentFault(
             Code.KUBERNETES_UNREACHABLE,
             got=f"{type(error).__name__}: {error}",
@@ -282,55 +273,3 @@ def _retry_after_s(error: DynamicApiError) -> float | None:
     headers = error.headers or {}
     text = headers.get("Retry-After") or headers.get("retry-after") or ""
     return min(float(text), RETRY_AFTER_S_MAX) if text.isdecimal() else None
-
-
-def _refused(error: DynamicApiError, about: str, server: str) -> EnvironmentFault:
-    try:
-        status = json.loads(error.body or "")
-    except (ValueError, TypeError, RecursionError):
-        status = {}
-    status = status if isinstance(status, dict) else {}
-    message, cause = str(status.get("message") or error.reason), _cause(status)
-    return EnvironmentFault(
-        _code(error.status, cause),
-        got=f"{error.status} {_middle_out(message)}",
-        expected="the API server to accept the request",
-        todo=_GOING_TODO if cause == _GOING else _todo(error.status, message),
-        status=error.status,
-        reason=str(status.get("reason") or error.reason),
-        object=about,
-        permanent=error.status in _LASTING or any(text in message for text in _LASTING_500),
-        server=server,
-    )
-
-
-def _code(status: int, cause: str) -> Code:
-    if cause == _GOING:
-        return Code.OBJECT_TERMINATING
-    return Code.KUBERNETES_FORBIDDEN if status == FORBIDDEN else Code.KUBERNETES_REFUSED
-
-
-def _cause(status: JsonObject) -> str:
-    """Give the first cause that a refusal names."""
-    details = status.get("details")
-    causes = details.get("causes") if isinstance(details, dict) else None
-    first = causes[0] if isinstance(causes, list) and causes else None
-    return str(first.get("reason")) if isinstance(first, dict) else ""
-
-
-def _middle_out(message: str) -> str:
-    """Shorten a message that quotes whole objects: what it is about is at its ends."""
-    if len(message) <= MESSAGE_CHARACTERS_MAX:
-        return message
-    half = MESSAGE_CHARACTERS_MAX // 2
-    return f"{message[:half]} … {message[-half:]}"
-
-
-def _todo(status: int, message: str) -> str:
-    if status == UNAUTHORIZED:
-        return "replace the token or certificate that the kubeconfig names; it is read again"
-    if status == FORBIDDEN:
-        return "have the administrator apply what `conclave bridge manifests` prints, or see the message"
-    if status == TOO_LARGE or "request is too large" in message or "Too long" in message:
-        return "make the object smaller: a request may have 3 MiB, etcd keeps 1.5 MiB, a ConfigMap 1 MiB"
-    return "see the message"
