@@ -6,6 +6,7 @@ One ledger of one validator, one API server and one bridge serve the module; eve
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import json
 import os
@@ -440,6 +441,44 @@ def test_a_bridge_whose_clock_is_wrong_holds(ledger: Ledger, hours: int, code: C
         ledger.up()
     ledger.wait_applied(name, revision)
     assert ledger.text(name) == "true"
+
+
+@pytest.mark.requires("bridge.probes")
+def test_a_running_bridge_is_probed_and_scraped(ledger: Ledger) -> None:
+    revision = ledger.put("probed", config_map("probed", "one"))
+    ledger.wait_applied("probed", revision)
+    processes.stop(ledger.run, f"bridge-{CLUSTER}")
+    port = free_base(1)
+    arguments = ["--home", str(ledger.home), "bridge", CLUSTER, "--kubeconfig", str(ledger.kubeconfig)]
+    bridge = subprocess.Popen(
+        [sys.executable, "-m", "conclave", *arguments, "--metrics-port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ledger.stage.until("ready", lambda: _probe(port, "/readyz")[0] == 200)
+        assert _probe(port, "/healthz")[0] == 200
+        wanted = f'conclave_bridge_release_applied_revision{{release="probed"}} {revision}'
+        ledger.stage.until("scraped", lambda: wanted in _probe(port, "/metrics")[1].splitlines())
+        assert "conclave_bridge_writer 1" in _probe(port, "/metrics")[1].splitlines()
+    finally:
+        bridge.terminate()
+        bridge.wait(30)
+        ledger.up()
+    assert bridge.returncode == 0
+
+
+def _probe(port: int, path: str) -> tuple[int, str]:
+    """Ask a bridge's port; 0 where nothing listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except OSError:
+        return 0, ""
+    finally:
+        connection.close()
 
 
 @pytest.mark.requires("faults.bridge-killed")
