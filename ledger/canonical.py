@@ -58,6 +58,17 @@ def parse(content: bytes) -> Json:
     return _decode(content, _STRICT_DECODER)
 
 
+def canonicalize(content: bytes) -> bytes:
+    """Give the RFC 8785 form of JSON text; numbers are doubles, as the RFC has them (§3.2.2.3).
+
+    The ledger itself takes no such numbers: ``load`` refuses them.
+
+    Raises:
+        Refused: BODY_NOT_JSON, BODY_TOO_DEEP, BODY_NUMBER_OUT_OF_RANGE beyond the finite doubles.
+    """
+    return dump(_decode(content, _DOUBLES_DECODER))
+
+
 def load_plain(content: bytes) -> Json:
     """Read what ``dump_plain`` wrote and somebody trusted vouches for: its spelling is not checked again.
 
@@ -198,7 +209,14 @@ def _unique(pairs: list[tuple[str, Json]]) -> JsonObject:
     return found
 
 
+def _double(text: str) -> int | float:
+    return int(text) if len(text) <= 15 else _float(text)
+
+
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float)
 _STRICT_DECODER = json.JSONDecoder(
     parse_constant=_refuse_constant, parse_int=_integer, parse_float=_float, object_pairs_hook=_unique
+)
+_DOUBLES_DECODER = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_int=_double, parse_float=_float, object_pairs_hook=_unique
 )

@@ -15,6 +15,6 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError):
         return {"verdict": "refused"}
     try:
-        return {"verdict": "ok", "bytes": canonical.dump(canonical.parse(content)).hex()}
+        return {"verdict": "ok", "bytes": canonical.canonicalize(content).hex()}
     except Refused as refusal:
         return {"verdict": "refused", "code": int(refusal.code)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger import canonical
-from ledger.errors import Code
+from ledger.errors import Code, Refused
 from ledger.limits import JSON_DEPTH_MAX
 from tests.support.refusal import refusal_of
 
@@ -134,3 +134,28 @@ def test_in_any_spelling_a_key_comes_once() -> None:
     wide = b"{" + b",".join(b'"%d":0' % number for number in range(100_000)) + b',"99999":0}'
     refusal_of(lambda: canonical.parse(wide), Code.BODY_NOT_JSON)
     assert canonical.load_plain(b'{"a":1}') == {"a": 1}
+
+
+@pytest.mark.requires("ledger.canonical-form")
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (b"100000000000000000000", b"100000000000000000000"),
+        (b"1000000000000000000000", b"1e+21"),
+        (b"295147905179352830000", b"295147905179352830000"),
+        (b"9007199254740993", b"9007199254740992"),
+        (b"-9007199254740992", b"-9007199254740992"),
+        (b"123456789012345678", b"123456789012345680"),
+        (b"[-0, 0.0, 1E30]", b"[0,0,1e+30]"),
+    ],
+)
+def test_any_text_is_canonicalised_with_numbers_as_doubles(text: bytes, wanted: bytes) -> None:
+    assert canonical.canonicalize(text) == wanted
+    assert canonical.canonicalize(wanted) == wanted
+
+
+@pytest.mark.requires("ledger.canonical-refusals")
+@pytest.mark.parametrize("text", [b"1" + b"0" * 400, b"1e400", b"NaN", b'{"a":1,"a":2}', b"[1,]"])
+def test_what_is_no_number_or_no_json_has_no_canonical_form(text: bytes) -> None:
+    with pytest.raises(Refused):
+        canonical.canonicalize(text)
