@@ -190,8 +190,10 @@ def quorums(pair: Pair) -> Iterator[Question]:
     header, validators = pair.block.header, pair.block.validators
     for chosen in range(2 ** len(validators.validators)):
         out = [index for index in range(len(validators.validators)) if chosen >> index & 1]
-        for kind in ("absent", "nil"):
-            signed = sign(header, validators, pair.keys, **{kind: out})
+        for signed in (
+            sign(header, validators, pair.keys, absent=out),
+            sign(header, validators, pair.keys, nil=out),
+        ):
             yield pair.instead(dataclasses.replace(pair.block, signed_header=signed))
 
 
