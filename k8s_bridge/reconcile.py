@@ -90,8 +90,8 @@ class Writes(Protocol):
 class Reconciler:
     """Applies releases to one cluster.
 
-    ``contests`` knows what others write again and again. ``in_scope`` gives the cluster as the account of a release's namespace writes to it; None where the bridge
-    writes as itself.
+    ``contests`` knows what others write again and again. ``in_scope`` gives the cluster as the account of a
+    release's namespace writes to it; None where the bridge writes as itself.
     """
 
     def __init__(
