@@ -49,4 +49,4 @@ def test_lines_and_letters_of_any_script_stay() -> None:
 def test_numbers_are_unique_and_in_their_ranges() -> None:
     assert len(Code.__members__) == len(set(Code)), "an alias: two names for one number"
     assert int(Code.OK) == 0
-    assert all(100 <= code < 900 for code in Code if code)
+    assert all(100 <= code < 1000 for code in Code if code)
