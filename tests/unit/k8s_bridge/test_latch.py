@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from k8s_bridge.latch import CALM_S, FALLS_MAX, FALLS_WINDOW_S, HOLD_S, Judgement, Memory, forgiven, judge
+from k8s_bridge.objects import ObjectKey
+from k8s_bridge.vitals import Vitals
 from ledger.types import JsonObject
+from tests.support.verified import release
 
 NOW = 1_800_000_000.0
 
@@ -186,3 +190,26 @@ def test_what_is_no_workload_is_what_it_says_now() -> None:
     bound, lost = claim | {"status": {"phase": "Bound"}}, claim | {"status": {"phase": "Lost"}}
     found = _over([(0, bound), (1, lost), (2, bound), (3, lost), (4, bound), (5, lost), (6, bound)])
     assert _said(found)[::2] == ["current"] * 4
+
+
+@pytest.mark.requires("bridge.health-over-time")
+def test_a_release_remembers_its_objects_until_they_leave_and_their_failures_until_it_is_another() -> None:
+    web, vitals = ObjectKey("apps/v1", "Deployment", "shop", "web"), Vitals()
+    bad, waiting = _deployment(ready=False, failing="a"), _deployment(ready=False)
+    first = release([bad]).value
+
+    def said(live: JsonObject, second: float) -> str:
+        return vitals.judge(web, live, NOW + second).status.value
+
+    vitals.begin(first, [web])
+    assert (said(bad, 0), said(waiting, 1)) == ("failed", "failed")
+    vitals.begin(first, [web])
+    assert said(waiting, 2) == "failed"
+    vitals.begin(dataclasses.replace(first, revision=2), [web])
+    assert said(waiting, 3) == "in_progress"
+    assert said(_deployment(ready=True), 4) == "in_progress"
+    assert (vitals.held, vitals.again) == ({web}, {web: pytest.approx(HOLD_S)})
+    assert said(_deployment(ready=True), 4 + HOLD_S) == "current"
+    assert (vitals.held, vitals.again) == (set(), {})
+    vitals.begin(dataclasses.replace(first, revision=2), [])
+    assert vitals.memories == {}
