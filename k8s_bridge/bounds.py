@@ -82,6 +82,10 @@ class Tenure(Protocol):
         """Give for how long."""
         ...
 
+    def deadline_s(self) -> float:
+        """Give until when, by ``deadman.boot_clock``; a moment that is over when they may not."""
+        ...
+
     def unanswered(self) -> None:
         """Take note that a write was cut off: the API server may still be working at it."""
         ...
@@ -135,7 +139,7 @@ class Fence:
         remaining_s = self._tenure.remaining_s()
         if remaining_s < WRITE_S_MIN:
             raise not_held(f"{remaining_s:.3f} s left of the lease")
-        self._deadman.arm(remaining_s)
+        self._deadman.arm(self._tenure.deadline_s())
         try:
             # Looked at with the timer running: what comes after this line comes in time or not at all.
             self.check()

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from runtime.clock import NS_PER_S
 
 _SIGEV_SIGNAL = 0
+_TIMER_ABSTIME = 1
 
 
 class _SigEvent(ctypes.Structure):
@@ -62,18 +63,21 @@ class Deadman:
         """Whether the kernel gave a timer."""
         return self._timer is not None
 
-    def arm(self, seconds: float) -> None:
-        """Have this process killed in ``seconds``, at least a millisecond, unless it is disarmed before."""
-        self._set(max(seconds, 0.001))
+    def arm(self, at_s: float) -> None:
+        """Have this process killed at a moment of ``boot_clock``, at once if that is over.
+
+        A moment and no span: whatever happens on the way here, it does not move.
+        """
+        self._set(max(at_s, 0.001))
 
     def disarm(self) -> None:
         """Let it live."""
         self._set(0.0)
 
-    def _set(self, seconds: float) -> None:
+    def _set(self, at_s: float) -> None:
         if self._timer is None:
             return
-        whole, rest = divmod(int(seconds * NS_PER_S), NS_PER_S)
+        whole, rest = divmod(int(at_s * NS_PER_S), NS_PER_S)
         spec = _TimerSpec(_TimeSpec(0, 0), _TimeSpec(whole, rest))
-        if self._libc.timer_settime(self._timer, 0, ctypes.byref(spec), None) != 0:
+        if self._libc.timer_settime(self._timer, _TIMER_ABSTIME, ctypes.byref(spec), None) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -147,7 +147,7 @@ class LeaseKeeper:
     Args:
         leases: the Lease object.
         belief: what is known at first: our name, the timing, a predecessor.
-        clock_s: a clock of this machine that never goes back.
+        clock_s: ``deadman.boot_clock``.
     """
 
     def __init__(self, leases: Leases, belief: Belief, clock_s: Callable[[], float]) -> None:
@@ -196,6 +196,10 @@ class LeaseKeeper:
     def unanswered(self) -> None:
         """Take note that a write was cut off: the lease is not given back while it may still take effect."""
         self._settled_s = self._clock_s() + self._belief.timing.settle_s
+
+    def deadline_s(self) -> float:
+        """Give until when they may; 0 when they may not."""
+        return self._belief.held_until_s or 0.0
 
     def account(self) -> JsonObject:
         """Say who writes, for ``bridge-status.json``."""
@@ -261,4 +265,9 @@ class LeaseKeeper:
     def _run(self) -> None:
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
-            pause_s = self.turn()
+            try:
+                pause_s = self.turn()
+            except Exception as error:  # noqa: BLE001  whatever it is, it is told and tried again
+                # Without this thread the bridge would stand by for ever and nobody would know why.
+                event(_LOG, "lease not kept", level=logging.ERROR, error=f"{type(error).__name__}: {error}")
+                pause_s = FAILED_PAUSE_S

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from k8s_bridge.apply import carry_out
+from k8s_bridge.bounds import Timeouts, Within
 from k8s_bridge.changeset import ReleaseOutcome
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.connection import connect
@@ -291,3 +292,24 @@ def test_a_record_that_another_wrote_since_is_not_overwritten(
     with pytest.raises(EnvironmentFault) as caught:
         late.save(replace(record, revision=3))
     assert caught.value.facts["status"] == 409
+
+
+@pytest.mark.requires("bridge.lease-bounds")
+def test_the_api_server_gives_a_write_up_when_it_was_told_to(
+    client: KubernetesClient, namespace: str
+) -> None:
+    reconcile(client, release([namespace_object(namespace)]))
+    hurried = client.in_scope("")
+    hurried._acting_as = ""
+    hurried.fence(Within(Timeouts(5.0, 5.0, 0.001), 0))
+    statuses: set[object] = set()
+    for _ in range(50):
+        manifest = config_map("late", namespace, filling="x" * 500_000, number=str(len(statuses)))
+        try:
+            hurried.apply(manifest)
+            statuses.add(200)
+        except EnvironmentFault as fault:
+            statuses.add(fault.facts.get("status"))
+        if 504 in statuses:
+            return
+    pytest.fail(f"never given up: {statuses}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from kubernetes.client.configuration import Configuration
 
 from k8s_bridge.bounds import Fence, Timeouts
+from k8s_bridge.connection import Connection
 from k8s_bridge.deadman import Deadman
 from k8s_bridge.holder import Holder
 from k8s_bridge.lease import (
+    NETWORK_S,
     Action,
     Belief,
     Predecessor,
@@ -148,8 +152,8 @@ class Hands:
         self.keeper = LeaseKeeper(server, Belief(name, TIMING), lambda: self.now_s)
         self.fence = Fence(self.keeper, TIMING, cast("Deadman", self))
 
-    def arm(self, seconds: float) -> None:
-        self.armed.append(seconds)
+    def arm(self, at_s: float) -> None:
+        self.armed.append(at_s)
 
     def disarm(self) -> None:
         self.armed.append(None)
@@ -223,11 +227,19 @@ def test_a_write_fits_into_what_is_left_with_the_timer_running() -> None:
         assert timeouts.server_s is not None
         assert 2 * timeouts.connect_s + timeouts.read_s <= left_s + 1e-9
         assert timeouts.server_s <= TIMING.write_s
-        assert hands.armed[-2:] == [pytest.approx(left_s), None]
+        assert hands.armed[-2:] == [100.0 + TIMING.hold_s, None]
     hands.now_s = 100.0 + TIMING.hold_s - 0.2
     hands.armed.clear()
     assert "left" in _refused(hands.write)
     assert hands.armed == []
+
+
+@pytest.mark.requires("bridge.lease-bounds")
+def test_what_is_not_received_is_dropped_by_the_kernel() -> None:
+    configuration = Configuration()
+    Connection(configuration)
+    option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(NETWORK_S * 1000))
+    assert {option, (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)} <= set(configuration.socket_options or ())
 
 
 @pytest.mark.requires("bridge.late-writer")
@@ -291,11 +303,11 @@ def test_only_a_process_of_this_boot_that_let_go_of_its_home_is_called_dead(tmp_
 
 LATE = """
 import os, sys, time
-from k8s_bridge.deadman import Deadman
+from k8s_bridge.deadman import Deadman, boot_clock
 deadman = Deadman()
 assert deadman.available
-deadman.arm(60); deadman.disarm()
-deadman.arm(float(sys.argv[1]))
+deadman.arm(boot_clock()() + 0.1); deadman.disarm(); time.sleep(0.2)
+deadman.arm(boot_clock()() + float(sys.argv[1]))
 while True:
     os.write(1, b"x")
     time.sleep(0.001)
