@@ -24,6 +24,7 @@ from mcp_server.source import Source
 
 _GENESIS_BYTES_MAX = 64 * MIB
 EXIT_FAILED = 4
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     except ConclaveError as error:
         sys.stderr.write(json.dumps({"error": error.to_json()}, default=str) + "\n")
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     return 0
 
 

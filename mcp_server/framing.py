@@ -13,13 +13,15 @@ from ledger import canonical
 from ledger.errors import Code, ConclaveError, Refused
 from ledger.limits import MIB
 from ledger.types import Json, JsonObject
+from mcp_server.pruning import dump
 
 MESSAGE_BYTES_MAX = MIB
 METHOD_CHARACTERS_MAX = 128
 ID_CHARACTERS_MAX = 256
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
-_FRAME = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_FRAME = frozenset({"jsonrpc", "id", "method", "params"})
+"""Of a request or a notification: this server asks clients nothing, so no answer of theirs is awaited."""
 
 
 def check(content: bytes) -> JsonObject:
@@ -31,13 +33,14 @@ def check(content: bytes) -> JsonObject:
     if len(content) > MESSAGE_BYTES_MAX:
         raise too_large()
     value = canonical.parse(content)
+    if not _is_text(value):
+        raise Refused(Code.BODY_NOT_JSON, got="half a character", expected="JSON in UTF-8")
     if type(value) is not dict or value.get("jsonrpc") != "2.0" or not _FRAME.issuperset(value):
-        raise _invalid("a JSON-RPC 2.0 message, one at a time", "message")
-    if not _is_id(value.get("id")):
+        raise _invalid("a JSON-RPC 2.0 request or notification, one at a time", "message")
+    if "id" in value and not _is_id(value["id"]):
         raise _invalid("a short text or an integer", "id")
     method, params = value.get("method"), value.get("params", {})
-    is_answer = "method" not in value and ("result" in value) != ("error" in value)
-    if not is_answer and not (type(method) is str and 0 < len(method) <= METHOD_CHARACTERS_MAX):
+    if not (type(method) is str and 0 < len(method) <= METHOD_CHARACTERS_MAX):
         raise _invalid("the name of a method", "method")
     if type(params) is not dict:
         raise _invalid("an object", "params")
@@ -69,7 +72,16 @@ def too_large() -> Refused:
 
 
 def _is_id(value: Json) -> bool:
-    return value is None or type(value) is int or (type(value) is str and len(value) <= ID_CHARACTERS_MAX)
+    return type(value) is int or (type(value) is str and len(value) <= ID_CHARACTERS_MAX)
+
+
+def _is_text(value: Json) -> bool:
+    """Tell whether all text is Unicode: JSON can spell half a surrogate pair, which no later parser takes."""
+    try:
+        dump(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _invalid(expected: str, field: str) -> Refused:

@@ -7,6 +7,7 @@ is kept, and that a line that is no message is answered and the next one served.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, cast
@@ -83,5 +84,8 @@ async def serve(server: Server[Any]) -> None:
 
 
 def run(server: Server[Any]) -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input ends, SIGTERM or Ctrl-C."""
+    # A thread that waits for a line cannot be called back: the signal ends the process, which holds nothing
+    # that a sudden end could spoil.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     anyio.run(serve, server)

@@ -165,7 +165,8 @@ def listen(port: int) -> socket.socket:
     Raises:
         EnvironmentFault: PORT_TAKEN.
     """
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol is named: only then does asyncio send an answer's last packet at once (TCP_NODELAY).
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((HOST, port))

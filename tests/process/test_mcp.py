@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 
+from ledger.errors import Code, EnvironmentFault
 from ledger.limits import MIB
+from mcp_server import web
 from mcp_server.catalogue import BY_NAME
 from mcp_server.framing import MESSAGE_BYTES_MAX
 from tests.support.mcp_process import BODY_SECONDS, HEAD_SECONDS
@@ -47,6 +50,12 @@ HOSTILE = [
     b"[" * 100_000,
     b'{"jsonrpc":"2.0","id":1,"method":"ping","params":' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}",
     b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]',
+    b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"\\ud800"}}',
+    b'{"jsonrpc":"2.0","id":null,"method":"ping"}',
+    b'{"jsonrpc":"2.0","id":1,"result":{}}',
+    b'{"jsonrpc":"2.0","id":1,"error":7}',
+    b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":1e400}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":NaN}}',
 ]
 
 
@@ -128,6 +137,32 @@ def test_both_revisions_over_standard_streams(mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_both_revisions_over_http(port: int, mode: str) -> None:
     anyio.run(_session, f"http://127.0.0.1:{port}/mcp", mode)
+
+
+@pytest.mark.requires("mcp.transports")
+def test_answers_are_sent_at_once() -> None:
+    # asyncio turns Nagle's algorithm off for sockets that name their protocol; else each answer takes 40 ms.
+    with web.listen(0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
+        assert bound.getsockname()[0] == "127.0.0.1"
+        bound.listen()
+        with pytest.raises(EnvironmentFault) as raised:
+            web.listen(bound.getsockname()[1])
+        assert raised.value.code is Code.PORT_TAKEN
+
+
+@pytest.mark.requires("mcp.transports")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_at_once(sent: signal.Signals) -> None:
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*COMMAND, "stdio"], **streams) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({**LIST, "params": {"_meta": MODERN}}).encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(sent)
+        assert process.wait(PATIENCE) == -sent
 
 
 @pytest.mark.requires("mcp.hostile-stdio")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pydantic_core
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcp_types import jsonrpc_message_adapter
 
 from ledger.errors import Refused
 from mcp_server import framing
@@ -16,6 +18,15 @@ from mcp_server.catalogue import BY_NAME, TOOLS, Tool
 from mcp_server.pruning import clean, dump, fit, size
 from mcp_server.refusals import error_json
 from tests.support.mcp import Speaking, a_story, source_of
+
+
+def _bytes(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _message(value: dict[str, Any]) -> bytes:
+    return _bytes({"jsonrpc": "2.0", **value})
+
 
 SOURCE = source_of(Speaking(a_story()))
 NAMES = sorted({field for tool in TOOLS for field in tool.input_schema["properties"]})
@@ -38,6 +49,8 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
+fields = st.sampled_from(["id", "method", "params", "result", "error", "more"])
+messages = st.dictionaries(fields, values | st.sampled_from(["ping", 1, {}]), max_size=4).map(_message)
 arguments = st.dictionaries(st.sampled_from(NAMES) | texts, plain | values, max_size=4) | values
 
 
@@ -71,7 +84,7 @@ def test_any_object_fits_any_budget(item: dict[str, Any], budget: int) -> None:
 
 
 @pytest.mark.requires("mcp.hostile-stdio")
-@given(content=st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode()))
+@given(content=st.binary(max_size=200) | messages | values.map(_bytes))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_message_or_refused(content: bytes) -> None:
     try:
@@ -81,4 +94,5 @@ def test_any_bytes_are_a_message_or_refused(content: bytes) -> None:
         assert answered["error"]["code"] in (framing.PARSE_ERROR, framing.INVALID_REQUEST)
         dump(answered).encode()
         return
+    jsonrpc_message_adapter.validate_python(pydantic_core.from_json(content), by_name=False)
     assert found["jsonrpc"] == "2.0"
