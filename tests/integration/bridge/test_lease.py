@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 TAKEOVER_S_MAX = 15.0
 WAIT_S = 30.0
+MANY, STARTED = 600, 20
 ROOT = Path(__file__).parents[3]
 VALUE = ObjectKey("v1", "ConfigMap", "shop", "settings")
 _WRITES = ["create", "update", "patch", "delete", "deletecollection"]
@@ -102,6 +103,11 @@ class Place:
         """Give the writes that did not tell the API server how long it may work at them."""
         writes = [*self.writes("one"), *self.writes("two")]
         return [said["requestURI"] for said in writes if "timeout=" not in said["requestURI"]]
+
+    def parts(self) -> list[JsonObject]:
+        """Give what there is of the large plan."""
+        found, _ = self.client.list(self.client.kind_of("v1", "ConfigMap"), "shop")
+        return [item for item in found if item["metadata"]["name"].startswith("part-")]
 
     def reports(self, name: str) -> list[int]:
         file = self.folder / name / "reports.jsonl"
@@ -197,6 +203,33 @@ def test_a_writer_that_was_stopped_and_wakes_up_late_writes_nothing(place: Place
     assert place.bridges["one"].poll() is None
     assert place.status("one")["writer"]["holder"] == place.status("two")["writer"]["me"]
     assert 3 not in place.reports("one")
+
+
+@pytest.mark.requires("bridge.late-writer")
+def test_a_writer_that_is_stopped_in_the_middle_of_a_plan_never_finishes_it(place: Place) -> None:
+    _pair(place)
+    before = len(place.writes("one"))
+    many = [config_map(f"part-{number}") for number in range(MANY)]
+    place.want(2, *many)
+    _until(place, lambda: len(place.writes("one")) > before + STARTED, "the plan has begun")
+    place.signal("one", signal.SIGSTOP)
+    place.want(3)
+    _until(place, lambda: place.applied() == 3, "the other took over", TAKEOVER_S_MAX)
+    _until(place, lambda: len(place.parts()) == 0, "what was begun is gone")
+    written = place.writes("one")
+    assert len(written) < MANY
+    # In the middle of a write the kernel has killed it by now; else it wakes up.
+    place.signal("one", signal.SIGCONT)
+    place.want(4, config_map("more"))
+    _until(place, lambda: place.applied() == 4, "the other goes on")
+    time.sleep(Timing().renew_s * 2)
+    assert place.writes("one") == written
+    assert place.parts() == []
+    assert place.writing("two")
+    if place.bridges["one"].poll() is None:
+        assert not place.writing("one")
+    else:
+        assert place.bridges["one"].returncode == -signal.SIGKILL
 
 
 @pytest.mark.requires("bridge.takeover")
