@@ -1,14 +1,9 @@
-"""The lease: decisions, the fence around writes, the process's name, the timer of the kernel."""
+"""The lease: decisions, the fence around writes, the process's name."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -299,36 +294,3 @@ def test_only_a_process_of_this_boot_that_let_go_of_its_home_is_called_dead(tmp_
         found = Holder(tmp_path)
         assert found.predecessor is None
         found.close()
-
-
-LATE = """
-import os, sys, time
-from k8s_bridge.deadman import Deadman, boot_clock
-deadman = Deadman()
-assert deadman.available
-deadman.arm(boot_clock()() + 0.1); deadman.disarm(); time.sleep(0.2)
-deadman.arm(boot_clock()() + float(sys.argv[1]))
-while True:
-    os.write(1, b"x")
-    time.sleep(0.001)
-"""
-
-
-@pytest.mark.requires("bridge.late-writer")
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs timer_create")
-def test_a_process_stopped_past_its_deadline_does_nothing_more(tmp_path: Path) -> None:
-    with (tmp_path / "out").open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-c", LATE, "0.4"], stdout=output)
-    try:
-        while not (tmp_path / "out").stat().st_size:
-            assert process.poll() is None
-            time.sleep(0.001)
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-        done = (tmp_path / "out").stat().st_size
-        # Never continued: the kernel kills it as it stands.
-        assert process.wait(10) == -signal.SIGKILL
-        assert (tmp_path / "out").stat().st_size == done
-    finally:
-        process.kill()
-        process.wait()
