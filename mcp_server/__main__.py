@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
@@ -72,6 +73,8 @@ def serve(source: Source, port: int | None) -> None:
     from runtime import log
 
     log.configure()
+    # The package tells of every request that it began and ended with it.
+    logging.getLogger("mcp").setLevel(logging.WARNING)
     if port is None:
         pipes.run(build(source))
         return

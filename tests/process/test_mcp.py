@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -163,6 +164,19 @@ def test_a_signal_ends_the_server_at_once(sent: signal.Signals) -> None:
         assert process.stdout.readline()
         process.send_signal(sent)
         assert process.wait(PATIENCE) == -sent
+
+
+@pytest.mark.requires("mcp.served")
+@pytest.mark.parametrize("genesis", [None, b"", b"{}", b"\xff", b"[" * 1000])
+def test_a_wrong_root_of_trust_ends_with_a_code(tmp_path: Path, genesis: bytes | None) -> None:
+    file = tmp_path / "genesis.json"
+    if genesis is not None:
+        file.write_bytes(genesis)
+    command = [sys.executable, "-m", "mcp_server", "--endpoint", "http://127.0.0.1:9", "--stdio"]
+    command += ["--genesis", str(file), "--trust", str(tmp_path / "trust.json")]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (4, b"")
+    assert json.loads(done.stderr)["error"]["name"]
 
 
 @pytest.mark.requires("mcp.hostile-stdio")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from mcp_server.pruning import clean, fit, size
 
 KEY = b"key"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SECRETS = {
     "password": "correct horse",
     "apiKey": "0123456789",
@@ -47,6 +51,18 @@ def test_an_environment_variable_is_known_by_its_name() -> None:
 @pytest.mark.requires("mcp.secrets")
 def test_ordinary_manifests_pass_as_they_are() -> None:
     assert clean(ORDINARY, KEY) == ORDINARY
+
+
+@pytest.mark.requires("mcp.secrets")
+def test_the_examples_pass_as_they_are() -> None:
+    seen = 0
+    for file in sorted(EXAMPLES.rglob("*.yaml")):
+        if "templates" in file.parts:
+            continue
+        for manifest in yaml.safe_load_all(file.read_text()):
+            seen += 1
+            assert clean(manifest, KEY) == manifest, file
+    assert seen > 10
 
 
 @pytest.mark.requires("mcp.pruning")

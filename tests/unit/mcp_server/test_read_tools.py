@@ -12,7 +12,7 @@ from consensus.proof_file.form import decode
 from consensus.proof_file.judge import judge
 from ledger import statekeys
 from ledger.bodies import release_body
-from ledger.errors import Code, ConclaveError, Refused, VerificationFailed
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import sha256
 from mcp_server.answering import ANSWER_BYTES_MAX, META_KEY, answer, tool_named
 from mcp_server.catalogue import BY_NAME, TOKENS_MAX, TOOLS, TOOLS_MAX
@@ -230,6 +230,21 @@ def test_a_refusal_never_repeats_what_was_got(tool: str, given: object, code: Co
         assert secret not in json.dumps(
             error_json(refused(source_of(Speaking(STORY)), tool, {field: [secret]}))
         )
+
+
+@pytest.mark.requires("mcp.errors")
+@pytest.mark.parametrize("kind", [EnvironmentFault, VerificationFailed, Refused])
+def test_a_refusal_never_tells_where_the_node_is(kind: type[ConclaveError]) -> None:
+    node = Speaking(STORY)
+
+    def lie(_: object) -> None:
+        raise kind(Code.RPC_UNREACHABLE, got="http://10.0.0.9", expected="a node", file="trust.json")
+
+    node.lies["status"] = lie
+    told = error_json(refused(source_of(node), "get_clusters", {}))
+    assert told["name"] == "RPC_UNREACHABLE"
+    assert "10.0.0.9" not in json.dumps(told)
+    assert "trust.json" not in json.dumps(told)
 
 
 @pytest.mark.requires("mcp.tokens")
