@@ -147,9 +147,8 @@ def test_a_rival_is_named_outwaited_and_overcome(client: KubernetesClient, names
             until(lambda: running.account()["undone"] >= before[0] + 3, "put back all the same", 30.0)
             assert writes[0] - before[1] > 2 * 3, "it rests for longer than the rival does"
             _edit(client, key_of(other), "by hand", "kubectl-edit")
-            assert (
-                until(lambda: _text(client, key_of(other)) == "value", "another object") < rule.rests.base_s
-            )
+            took = until(lambda: _text(client, key_of(other)) == "value", "another object")
+            assert took < rule.rests.ceiling_s, "it waits for no other's rest"
         until(lambda: _text(client, key) == "value", "put back when the rival stopped")
         until(lambda: running.codes() == {}, "no longer contested", 30.0)
         assert running.account()["outcome"] == "applied"
