@@ -160,7 +160,7 @@ def application(server: Server[Any]) -> ASGIApp:
 
 
 def listen(port: int) -> socket.socket:
-    """Bind ``port`` on loopback; 0 for any.
+    """Listen on ``port`` of loopback; 0 for any.
 
     Raises:
         EnvironmentFault: PORT_TAKEN.
@@ -170,6 +170,8 @@ def listen(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((HOST, port))
+        # From here on a client waits instead of being turned away.
+        bound.listen(CONNECTIONS_MAX)
     except OSError:
         bound.close()
         raise EnvironmentFault(
@@ -179,7 +181,7 @@ def listen(port: int) -> socket.socket:
 
 
 def run(server: Server[Any], bound: socket.socket) -> None:
-    """Serve on a bound socket until SIGTERM or Ctrl-C."""
+    """Serve on a listening socket until SIGTERM or Ctrl-C."""
     config = uvicorn.Config(
         application(server),
         http=Impatient,

@@ -146,7 +146,6 @@ def test_answers_are_sent_at_once() -> None:
     with web.listen(0) as bound:
         assert bound.proto == socket.IPPROTO_TCP
         assert bound.getsockname()[0] == "127.0.0.1"
-        bound.listen()
         with pytest.raises(EnvironmentFault) as raised:
             web.listen(bound.getsockname()[1])
         assert raised.value.code is Code.PORT_TAKEN
