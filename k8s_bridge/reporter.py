@@ -67,7 +67,14 @@ class _Sent:
 class Reporter:
     """Sends the newest finding of each release, in the background."""
 
-    def __init__(self, channel: Channel, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        may_tell: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._may_tell = may_tell
         self._channel = channel
         self._monotonic = monotonic
         self._offers: dict[str, Offer] = {}
@@ -128,7 +135,7 @@ class Reporter:
                     self._offers.setdefault(name, offer)
 
     def send(self, finding: Finding) -> bool:
-        """Report a finding if it is news; tells whether it was sent.
+        """Report a finding if it is news, and ours to tell; tells whether it was sent.
 
         Raises:
             ConclaveError: the ledger refused it, did not verify, or cannot be reached.
@@ -138,6 +145,9 @@ class Reporter:
         if not _is_news(view, channel.cluster, finding):
             return False
         last = release_reader.report_sequence(view, channel.cluster).value
+        # After the sequence was read: whoever tells more from here on takes it from us.
+        if not self._may_tell():
+            return False
         report = compose(finding, channel.cluster, last + 1)
         envelope = seal(
             report_body(report),

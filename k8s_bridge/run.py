@@ -73,7 +73,8 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     rpc, report_rpc = (open_panel(settings.endpoints, settings.home) for _ in range(2))
     reader = _reader(settings, rpc, "trust.json", root)
     report_reader = _reader(settings, report_rpc, "report-trust.json", root)
-    reporter = Reporter(Channel(settings.cluster, report_rpc, report_reader, did, key))
+    channel = Channel(settings.cluster, report_rpc, report_reader, did, key)
+    reporter = Reporter(channel, may_tell=lambda: fence.term() is not None)
     state = StateFile(settings.home, system_clock_ns)
     store = InventoryStore(cluster, reader.chain_id, settings.namespace)
     in_scope = cluster.in_scope if settings.impersonate else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,9 +94,12 @@ class Bridge:
         store.ensure(TrustRoot(chain.chain_id, 1, None, set_of(chain.members[1])))
         return VerifiedReader(self.node, store, clock=lambda: self.clock.wall_ns)
 
-    def reporter(self, did: str = EAST.did, key: AnySigningKey = EAST) -> Reporter:
+    def reporter(
+        self, did: str = EAST.did, key: AnySigningKey = EAST, may_tell: Callable[[], bool] = lambda: True
+    ) -> Reporter:
         """Make a reporter over the same node."""
-        return Reporter(Channel("east", self.node, self.reader("report-trust.json"), did, key))
+        channel = Channel("east", self.node, self.reader("report-trust.json"), did, key)
+        return Reporter(channel, may_tell=may_tell)
 
     def turn(self, seconds: float = 1.0) -> JsonObject:
         """Let time pass, let the loop turn once, give its account."""

@@ -80,7 +80,7 @@ def main(kubeconfig: str, home: Path, wish: Path) -> None:
         "open_panel": lambda *_: MagicMock(),
         "_reader": lambda *_: reader,
         "Channel": lambda *_: None,
-        "Reporter": lambda _: FileReports(home / "reports.jsonl"),
+        "Reporter": lambda _, **__: FileReports(home / "reports.jsonl"),
         "LedgerSource": lambda *_: FileLedger(wish),
     }
     for name, stand_in in stand_ins.items():

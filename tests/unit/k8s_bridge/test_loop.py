@@ -15,6 +15,7 @@ import pytest
 from consensus import release_reader
 from k8s_bridge.drift import Change, Verdict
 from k8s_bridge.objects import ObjectKey
+from k8s_bridge.reconcile import Reconciler
 from k8s_bridge.report import Finding
 from k8s_bridge.settings import Periods
 from k8s_bridge.state_file import StateFile
@@ -233,6 +234,34 @@ def test_an_api_server_that_comes_back_is_caught_up_with(
     assert account["verdict"]["code"] == 0
     assert bridge.turn()["releases"]["guestbook"]["fault"] is None
     assert _text(cluster) == "one"
+
+
+@pytest.mark.requires("bridge.one-writer")
+def test_a_bridge_that_lost_the_lease_tells_nothing_and_looks_anew_once_it_has_it(
+    bridge: Bridge, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms: list[str | None] = ["u/1"]
+    forgotten: list[None] = []
+    monkeypatch.setattr(Reconciler, "term", lambda _: terms[-1])
+    monkeypatch.setattr(bridge.offered, "forget", lambda: forgotten.append(None))
+    reporter = bridge.reporter(may_tell=lambda: terms[-1] is not None)
+    bridge.ledger.release("one")
+    bridge.ledger.commit()
+    bridge.turn()
+    finding = bridge.offered.findings[-1]
+    terms.append(None)
+    bridge.ledger.release("two")
+    bridge.ledger.commit()
+    account = bridge.turn()
+    assert (_text(cluster), account["releases"]["guestbook"]["wantedRevision"]) == ("one", 2)
+    assert forgotten
+    assert not reporter.send(finding)
+    assert len(bridge.offered.findings) == 1
+    cluster.remove(GREETING)
+    terms.append("u/3")
+    bridge.turn()
+    assert _text(cluster) == "two"
+    assert reporter.send(bridge.offered.findings[-1])
 
 
 @pytest.mark.requires("bridge.reports")
