@@ -110,7 +110,10 @@ bench-P5: $(SETUP) ## the state from 1 k to 1 M keys against cosmos iavl
 bench-reader: $(SETUP) ## a verified read end to end against the same query taken on trust
 	@$(BIN)/python -m bench.reader
 
+bench-guard: $(SETUP) ## what the guard adds to a call of 1 KB and 80 KB
+	@$(BIN)/python -m bench.guard
+
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-memory
+.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-guard bench-memory

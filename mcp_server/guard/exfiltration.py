@@ -14,14 +14,15 @@ from typing import NamedTuple
 from ledger.errors import Code, Refused
 from ledger.types import Json
 from mcp_server.guard import disguise, opaque, secret_patterns, shape
+from mcp_server.guard.limits import PIECE_CHARS_MIN
 from mcp_server.guard.policy import ExfiltrationLimits, ObjectsRule, ToolPolicy
-from mcp_server.guard.shape import Path, Text, spell
+from mcp_server.guard.shape import Path, spell
 from mcp_server.guard.state import Draft
 
 OBJECT_PATHS = ("**.caBundle", "**.image", "data.*", "binaryData.*")
 """Where objects hold what looks random: certificates, images by digest, the content of ConfigMaps."""
 _ANSWER_PATHS = ("**.caBundle", "**.image", "**.data.*", "**.binaryData.*")
-_ESCAPES = re.compile(r'\\[nrt"]')
+_WHITE = re.compile(r"\\[nrt]")
 _SEPARATOR = "\x1f"
 
 
@@ -44,9 +45,9 @@ def check_arguments(
     """
     if disguise.may_hide(text):
         _check_disguise(arguments)
-    plain = _ESCAPES.sub("\n", text)
+    plain = _unescaped(text)
     _check_secrets(arguments, plain, "arguments")
-    if opaque.find(plain) is not opaque.NOTHING:
+    if opaque.may_hold(plain):
         _charge(_leaving(arguments, _paths_of(tool), draft, limits), draft, limits)
 
 
@@ -56,7 +57,7 @@ def check_answer(result: Json, text: str, tool: ToolPolicy, limits: Exfiltration
     Raises:
         Refused: SECRET_FOUND or EXFILTRATION_SUSPECTED with the path of the value.
     """
-    plain = _ESCAPES.sub("\n", text)
+    plain = _unescaped(text)
     _check_secrets(result, plain, "answer")
     if '"Secret"' in text:
         _check_secret_objects(result)
@@ -80,21 +81,23 @@ def _check_disguise(value: Json) -> None:
             )
 
 
+def _unescaped(text: str) -> str:
+    """Give JSON text as the patterns read it: quotes and ends of line within texts as they were."""
+    return _WHITE.sub("\n", text).replace('\\"', '"')
+
+
 def _check_secrets(value: Json, plain: str, what: str) -> None:
-    kind = secret_patterns.find_plain(plain)
-    if kind:
-        raise _secret(what, kind)
-    if secret_patterns.may_encode(plain) or secret_patterns.may_name(plain):
-        for text in shape.texts(value):
-            found = _secret_in(text)
-            if found:
-                raise _secret(spell(text.path), found)
-
-
-def _secret_in(text: Text) -> str:
-    if text.name and secret_patterns.is_secret_by_name(text.name, text.text):
-        return "by-name"
-    return secret_patterns.find(text.text) if secret_patterns.may_encode(text.text) else ""
+    if secret_patterns.find(plain):
+        for path, text, _ in shape.texts(value):
+            kind = secret_patterns.find(text)
+            if kind:
+                raise _secret(spell(path), kind)
+        # Only together do a field's name and its value look like one.
+        raise _secret(what, secret_patterns.find(plain))
+    if secret_patterns.may_name(plain):
+        for path, text, name in shape.texts(value):
+            if name and secret_patterns.is_secret_by_name(name, text):
+                raise _secret(spell(path), "by-name")
 
 
 def _check_secret_objects(root: Json) -> None:
@@ -124,8 +127,11 @@ def _has_content(content: Json) -> bool:
 def _leaving(value: Json, paths: tuple[str, ...], draft: Draft, limits: ExfiltrationLimits) -> Leaving:
     characters = identifiers = allowed = 0
     marks: dict[bytes, None] = {}
+    known: dict[str, opaque.Found] = {}
     for path, text, _ in shape.texts(value):
-        found = opaque.find(text)
+        if len(text) < PIECE_CHARS_MIN:
+            continue
+        found = known.get(text) or known.setdefault(text, opaque.find(text))
         if found is opaque.NOTHING:
             continue
         here = sum(map(len, found.pieces))

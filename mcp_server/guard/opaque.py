@@ -44,6 +44,11 @@ class Found(NamedTuple):
 NOTHING = Found((), ())
 
 
+def may_hold(text: str) -> bool:
+    """Tell quickly whether a text has anything that is neither short nor words."""
+    return any(p.search(text) is not None for p in (_PIECE, _IDENTIFIER, _LONG_WORD))
+
+
 def find(text: str) -> Found:
     """Give the identifiers and the opaque pieces of a text."""
     identifiers: list[str] = []

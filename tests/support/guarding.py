@@ -121,8 +121,12 @@ def config_map(content: JsonObject, **more: Any) -> JsonObject:
 
 
 def objects_in(folder: Path) -> Iterator[tuple[str, JsonObject]]:
-    """Give every Kubernetes object in the YAML files of a folder, and the file it is in."""
+    """Give every Kubernetes object in the YAML files of a folder, and the file it is in.
+
+    What only configures kustomize is left out: no cluster ever gets it.
+    """
     for file in sorted(folder.rglob("*.yaml")):
         for document in yaml.safe_load_all(file.read_text()):
-            if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
+            is_object = isinstance(document, dict) and isinstance(document.get("metadata"), dict)
+            if is_object and document["apiVersion"] != "builtin":
                 yield file.relative_to(folder).as_posix(), document

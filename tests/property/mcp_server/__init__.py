@@ -1,0 +1,1 @@
+"""What holds of the MCP server for any input."""

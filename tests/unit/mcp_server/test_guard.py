@@ -1,0 +1,304 @@
+"""The guard's judgement: policies, budgets, loops, first touches, memory, and no alarm about the ordinary."""
+# ruff: noqa: S311 - repeatable traffic
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.errors import Code
+from ledger.types import JsonObject
+from mcp_server.guard import limits
+from mcp_server.guard.calls import Verdict
+from mcp_server.guard.policy import AgentPolicy, read_policy, to_json
+from mcp_server.guard.state import GuardMemory, GuardState
+from tests.support.guarding import (
+    AGENT,
+    BUDGET,
+    Session,
+    config_map,
+    objects_in,
+    policy_json,
+    refused,
+    wide_policy,
+)
+from tests.support.refusal import refusal_of
+
+ROOT = Path(__file__).resolve().parents[3]
+INPUTS = Path(os.environ.get("CONCLAVE_SHARED", str(ROOT.parent / "shared"))) / "inputs"
+
+
+@pytest.mark.requires("guard.policy")
+def test_a_policy_reads_back_as_it_was_written() -> None:
+    policy = read_policy(policy_json())
+    assert read_policy(to_json(policy)) == policy
+    assert to_json(read_policy(to_json(policy))) == to_json(policy)
+
+
+def _set(path: str, value: Any) -> JsonObject:
+    spec = copy.deepcopy(policy_json())
+    *steps, last = path.split(".")
+    at: Any = spec
+    for step in steps:
+        at = at[int(step)] if step.isdigit() else at.setdefault(step, {})
+    at[last] = value
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        ("agent", "me", Code.FIELD_INVALID),
+        ("extra", 1, Code.FIELD_UNKNOWN),
+        ("openProposalsMax", True, Code.FIELD_INVALID),
+        ("openProposalsMax", 257, Code.FIELD_INVALID),
+        ("tools.0.tool", "Get Object", Code.FIELD_INVALID),
+        ("tools.0.tool", "zzz", Code.FIELD_INVALID),
+        ("tools.0.budget.calls.capacity", -1, Code.FIELD_INVALID),
+        ("tools.0.budget.calls.perSeconds", 0, Code.FIELD_INVALID),
+        ("tools.0.arguments.0.path", "a..b", Code.FIELD_INVALID),
+        ("tools.0.arguments.0.path", "name", Code.FIELD_INVALID),
+        ("tools.0.arguments.0.type", "any", Code.FIELD_INVALID),
+        ("tools.0.arguments.0.patterns", [], Code.FIELD_INVALID),
+        ("tools.0.arguments.0.patterns", ["b", "a"], Code.FIELD_INVALID),
+        ("tools.0.arguments.0.patterns", ["a*b"], Code.FIELD_INVALID),
+        ("tools.0.arguments.0.atLeast", 1, Code.FIELD_UNKNOWN),
+        ("tools.0.arguments.3.atMost", 0, Code.FIELD_INVALID),
+        ("tools.0.opaquePaths", ["a.(b"], Code.FIELD_INVALID),
+        ("tools.0.arguments", [{"path": f"p{n:03}", "type": "boolean"} for n in range(65)],
+         Code.LIMIT_EXCEEDED),
+        ("tools.0.arguments", [{"path": "a", "type": "boolean"}, {"path": "a.b", "type": "boolean"}],
+         Code.FIELD_INVALID),
+        ("tools.0.arguments", [{"path": "a"}], Code.FIELD_MISSING),
+        ("loop.sameRefuseCalls", 3, Code.FIELD_INVALID),
+        ("loop.windowSeconds", 0, Code.FIELD_INVALID),
+        ("exfiltration.valueCharactersMax", "128", Code.FIELD_INVALID),
+        ("trips", {"capacity": 3}, Code.FIELD_MISSING),
+    ],
+)  # fmt: skip
+@pytest.mark.requires("guard.policy")
+def test_each_broken_field_of_a_policy_is_refused_with_its_path(path: str, value: Any, code: Code) -> None:
+    refusal = refusal_of(lambda: read_policy(_set(path, value)), code)
+    assert str(refusal.facts["field"]).startswith("spec")
+
+
+@pytest.mark.requires("guard.policy")
+def test_nested_arguments_and_lists_are_judged_item_by_item() -> None:
+    rules = [{"path": "targets[].cluster", "type": "name", "patterns": ["edge-*"], "required": True}]
+    session = Session(read_policy(_set("tools.0.arguments", rules)))
+    assert session.call("get_object", targets=[{"cluster": "edge-1"}]).passes
+    assert session.call("get_object", targets=[]).passes
+    refused(
+        session.call("get_object", targets=[{"cluster": "edge-1"}, {"cluster": "prod"}]),
+        Code.ARGUMENT_NOT_ALLOWED,
+    )
+    refused(session.call("get_object", targets=[{"cluster": "edge-1", "x": 1}]), Code.FIELD_UNKNOWN)
+    refused(session.call("get_object", targets=[{}]), Code.FIELD_MISSING)
+    refused(session.call("get_object", targets={"cluster": "edge-1"}), Code.FIELD_INVALID)
+
+
+def _limited(quantity: str, capacity: int, *, of_tool: bool) -> AgentPolicy:
+    budget = {**BUDGET, quantity: {"capacity": capacity, "perSeconds": 60}}
+    return read_policy(_set("tools.0.budget" if of_tool else "budget", budget))
+
+
+@pytest.mark.parametrize("of_tool", [True, False])
+@pytest.mark.requires("guard.budgets")
+def test_calls_are_counted_by_tool_and_by_agent(of_tool: bool) -> None:
+    session = Session(_limited("calls", 3, of_tool=of_tool))
+    for number in range(3):
+        assert session.call("get_object", after_s=0, name=f"web{number}x").passes
+    why = refused(session.call("get_object", after_s=0, name="a"), Code.BUDGET_EXCEEDED).reasons[0]
+    assert (why.facts["scope"], why.facts["retryAfterSeconds"]) == ("tool" if of_tool else "agent", 20)
+    assert session.call("propose_release", after_s=0, release="web").passes == of_tool
+    assert session.call("get_object", after_s=20, name="a").passes
+
+
+@pytest.mark.requires("guard.budgets")
+def test_bytes_and_new_objects_are_charged() -> None:
+    session = Session(_limited("argumentBytes", 100, of_tool=True))
+    assert session.call("get_object", name="a" * 50).passes
+    refused(session.call("get_object", name="b" * 50), Code.BUDGET_EXCEEDED)
+    session = Session(_limited("answerBytes", 100, of_tool=False))
+    assert session.call("get_object", name="a").passes
+    why = refused(session.answer("x" * 200), Code.BUDGET_EXCEEDED).reasons[0]
+    assert why.facts["retryAfterSeconds"] is None, "no wait would ever be enough"
+    session = Session(_limited("objects", 3, of_tool=False))
+    for name in "aabbc":
+        assert session.call("get_object", name=name).passes
+        assert session.answer({"of": name}, (f"Deployment/{name}",)).passes
+    session.call("get_object", name="d")
+    refused(session.answer({"of": "d"}, ("Deployment/d",)), Code.BUDGET_EXCEEDED)
+
+
+def _kinds(session: Session, calls: list[tuple[JsonObject, Any]]) -> list[tuple[str, Verdict]]:
+    found = []
+    for arguments, answer in calls:
+        judgement = session.ask("get_object", answer, **arguments)
+        kind = str(judgement.reasons[0].facts.get("loop", "")) if judgement.reasons else ""
+        found.append((kind, judgement.verdict))
+    return found
+
+
+@pytest.mark.requires("guard.loops")
+def test_the_same_call_is_warned_of_then_refused() -> None:
+    found = _kinds(Session(), [({"name": "web"}, {"phase": "Failed"})] * 7)
+    assert [v for _, v in found] == [Verdict.ALLOW] * 3 + [Verdict.WARN] * 2 + [Verdict.REFUSE] * 2
+    assert found[3][0] == "same-call"
+
+
+@pytest.mark.requires("guard.loops")
+def test_two_calls_in_turns_are_a_loop() -> None:
+    found = _kinds(Session(), [({"name": "a"}, {"x": 1}), ({"name": "b"}, {"x": 2})] * 5)
+    assert ("ping-pong", Verdict.WARN) in found
+    first = next(i for i, (_, v) in enumerate(found) if v is Verdict.REFUSE)
+    assert found[first][0] == "ping-pong"
+    assert first == 7
+
+
+@pytest.mark.requires("guard.loops")
+def test_progress_is_no_loop() -> None:
+    changing = [({"name": "web"}, {"ready": n}) for n in range(30)]
+    pages = [({"name": "web", "cursor": f"{n:064x}"}, {"items": [f"pod-{n}"]}) for n in range(30)]
+    turns = [({"name": "ab"[n % 2]}, {"ready": n}) for n in range(30)]
+    for calls in (changing, pages, turns):
+        assert {v for _, v in _kinds(Session(), calls)} == {Verdict.ALLOW}
+    fan_out = Session()
+    assert all(
+        fan_out.call("get_object", after_s=0, name=f"web-{n}").verdict is Verdict.ALLOW for n in range(30)
+    )
+
+
+@pytest.mark.requires("guard.loops")
+def test_an_old_loop_is_forgotten_and_polling_as_told_is_none() -> None:
+    session = Session()
+    for _ in range(30):
+        assert session.call("get_object", after_s=60, name="web").verdict is Verdict.ALLOW
+    digest = "ab" * 32
+    for _ in range(50):
+        assert session.call("get_proposal", after_s=5, proposal=digest).verdict is Verdict.ALLOW
+        assert session.answer({"state": "open"}).passes
+    hasty = [session.call("get_proposal", after_s=1, proposal=digest).verdict for _ in range(9)]
+    assert Verdict.REFUSE in hasty
+
+
+@pytest.mark.requires("guard.first-touch")
+def test_what_is_outside_the_usual_is_flagged_once() -> None:
+    session = Session()
+    assert session.call("get_object", name="web", namespace="shop").verdict is Verdict.ALLOW
+    first = session.call("get_object", name="web", namespace="team-a")
+    assert (first.verdict, first.code) == (Verdict.WARN, Code.FIRST_TOUCH)
+    assert first.reasons[0].facts == {"field": "namespace", "value": "team-a"}
+    assert session.call("get_object", name="web2", namespace="team-a").verdict is Verdict.ALLOW
+    assert session.propose(clusters=["prod"]).code is Code.FIRST_TOUCH
+    assert session.propose(clusters=["edge-1"]).verdict is Verdict.ALLOW
+
+
+@pytest.mark.requires("guard.memory")
+def test_a_judgement_changes_no_earlier_state() -> None:
+    session = Session()
+    before = session.state
+    session.ask("get_object", {"a": 1}, name="web", namespace="team-a")
+    assert before == GuardState()
+    assert session.state != before
+
+
+@pytest.mark.requires("guard.memory")
+def test_memory_is_bounded_whatever_is_called() -> None:
+    wide = {"capacity": 10**9, "perSeconds": 60}
+    much = {"opaqueCharacters": wide, "identifiers": wide}
+    session, source = Session(read_policy(policy_json(exfiltration=much))), random.Random(1)
+    for number in range(2200):
+        name = f"{source.randbytes(4).hex()}-{number}"
+        session.call("get_object", name=name, namespace=f"team-{number}", cursor=source.randbytes(32).hex())
+        session.answer({"n": number}, tuple(f"{number}/{n}" for n in range(5)))
+    state = session.state
+    assert len(state.history) == limits.HISTORY_CALLS_MAX
+    assert len(state.objects) == limits.SEEN_OBJECTS_MAX
+    assert len(state.touches) == limits.SEEN_TOUCHES_MAX
+    assert len(state.pieces) == limits.SEEN_PIECES_MAX
+    assert len(state.buckets) <= limits.BUCKETS_MAX
+    memory = GuardMemory(1)
+    memory.put(AGENT, state)
+    assert memory.of(AGENT) is state
+    refusal_of(lambda: memory.put(type(AGENT)("did:key:z6Two"), state), Code.LIMIT_EXCEEDED)
+
+
+@pytest.mark.skipif(not INPUTS.is_dir(), reason="the real manifests are not here")
+@pytest.mark.requires("guard.no-false-alarm")
+def test_every_real_manifest_passes_both_ways() -> None:
+    files: dict[str, list[JsonObject]] = {}
+    for file, document in objects_in(INPUTS):
+        files.setdefault(file, []).append(document)
+    assert sum(map(len, files.values())) >= 85
+    session = Session(wide_policy())
+    for documents in files.values():
+        spec = wide_policy()
+        kinds = sorted({"*", *(_kind(d) for d in documents)})
+        wire = to_json(spec)
+        wire["tools"][2]["arguments"][1]["kinds"] = kinds
+        session.policy = read_policy(wire)
+        for document in documents:
+            judgement = session.call("propose_release", after_s=60, release="web", manifests=[document])
+            assert judgement.verdict is Verdict.ALLOW, judgement
+            assert session.answer({"object": document}).verdict is Verdict.ALLOW
+        whole = session.call("propose_release", after_s=60, release="web", manifests=documents)
+        assert whole.verdict is Verdict.ALLOW, whole
+
+
+def _kind(document: JsonObject) -> str:
+    group, slash, _ = document["apiVersion"].rpartition("/")
+    return f"{document['kind']}.{group}" if slash else str(document["kind"])
+
+
+@pytest.mark.requires("guard.no-false-alarm")
+def test_ordinary_content_passes() -> None:
+    logo = base64.b64encode(random.Random(1).randbytes(3000)).decode()
+    session = Session()
+    checksum = {"checksum/config": hashlib.sha256(b"x").hexdigest()}
+    assert session.propose(
+        config_map({"logo.png": logo, "a.conf": "key = value"}, annotations=checksum)
+    ).passes
+    reason = (
+        f"roll back web to sha256:{'ab' * 32}, commit {'0f' * 20}, asked by {AGENT} (RFC3339, utf-8, v1beta1)"
+    )
+    assert session.call("propose_release", release="web", reason=reason).verdict is Verdict.ALLOW
+
+
+@pytest.mark.requires("guard.no-false-alarm")
+def test_a_day_of_ordinary_traffic_raises_nothing() -> None:
+    source, session = random.Random(7), Session()
+    names = [f"{part}-{number}" for part in ("web", "api", "db", "cache", "queue") for number in range(40)]
+    for number in range(10_000):
+        kind = source.randrange(10)
+        if kind < 7:
+            arguments: JsonObject = {
+                "name": source.choice(names),
+                "namespace": "shop",
+                "limit": source.randint(1, 50),
+            }
+            judgement = session.call("get_object", after_s=8, **arguments)
+            answer = {"name": arguments["name"], "ready": source.randint(0, 3), "height": number}
+        elif kind < 9:
+            proposal = hashlib.sha256(b"%d" % (number // 20)).hexdigest()
+            judgement = session.call("get_proposal", after_s=9, proposal=proposal)
+            answer = {"state": "open", "proposal": proposal, "height": number}
+        else:
+            image = (
+                f"shop/web:1.{number}@sha256:{source.randbytes(32).hex()}"
+                if number % 40 == 0
+                else "shop/web:1"
+            )
+            content = config_map({"image": image, "mode": source.choice(("a", "b"))})
+            judgement = session.call("propose_release", after_s=61, release="web", manifests=[content])
+            answer = {"proposal": hashlib.sha256(b"p%d" % number).hexdigest(), "state": "open"}
+        assert judgement.verdict is Verdict.ALLOW, (number, judgement)
+        judgement = session.answer(answer)
+        assert judgement.verdict is Verdict.ALLOW, (number, judgement)
