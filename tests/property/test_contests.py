@@ -38,7 +38,7 @@ def _fight(rule: Rule, pauses: list[float]) -> tuple[Contest | None, list[float]
 def test_rests_are_bounded_and_an_object_is_never_given_up(rule: Rule, pauses: list[float]) -> None:
     contest, written, _ = _fight(rule, pauses)
     assert contest is not None
-    assert contest.until_s - written[-1] <= rule.rests.ceiling_s
+    assert contest.until_s <= written[-1] + rule.rests.ceiling_s
     assert not contest.resting(written[-1] + rule.rests.ceiling_s)
     assert len(contest.undone_s) <= rule.writes
     assert len(contest.rivals) <= RIVALS_MAX
