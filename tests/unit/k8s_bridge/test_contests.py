@@ -17,6 +17,7 @@ from k8s_bridge.source import Wanted
 from k8s_bridge.store import InventoryStore
 from ledger.errors import Code
 from ledger.types import JsonObject
+from runtime.retry import Backoff
 from tests.support.bridge import Clock, Impatient, Offered, Unwatched
 from tests.support.fake_cluster import FakeCluster
 from tests.support.manifests import config_map, namespace_object
@@ -55,14 +56,14 @@ def test_it_is_over_when_nobody_wrote_for_a_window() -> None:
 class World:
     """A bridge's loop with two objects, and somebody who writes one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: Rule = RULE) -> None:
         self.cluster, self.bell, self.offered = FakeCluster(), Impatient(), Offered()
         self.cluster.put(namespace_object("shop"))
         self.clock = Clock(10**18)
         self.wanted: Wanted | None = None
         store = InventoryStore(self.cluster, CHAIN_ID)
         reconciler = Reconciler(self.cluster, store, Unwatched(), lambda: self.clock.wall_ns)
-        reconciler.contests = Contests(lambda: self.clock.monotonic_s)
+        reconciler.contests = Contests(lambda: self.clock.monotonic_s, rule)
         clocks = Clocks(lambda: self.clock.wall_ns, lambda: self.clock.monotonic_s)
         self.loop = Loop(self, reconciler, self.offered, self.bell, PERIODS, clocks)
         self.want(1, FIRST, SECOND)
@@ -132,11 +133,23 @@ def test_a_contested_object_is_named_with_its_writer_and_rests() -> None:
 @pytest.mark.requires("bridge.contested")
 def test_another_object_of_the_release_is_put_back_at_once_meanwhile() -> None:
     world = World()
-    world.fight(20.0)
+    world.fight(60.0)
+    before = _applies(world, FIRST)
     for _ in range(3):
+        world.rewrite(FIRST)
         world.rewrite(SECOND, "kubectl-edit")
         world.turn(2.1)
         assert world.is_in_place(SECOND)
+    assert _applies(world, FIRST) - before <= 1, "what rests is not written on the way"
+
+
+@pytest.mark.requires("bridge.contested")
+def test_it_is_put_back_as_soon_as_its_rest_is_over() -> None:
+    rule = Rule(rests=Backoff(base_s=1.0, ceiling_s=2.0))
+    world = World(rule)
+    world.fight(120.0)
+    world.turn(rule.rests.ceiling_s)
+    assert world.is_in_place(FIRST)
 
 
 @pytest.mark.requires("bridge.contested")
