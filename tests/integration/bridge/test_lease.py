@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 TAKEOVER_S_MAX = 15.0
 WAIT_S = 30.0
 MANY, STARTED = 600, 20
+_LOG = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[3]
 VALUE = ObjectKey("v1", "ConfigMap", "shop", "settings")
 _WRITES = ["create", "update", "patch", "delete", "deletecollection"]
@@ -167,7 +169,7 @@ def _pair(place: Place) -> None:
 
 
 @pytest.mark.requires("bridge.one-writer", "bridge.takeover")
-def test_a_killed_writer_is_replaced_in_time(place: Place, record_property: Callable[..., None]) -> None:
+def test_a_killed_writer_is_replaced_in_time(place: Place) -> None:
     _pair(place)
     place.want(2)
     _until(place, lambda: place.applied() == 2, "the writer goes on beside one that waits")
@@ -176,7 +178,7 @@ def test_a_killed_writer_is_replaced_in_time(place: Place, record_property: Call
     place.signal("one", signal.SIGKILL)
     place.want(3)
     took = _until(place, lambda: place.applied() == 3, "the other took over", TAKEOVER_S_MAX)
-    record_property("takeover_s", f"{took:.2f}")
+    _LOG.info("takeover: %.2f s", took)
     _until(place, lambda: place.writing("two"), "it says so")
     assert place.lease()["spec"]["leaseTransitions"] == 2
     _until(place, lambda: place.reports("two") == [3], "the new writer reports")
@@ -233,19 +235,17 @@ def test_a_writer_that_is_stopped_in_the_middle_of_a_plan_never_finishes_it(plac
 
 
 @pytest.mark.requires("bridge.takeover")
-def test_a_writer_that_ends_or_dies_is_followed_sooner(
-    place: Place, record_property: Callable[..., None]
-) -> None:
+def test_a_writer_that_ends_or_dies_is_followed_sooner(place: Place) -> None:
     _pair(place)
     place.signal("one", signal.SIGTERM)
     place.want(2)
     took = _until(place, lambda: place.applied() == 2, "the other follows", Timing().settle_s)
-    record_property("handover_s", f"{took:.2f}")
+    _LOG.info("handover: %.2f s", took)
     assert place.bridges["one"].wait(10) == 0
     place.signal("two", signal.SIGKILL)
     place.bridges["two"].wait(10)
     place.want(3)
     place.start("two")
     again = _until(place, lambda: place.applied() == 3, "the same home again", Timing().duration_s - 2)
-    record_property("restart_s", f"{again:.2f}")
+    _LOG.info("restart: %.2f s", again)
     assert again >= Timing().settle_s
