@@ -100,7 +100,7 @@ def _check_node(value: Json, node: _Node, where: str, found: list[Touch]) -> Non
     if node.rule is not None:
         _CHECKS[type(node.rule)](value, node.rule, where, found)
     elif node.items is not None:
-        for number, item in enumerate(shape.array(value, where, items_max=_ITEMS_MAX)):
+        for number, item in enumerate(_items(value, where, _ITEMS_MAX)):
             _check_node(item, node.items, f"{where}[{number}]", found)
     else:
         if type(value) is not dict:
@@ -158,9 +158,9 @@ def _check_boolean(value: Json, _rule: BooleanRule, where: str, _found: list[Tou
 
 
 def _check_objects(value: Json, rule: ObjectsRule, where: str, found: list[Touch]) -> None:
-    for number, item in enumerate(shape.array(value, where, items_max=rule.items_max)):
+    for number, item in enumerate(_items(value, where, rule.items_max)):
         at = f"{where}[{number}]"
-        manifest.check(item, at)
+        _check_manifest(item, at)
         namespace = item["metadata"].get("namespace", NONE)
         kind = kind_of_manifest(item["apiVersion"], item["kind"])
         if not kind_matches(rule.kinds, kind, namespace):
@@ -169,6 +169,26 @@ def _check_objects(value: Json, rule: ObjectsRule, where: str, found: list[Touch
             raise _not_allowed(f"{at}.metadata.namespace", "a namespace that the policy covers")
         if rule.usual and not any_matches(rule.usual, namespace):
             found.append(Touch(f"{rule.path}[].metadata.namespace", namespace))
+
+
+def _check_manifest(item: Json, where: str) -> None:
+    try:
+        manifest.check(item, where)
+    except Refused as refusal:
+        field = refusal.facts.get("field", where)
+        raise Refused(
+            refusal.code,
+            got="an object of another form",
+            expected=refusal.expected,
+            todo=refusal.todo,
+            field=field,
+        ) from None
+
+
+def _items(value: Json, where: str, items_max: int) -> list[Json]:
+    if type(value) is not list:
+        raise _invalid(where, value, "a list")
+    return shape.array(value, where, items_max=items_max)
 
 
 _CHECKS: dict[type[ArgumentRule], Callable[[Json, Any, str, list[Touch]], None]] = {

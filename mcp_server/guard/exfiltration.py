@@ -16,7 +16,7 @@ from ledger.types import Json
 from mcp_server.guard import disguise, opaque, secret_patterns, shape
 from mcp_server.guard.limits import PIECE_CHARS_MIN
 from mcp_server.guard.policy import ExfiltrationLimits, ObjectsRule, ToolPolicy
-from mcp_server.guard.shape import Path, spell
+from mcp_server.guard.shape import Path, place, spell
 from mcp_server.guard.state import Draft
 
 OBJECT_PATHS = ("**.caBundle", "**.image", "data.*", "binaryData.*")
@@ -64,20 +64,20 @@ def check_answer(result: Json, text: str, tool: ToolPolicy, limits: Exfiltration
     if sum(map(len, opaque.find(plain).pieces)) > limits.answer_characters_max:
         _check_answer_pieces(result, (*_ANSWER_PATHS, *tool.opaque_paths), limits)
     if disguise.may_hide(text):
-        return next((spell(t.path) for t in shape.texts(result) if disguise.disguised(t.text)), "")
+        return next((place(t) for t in shape.texts(result) if disguise.disguised(t.text)), "")
     return ""
 
 
 def _check_disguise(value: Json) -> None:
-    for path, text, name in shape.texts(value):
-        found = disguise.disguised(text, is_name=name is None)
+    for text in shape.texts(value):
+        found = disguise.disguised(text.text, is_name=text.name is None)
         if found:
             raise Refused(
                 Code.TEXT_DISGUISED,
                 got=found,
                 expected="text that is what it seems",
                 todo="leave the character out",
-                field=spell(path),
+                field=place(text),
             )
 
 
@@ -88,10 +88,10 @@ def _unescaped(text: str) -> str:
 
 def _check_secrets(value: Json, plain: str, what: str) -> None:
     if secret_patterns.find(plain):
-        for path, text, _ in shape.texts(value):
-            kind = secret_patterns.find(text)
+        for found in shape.texts(value):
+            kind = secret_patterns.find(found.text)
             if kind:
-                raise _secret(spell(path), kind)
+                raise _secret(place(found), kind)
         # Only together do a field's name and its value look like one.
         raise _secret(what, secret_patterns.find(plain))
     if secret_patterns.may_name(plain):
@@ -128,19 +128,17 @@ def _leaving(value: Json, paths: tuple[str, ...], draft: Draft, limits: Exfiltra
     characters = identifiers = allowed = 0
     marks: dict[bytes, None] = {}
     known: dict[str, opaque.Found] = {}
-    for path, text, _ in shape.texts(value):
-        if len(text) < PIECE_CHARS_MIN:
+    for at in shape.texts(value):
+        if len(at.text) < PIECE_CHARS_MIN:
             continue
-        found = known.get(text) or known.setdefault(text, opaque.find(text))
+        found = known.get(at.text) or known.setdefault(at.text, opaque.find(at.text))
         if found is opaque.NOTHING:
             continue
         here = sum(map(len, found.pieces))
-        if here and _is_allowed(path, paths):
+        if here and _is_allowed(at.path, paths):
             allowed += here
         elif here > limits.value_characters_max:
-            raise _suspected(
-                spell(path), here, f"at most {limits.value_characters_max} characters in a value"
-            )
+            raise _suspected(place(at), here, f"at most {limits.value_characters_max} characters in a value")
         else:
             for piece in found.pieces:
                 mark = opaque.mark(piece)
@@ -177,13 +175,13 @@ _CHARGED = ("*/opaqueCharacters", "*/identifiers", "*/allowedCharacters")
 
 def _check_answer_pieces(value: Json, paths: tuple[str, ...], limits: ExfiltrationLimits) -> None:
     total = 0
-    for path, text, _ in shape.texts(value):
-        here = sum(map(len, opaque.find(text).pieces))
-        if here and not _is_allowed(path, paths):
+    for at in shape.texts(value):
+        here = sum(map(len, opaque.find(at.text).pieces))
+        if here and not _is_allowed(at.path, paths):
             total += here
             if total > limits.answer_characters_max:
                 raise _suspected(
-                    spell(path), total, f"at most {limits.answer_characters_max} characters in an answer"
+                    place(at), total, f"at most {limits.answer_characters_max} characters in an answer"
                 )
 
 

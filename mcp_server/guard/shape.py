@@ -135,6 +135,11 @@ def texts(root: Json) -> Iterator[Text]:
             pending.extend(((*path, i), inner, name) for i, inner in enumerate(value))
 
 
+def place(text: Text) -> str:
+    """Give where a text is, as people read it; of a key, the object that it is in."""
+    return spell(text.path) if text.name is not None else f"{spell(text.path[:-1])} (a key)"
+
+
 def spell(path: Path) -> str:
     """Give a path as people read it, without any strange character."""
     parts = "".join(f"[{p}]" if type(p) is int else f".{p}" for p in path)

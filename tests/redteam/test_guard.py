@@ -218,6 +218,17 @@ def test_a_secret_in_an_answer_withholds_it_and_is_no_trip_of_the_agent(secret: 
         refused(session.answer({"log": [f"line {number}", secret]}), Code.SECRET_FOUND, secret)
 
 
+@pytest.mark.requires("guard.secrets")
+def test_no_refusal_repeats_what_was_in_the_wrong_place() -> None:
+    listed: Any = {"apiVersion": "v1", "kind": AWS, "metadata": {"name": AWS + "/"}}
+    refused(Session().call("propose_release", release="web", clusters=AWS), Code.FIELD_INVALID, AWS)
+    refused(Session().call("propose_release", release=[AWS]), Code.FIELD_INVALID, AWS)
+    named: dict[str, Any] = {AWS: "x"}
+    refused(Session().call("get_object", **named), Code.FIELD_UNKNOWN, AWS)
+    refused(Session().propose(listed), Code.OBJECT_INVALID, AWS)
+    refused(Session().propose(config_map({AWS: "x"})), Code.SECRET_FOUND, AWS)
+
+
 @pytest.mark.requires("guard.exfiltration")
 def test_one_value_of_random_text_is_refused() -> None:
     blob = base64.b64encode(random.Random(1).randbytes(600)).decode()
