@@ -74,8 +74,9 @@ _SAYS_SECRET = re.compile(
     r"|client-key-data|credentials?)$|(?<=[a-z])(?:Password|Secret|Token|ApiKey|PrivateKey)$",
     re.IGNORECASE,
 )
-_MAY_NAME = re.compile(
-    r"(?:password|passwd|passphrase|secret|token|key|key-data|credentials?)\"", re.IGNORECASE
+_NAME_ENDS = (
+    *('password"', 'passwd"', 'passphrase"', 'secret"', 'token"', 'key"', 'key-data"'),
+    *('credential"', 'credentials"'),
 )
 _LITERAL = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[!-~]{8,512}\Z")
 _REFERENCE = re.compile(r"^[$/{<]|://|^[a-z]+(?:[-./][a-z0-9]+)*$|^[0-9.]+[a-z]{1,3}$")
@@ -102,7 +103,8 @@ def find_plain(text: str) -> str:
 
 def may_name(text: str) -> bool:
     """Tell quickly of a JSON text whether any name in it says secret."""
-    return _MAY_NAME.search(text) is not None
+    lower = text.lower()
+    return any(end in lower for end in _NAME_ENDS)
 
 
 def may_encode(text: str) -> bool:
