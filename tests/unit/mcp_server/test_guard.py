@@ -15,7 +15,7 @@ import pytest
 
 from ledger.errors import Code
 from ledger.types import JsonObject
-from mcp_server.guard import limits
+from mcp_server.guard import limits, secret_patterns
 from mcp_server.guard.calls import Verdict
 from mcp_server.guard.policy import AgentPolicy, read_policy, to_json
 from mcp_server.guard.state import GuardMemory, GuardState
@@ -187,6 +187,37 @@ def test_an_old_loop_is_forgotten_and_polling_as_told_is_none() -> None:
         assert session.answer({"state": "open"}).passes
     hasty = [session.call("get_proposal", after_s=1, proposal=digest).verdict for _ in range(9)]
     assert Verdict.REFUSE in hasty
+
+
+X = "aB3dE6gH9j" * 10
+"""Stands for the secret part of a form; no token of anybody's."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("private-key", "-----BEGIN OPENSSH PRIVATE KEY"), ("private-key", "AGE-SECRET-KEY-1" + "Q" * 20),
+        ("private-key", "PuTTY-User-Key-File-3"), ("private-key", "openssh-key-v1"),
+        ("jwt", f"eyJ{X[:20]}.eyJ{X[:20]}.{X[:20]}"), ("jwt", f"eyJ{X[:20]}..{X[:16]}.{X}"),
+        ("aws-key", "ASIA" + "Q" * 16), ("aws-key", "aws_secret_access_key = " + X[:40]),
+        ("google-key", "AIza" + X[:35]), ("google-key", "ya29." + X), ("google-key", "GOCSPX-" + X),
+        ("azure-key", "AccountKey=" + X), ("azure-key", "SharedAccessKey=" + X), ("azure-key", "?sig=" + X),
+        *(("github-token", f"gh{c}_{X[:36]}") for c in "pousr"), ("github-token", "github_pat_" + X),
+        *(("gitlab-token", f"gl{c}-{X[:20]}") for c in ("pat", "dt", "rt", "cbt", "ptt", "soat")),
+        ("slack-token", "xoxb-" + X), ("slack-token", "xapp-1-" + X), ("package-token", "npm_" + X),
+        ("package-token", "pypi-AgE" + X), ("package-token", "dckr_pat_" + X),
+        ("service-token", "sk_live_" + X),
+        ("service-token", "dop_v1_" + "0a" * 32), ("service-token", f"SG.{X[:22]}.{X}"),
+        ("service-token", "hf_" + X), ("service-token", "sk-" + X), ("service-token", "sk-ant-" + X),
+        *(("vault-token", f"hv{c}.{X}") for c in "sbr"), ("cluster-token", f"K10{'0a' * 32}::node"),
+        ("cluster-token", "client-key-data: " + X), ("cluster-token", " token: " + X),
+        ("registry-login", '{"auth": "' + X), ("url-login", "https://me:" + X[:9] + "@host"),
+    ],
+)  # fmt: skip
+@pytest.mark.requires("guard.secrets")
+def test_each_published_form_of_a_secret_is_known(kind: str, form: str) -> None:
+    assert secret_patterns.find(f"before {form} after") == kind
+    assert secret_patterns.find(f"before {form[:6]} after") == ""
 
 
 @pytest.mark.requires("guard.first-touch")
