@@ -19,6 +19,7 @@ from k8s_bridge.objects import ObjectKey, field
 from ledger.types import JsonObject
 
 NAMES_SHOWN_MAX = 8
+UNRECORDED = "somebody the record does not name"
 
 Path = tuple[str, ...]
 ANY_ITEM = "k:*"
@@ -158,6 +159,24 @@ def without_admitted(foreign: Foreign, live: JsonObject, fresh: JsonObject) -> F
             admitted = union(admitted, fields)
     left = minus(foreign.fields, common(foreign.fields, admitted, live, fresh))
     return Foreign(left, foreign.managers, foreign.takeover) if left else None
+
+
+def with_all_owned(live: JsonObject, surveyed: JsonObject) -> JsonObject:
+    """Give an object whose record gives every field to somebody unknown.
+
+    Args:
+        live: the object; what its record says of subresources stays.
+        surveyed: what a dry run made of it that applied all of its content as ours.
+    """
+    entry: JsonObject = {
+        "manager": UNRECORDED,
+        "operation": "Update",
+        "apiVersion": str(live.get("apiVersion")),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": our_fields(surveyed),
+    }
+    kept = [known for known in _entries(live) if field(known, "subresource")]
+    return {**live, "metadata": {**live["metadata"], "managedFields": [*kept, entry]}}
 
 
 def our_fields(live: JsonObject) -> FieldSet:

@@ -108,6 +108,26 @@ def field(value: object, *path: str) -> Any:
     return value
 
 
+def content_of(live: JsonObject) -> JsonObject:
+    """Give a live object as a manifest of all that is in it: without status and what the API server keeps."""
+    metadata = {name: value for name, value in live["metadata"].items() if name not in _KEPT_BY_SERVER}
+    return {**{name: value for name, value in live.items() if name != "status"}, "metadata": metadata}
+
+
+_KEPT_BY_SERVER = frozenset(
+    {
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+
+
 def metadata_text(live: JsonObject | None, name: str) -> str:
     """Give a text field of an object's metadata, empty where absent."""
     found = field(live, "metadata", name)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from k8s_bridge.cluster import Cluster, Kind
-from k8s_bridge.co_owners import Foreign, foreign_of, without_admitted
-from k8s_bridge.compare import is_bare
+from k8s_bridge.co_owners import Foreign, foreign_of, with_all_owned, without_admitted
+from k8s_bridge.compare import is_bare, owned_by
 from k8s_bridge.desired import Desired
 from k8s_bridge.given_up import GivenUp, is_trouble
 from k8s_bridge.inventory import Inventory, prunable
-from k8s_bridge.objects import Identity, ObjectKey, field, key_of, metadata_text, trial_name
+from k8s_bridge.objects import Identity, ObjectKey, content_of, field, key_of, metadata_text, trial_name
 from k8s_bridge.plan import Observation, World, owns
 from ledger.errors import Code, ConclaveError, EnvironmentFault, caused
 from ledger.types import JsonObject
@@ -106,21 +106,33 @@ class _Look:
                 # Controllers write too: compare two views of one version only.
                 if metadata_text(live, "resourceVersion") == metadata_text(dry_run, "resourceVersion"):
                     break
-            # Nobody's writes are recorded while nobody owns a field; an apply would record what it finds.
-            recorded = dry_run if live is not None and is_bare(live) else live
-            return Observation(live, dry_run, foreign=self._foreign(key, manifest, recorded))
+            return Observation(live, dry_run, foreign=self._foreign(key, manifest, live, dry_run))
         except EnvironmentFault as fault:
             found = self._judged(key, manifest, _kept(fault))
             self.given_up.remember(key, manifest, live, found)
             return Observation(live, fault=found)
 
-    def _foreign(self, key: ObjectKey, manifest: JsonObject, live: JsonObject | None) -> Foreign | None:
-        """Find what others added, by the record of ownership that ``live`` carries."""
+    def _foreign(
+        self, key: ObjectKey, manifest: JsonObject, live: JsonObject | None, dry_run: JsonObject | None
+    ) -> Foreign | None:
+        """Find what others added, by the record of ownership; where ours is gone from it, by all there is."""
         if live is None or (key.kind == "Namespace" and not self._made(key)):
             return None
-        foreign = foreign_of(key, live)
+        emptied = not owned_by(live) and not is_bare(live)
+        # Nobody's writes are recorded while nobody owns a field; an apply would record what it finds.
+        recorded = (dry_run or live) if is_bare(live) else self._surveyed(live) if emptied else live
+        foreign = foreign_of(key, recorded)
         fresh = _made_anew(self.cluster, key, manifest) if foreign is not None else None
-        return foreign if foreign is None or fresh is None else without_admitted(foreign, live, fresh)
+        if foreign is None or fresh is None:
+            return foreign
+        return without_admitted(foreign, live, self._surveyed(fresh) if emptied else fresh)
+
+    def _surveyed(self, found: JsonObject) -> JsonObject:
+        """Give an object with a record that says of every field that somebody owns it.
+
+        Which fields there are is the API server's answer to a dry run that applies the object as it is.
+        """
+        return with_all_owned(found, self.cluster.apply(content_of(found), dry_run=True).live)
 
     def _made(self, key: ObjectKey) -> bool:
         """Whether we made the object: a namespace that was here before has its own people."""

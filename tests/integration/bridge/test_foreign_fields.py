@@ -155,6 +155,8 @@ def test_a_record_of_ownership_that_was_emptied_hides_nothing(
     _edit(client, db, "kubectl-edit", ("/spec/externalIPs", ["203.0.113.1"]))
     for manifest in (web, db):
         _edit(client, manifest, "kubectl-edit", ("/metadata/managedFields", [{}]))
+    # A controller writes its status into the record again, and nothing else: no field has an owner then.
+    _settled(client, web)
     reconcile(client, wanted)
     assert [_live(client, manifest)["spec"] for manifest in (web, db)] == before
     _settled(client, web)
