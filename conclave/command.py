@@ -119,19 +119,6 @@ def subject_names(ctx: click.Context, _parameter: click.Parameter, incomplete: s
     return [subject.name for subject in home.subjects if subject.name.startswith(incomplete)]
 
 
-def release_names(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the name of a release; nothing where the ledger cannot be read."""
-    from conclave.client import connect
-    from consensus import release_reader
-
-    try:
-        with connect(ctx.find_root().obj) as client:
-            names = release_reader.all_releases(client.view()).value
-    except ConclaveError:
-        return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
 def _output(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
     if value is not None:
         ctx.obj.output = Output(value)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import click
 
 from conclave.client import connect, freshness, record_json
-from conclave.command import Session, release_names, verb
+from conclave.command import Session, verb
+from conclave.completion import release_names
 from consensus import release_reader
 from ledger.types import JsonObject
 

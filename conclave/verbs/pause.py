@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from conclave.command import Session, release_names, verb
+from conclave.command import Session, verb
+from conclave.completion import release_names
 from conclave.verbs.hold import hold
 from ledger.types import ActionKind
 

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from conclave.client import connect
-from conclave.command import Session, release_names, verb
+from conclave.command import Session, verb
+from conclave.completion import release_names
 from conclave.verbs.judge import show_rollback
 from conclave.verbs.proposing import Wording, proposal_options, submit_change, tell
 from consensus import release_reader

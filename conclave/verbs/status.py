@@ -12,7 +12,8 @@ import click
 
 from conclave.bridge_account import said_of_objects
 from conclave.client import Client, connect, freshness, record_json
-from conclave.command import Session, release_names, verb
+from conclave.command import Session, verb
+from conclave.completion import release_names
 from conclave.home import Home
 from conclave.output import duration
 from consensus import ledger_reader, release_reader

@@ -6,7 +6,8 @@ import click
 import pytest
 import yaml
 
-from conclave.command import Session, release_names
+from conclave.command import Session
+from conclave.completion import release_names
 from conclave.home import load
 from conclave.output import Output
 from consensus.node.genesis import NodeKey, write_node_files
