@@ -95,7 +95,13 @@ def _open_proposal(stage: Stage) -> int:
         "the agent proposing a Namespace, which its role does not name: PERMISSION_DENIED",
     )
     narrower = [str(EXAMPLES / "guestbook"), "--name", "scouting", "--no-create-namespace"]
-    answer = stage.conclave("propose", *narrower, "--namespace", stage.namespace, "--as", "scout")
+    answer = stage.conclave("propose", *narrower, "--namespace", stage.namespace, "--as", "scout", status=1)
+    stage.narrator.check(
+        answer["error"]["code"] == Code.OBJECT_CLAIMED,
+        "the agent proposing what another release has already: OBJECT_CLAIMED",
+    )
+    elsewhere = ("--namespace", f"{stage.namespace}-scouting")
+    answer = stage.conclave("propose", *narrower, *elsewhere, "--as", "scout")
     stage.narrator.check(answer["state"] == "open", "within its role the agent scout may propose")
     answer = stage.conclave("propose", *stage.source("guestbook"), "--as", "alice")
     return int(answer["number"])
