@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abci_app.snapshot_folder import SnapshotFolder
+from conclave.files import read_file
 from consensus.copied_blocks import CopiedBlocks, RecordedBlocks, verified_header
 from consensus.light.types import Trusted
 from consensus.node.genesis import GENESIS_BYTES_MAX
@@ -72,7 +73,7 @@ def export(
             Code.HOME_EXISTS, got=to, expected="a folder that is not there yet", todo="name another"
         )
     with _staged(to) as staged:
-        (staged / _GENESIS).write_bytes(_read(genesis, GENESIS_BYTES_MAX))
+        (staged / _GENESIS).write_bytes(read_file(genesis, GENESIS_BYTES_MAX))
         (staged / _PROOF).write_bytes(recorded.content())
         SnapshotFolder(staged).write(snapshot.height, _chunks(snapshots, snapshot))
     return _copied(snapshot, proving)
@@ -87,7 +88,7 @@ def import_copy(copy: Path, root: TrustRoot, genesis: Path, node: NodePaths) -> 
         EnvironmentFault: STATE_LOCKED, HOME_INVALID, DISK_FULL, STATE_IO_FAILED.
     """
     refuse_running(node)
-    if _read(copy / _GENESIS, GENESIS_BYTES_MAX) != _read(genesis, GENESIS_BYTES_MAX):
+    if read_file(copy / _GENESIS, GENESIS_BYTES_MAX) != read_file(genesis, GENESIS_BYTES_MAX):
         raise Refused(
             Code.GENESIS_INVALID,
             got="the copy of another ledger",
@@ -96,7 +97,7 @@ def import_copy(copy: Path, root: TrustRoot, genesis: Path, node: NodePaths) -> 
         )
     snapshots = SnapshotFolder(copy)
     snapshot = _newest(snapshots)
-    blocks = CopiedBlocks(_read(copy / _PROOF, _PROOF_BYTES_MAX))
+    blocks = CopiedBlocks(read_file(copy / _PROOF, _PROOF_BYTES_MAX))
     proving = verified_header(blocks, root, snapshot.height + 1, time.time_ns)
     tree = verified_tree(snapshot, proving.header.app_hash, _chunks(snapshots, snapshot))
     version = Committed(snapshot.height, tree, proving.header.version_app)
@@ -152,19 +153,3 @@ def _chunks(snapshots: SnapshotFolder, snapshot: Snapshot) -> Iterator[bytes]:
 
 def _copied(snapshot: Snapshot, proving: Trusted) -> Copied:
     return Copied(snapshot.height, proving.header.app_hash, proving.height, proving.hash)
-
-
-def _read(path: Path, bytes_max: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(bytes_max + 1)
-    except OSError as error:
-        raise unwritable(error, "a file that can be read", file=str(path)) from error
-    if len(content) > bytes_max:
-        raise Refused(
-            Code.LIMIT_EXCEEDED,
-            got=f"over {bytes_max} bytes",
-            expected=f"at most {bytes_max}",
-            file=str(path),
-        )
-    return content

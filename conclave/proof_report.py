@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+from conclave.files import read_file
 from conclave.output import Output
 from consensus.light.timestamp import format_time
 from consensus.proof_file.findings import Finding, Trail, Voice
@@ -16,34 +17,12 @@ from consensus.proof_file.form import Kind, ProofFile, Question
 from consensus.proof_file.judge import Judged, SignedBy
 from consensus.trust_store import TrustRoot
 from ledger import canonical, codec, shape
-from ledger.errors import Code, ConclaveError, Refused, unwritable
+from ledger.errors import Code, ConclaveError, Refused
 from ledger.limits import MIB
 from ledger.types import Json, JsonObject
 
 _GENESIS_BYTES_MAX = 64 * MIB
 _ACTS = {"proposed": "proposed it", "approved": "approved it"}
-
-
-def read_file(path: Path, bytes_max: int) -> bytes:
-    """Give the content of a file.
-
-    Raises:
-        EnvironmentFault: HOME_INVALID where it cannot be read.
-        Refused: LIMIT_EXCEEDED.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(bytes_max + 1)
-    except OSError as error:
-        raise unwritable(error, "a file that can be read", file=str(path)) from None
-    if len(content) > bytes_max:
-        raise Refused(
-            Code.LIMIT_EXCEEDED,
-            got=f"over {bytes_max} bytes",
-            expected=f"at most {bytes_max}",
-            file=str(path),
-        )
-    return content
 
 
 def root_of(genesis: Path | None, height: int | None, digest: str | None, chain_id: str) -> TrustRoot:

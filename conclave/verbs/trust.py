@@ -17,8 +17,8 @@ import click
 from conclave import home as homes
 from conclave.client import Client, connect, freshness, open_key
 from conclave.command import Session, verb
+from conclave.files import read_file
 from conclave.home import Home, NamedRoot
-from conclave.proof_report import read_file
 from consensus import trust_bundle
 from consensus.headers import ReaderSettings, VerifiedHeaders
 from consensus.incident import FILE_NAME, IncidentFile

@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from conclave.command import Session, verb
 from conclave.errors import exit_code, to_json
+from conclave.files import read_file
 from ledger.errors import Code, ConclaveError, Refused
 
 _ONLINE = ("release", "proposal")
@@ -75,7 +76,7 @@ def _verify_file(session: Session, path: Path, flags: dict[str, Any]) -> int:
 
     at_ns = _moment(flags["at"])
     try:
-        file = decode(proof_report.read_file(path, FILE_BYTES_MAX))
+        file = decode(read_file(path, FILE_BYTES_MAX))
         root = proof_report.root_of(
             flags["genesis"], flags["trust_height"], flags["trust_hash"], file.chain_id
         )
