@@ -18,11 +18,12 @@ def test_the_supervisors_refusal_arrives_with_code_and_facts(tmp_path: Path) -> 
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        (node,) = write_localnet(Localnet(tmp_path, "c-1", 1, port), 0, {})
+        # The RPC port is looked at first: whatever else holds the p2p port below it, this one is refused.
+        (node,) = write_localnet(Localnet(tmp_path, "c-1", 1, port - 1), 0, {})
         with pytest.raises(EnvironmentFault) as fault:
             launch(Launch(node.spec.home, Path("/bin/true")))
     assert fault.value.code == Code.PORT_TAKEN
-    assert fault.value.facts == {"port": port, "setting": "[p2p] laddr"}
+    assert fault.value.facts == {"port": port, "setting": "[rpc] laddr"}
     assert "ss -ltnp" in fault.value.todo
 
 
