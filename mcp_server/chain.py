@@ -1,7 +1,8 @@
 """What stands around every call: the seam for the guard, budgets and the audit.
 
 Owns the two moments of a call. Promises that nothing is read before ``before`` has passed and nothing is
-handed out that ``after`` has not seen.
+handed out that ``after`` has not seen. A chain may stand around another one: it calls the inner one's methods
+and gives on what they give.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ class Call:
     """Something a client asks for.
 
     Attributes:
-        kind: ``tool``, ``resource``, ``prompt`` or ``completion``.
-        name: the tool's, the prompt's, or the resource's URI; untrusted.
+        kind: ``tool``, ``resource``, ``prompt``, ``completion`` or ``list``.
+        name: the tool's, the prompt's, the argument's that is completed, the resource's URI; of a list what
+            is listed: ``tools``, ``resources``, ``templates`` or ``prompts``. Untrusted.
         arguments: as they came, unread and untrusted.
-        principal: who asks, as its credential says; None where there is none.
+        principal: the DID of who asks, proven; None where nobody is known.
     """
 
     kind: str
@@ -29,18 +31,26 @@ class Call:
     principal: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What is handed out of a call, and warnings that go beside it (``_meta``)."""
+
+    content: JsonObject
+    warnings: tuple[JsonObject, ...] = ()
+
+
 class Chain(Protocol):
     """A judge of calls. Called from one thread at a time."""
 
-    def before(self, call: Call) -> None:
-        """Let a call pass.
+    def before(self, call: Call) -> tuple[JsonObject, ...]:
+        """Let a call pass; give the warnings about it.
 
         Raises:
             ConclaveError: it does not pass; nothing of it is done.
         """
         ...
 
-    def after(self, call: Call, result: JsonObject) -> JsonObject:
+    def after(self, call: Call, result: JsonObject) -> Passed:
         """Give what is handed out of a result, or of the error ``{"error": …}`` it ended in.
 
         Raises:
@@ -48,14 +58,25 @@ class Chain(Protocol):
         """
         ...
 
+    def shows(self, call: Call) -> bool:
+        """Tell whether a list for this caller names what the call asks for; counts and remembers nothing."""
+        ...
+
 
 class Unguarded:
-    """Lets every call pass as it is."""
+    """Lets every call pass as it is: for tests, and as a base for chains that change little."""
 
-    def before(self, call: Call) -> None:
+    def before(self, call: Call) -> tuple[JsonObject, ...]:
         """Let it pass."""
+        del call
+        return ()
 
-    def after(self, call: Call, result: JsonObject) -> JsonObject:
+    def after(self, call: Call, result: JsonObject) -> Passed:
         """Give the result as it is."""
         del call
-        return result
+        return Passed(result)
+
+    def shows(self, call: Call) -> bool:
+        """Show everything."""
+        del call
+        return True

@@ -18,6 +18,7 @@ from ledger.types import JsonObject
 from mcp_server.chain import Call, Chain
 from mcp_server.refusals import error_json, internal_json
 
+WARNINGS_META_KEY = "conclave.internal/warnings"
 WAITING_MAX = 32
 WAITING_SECONDS_MAX = 30.0
 _log = logging.getLogger("conclave.mcp")
@@ -64,15 +65,17 @@ class Desk:
 
     def _run(self, call: Call, work: Work) -> Outcome:
         try:
-            self._chain.before(call)
+            warnings = self._chain.before(call)
             outcome = _done(work)
-            content = self._chain.after(call, outcome.content)
+            passed = self._chain.after(call, outcome.content)
         except ConclaveError as error:
             return _failed(error_json(error))
         except Exception:  # noqa: BLE001 - a fault of ours ends one call, not the server
             _log.exception("a call failed in the chain around it")
             return _failed(internal_json())
-        return Outcome(content, outcome.meta, outcome.is_error or "error" in content)
+        warnings += passed.warnings
+        meta = {**outcome.meta, WARNINGS_META_KEY: list(warnings)} if warnings else outcome.meta
+        return Outcome(passed.content, meta, outcome.is_error or "error" in passed.content)
 
 
 def _done(work: Work) -> Outcome:

@@ -16,7 +16,7 @@ from ledger.errors import Code, Refused
 from ledger.types import JsonObject
 from mcp_server import desk
 from mcp_server.catalogue import BY_NAME, TOKENS_MAX
-from mcp_server.chain import Call, Unguarded
+from mcp_server.chain import Call, Passed, Unguarded
 from mcp_server.resources import LISTS, TEMPLATES
 from mcp_server.server import build
 from mcp_server.source import Source
@@ -40,16 +40,17 @@ class Recording(Unguarded):
         self.seen: list[tuple[str, str]] = []
         self._before, self._after = before, after
 
-    def before(self, call: Call) -> None:
+    def before(self, call: Call) -> tuple[JsonObject, ...]:
         self.seen.append(("before", f"{call.kind} {call.name}"))
         if call.name == self._before:
             raise Refused(Code.PERMISSION_DENIED, got="hunter2", expected="another caller")
+        return ()
 
-    def after(self, call: Call, result: JsonObject) -> JsonObject:
+    def after(self, call: Call, result: JsonObject) -> Passed:
         self.seen.append(("after", f"{call.kind} {call.name}"))
         if call.name == self._after:
             raise Refused(Code.LIMIT_EXCEEDED, got="hunter2", expected="less")
-        return {**result, "note": "seen"} if "items" in result else result
+        return Passed({**result, "note": "seen"} if "items" in result else result)
 
 
 def served(
@@ -139,9 +140,10 @@ def test_what_does_not_pass_is_not_handed_out(moment: str, code: str) -> None:
 @pytest.mark.requires("mcp.served")
 def test_a_fault_of_ours_ends_one_call_and_says_nothing_of_it() -> None:
     class Broken(Recording):
-        def before(self, call: Call) -> None:
+        def before(self, call: Call) -> tuple[JsonObject, ...]:
             if call.name == "get_clusters":
                 raise RuntimeError("hunter2 in some file")
+            return ()
 
     async def work(client: Client) -> None:
         found = await client.call_tool("get_clusters", {})
