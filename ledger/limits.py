@@ -107,6 +107,21 @@ URGENT_ENVELOPES_PER_WINDOW = 100
 RATE_WINDOW_BLOCKS = 100
 """Envelopes of one subject are counted anew in each span of so many heights."""
 
+AGENT_POLICIES_MAX = 1024
+AGENT_POLICY_BYTES_MAX = 64 * KIB
+GUARDS_PER_AGENT_MAX = 16
+AGENT_TOOLS_MAX = 64
+TOOL_NAME_BYTES_MAX = 64
+ARGUMENT_BYTES_MAX = ENVELOPE_BYTES_MAX
+"""Of one call of a tool: nothing larger could be proposed."""
+ARGUMENT_RULES_MAX = 64
+ARGUMENT_PATH_BYTES_MAX = 256
+OPAQUE_PATHS_MAX = 64
+RATE_CAPACITY_MAX = 2**40
+RATE_SECONDS_MAX = 24 * 3600
+LOOP_CALLS_MAX = 64
+"""Calls of an agent that are looked at together."""
+
 STATE_KEY_BYTES_MAX = 512
 HISTORY_HEIGHTS = 256
 """Recent heights whose state can still be queried with proof."""

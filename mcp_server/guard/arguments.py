@@ -13,19 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ledger import manifest, shape
+from ledger.agent_policy import ToolPolicy
+from ledger.agent_rules import ArgumentRule, BooleanRule, IntegerRule, NameRule, ObjectsRule, TextRule
 from ledger.authority.patterns import NONE, any_matches, kind_matches
 from ledger.authority.scope import kind_of_manifest
 from ledger.errors import Code, Refused
 from ledger.types import Json, JsonObject
-from mcp_server.guard.policy import (
-    ArgumentRule,
-    BooleanRule,
-    IntegerRule,
-    NameRule,
-    ObjectsRule,
-    TextRule,
-    ToolPolicy,
-)
 
 _ITEMS_MAX = 4096
 _FORMS = {

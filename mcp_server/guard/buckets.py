@@ -6,19 +6,10 @@ period in nanoseconds, so that no refill is ever rounded. A clock that goes back
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from ledger.codec import Limits
-from mcp_server.guard.limits import NS_PER_SECOND, RATE_CAPACITY_MAX, RATE_SECONDS_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So much at once, and again so much evenly over so many seconds."""
-
-    capacity: Annotated[int, Limits(at_most=RATE_CAPACITY_MAX)]
-    per_seconds: Annotated[int, Limits(at_least=1, at_most=RATE_SECONDS_MAX)]
+from ledger.agent_policy import Rate
+from mcp_server.guard.limits import NS_PER_SECOND
 
 
 class Bucket(NamedTuple):

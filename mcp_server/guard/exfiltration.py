@@ -11,11 +11,12 @@ import functools
 import re
 from typing import NamedTuple
 
+from ledger.agent_policy import ExfiltrationLimits, ToolPolicy
+from ledger.agent_rules import ObjectsRule
 from ledger.errors import Code, Refused
 from ledger.types import Json
 from mcp_server.guard import disguise, opaque, secret_patterns, shape
 from mcp_server.guard.limits import PIECE_CHARS_MIN
-from mcp_server.guard.policy import ExfiltrationLimits, ObjectsRule, ToolPolicy
 from mcp_server.guard.shape import Path, place, spell
 from mcp_server.guard.state import Draft
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from ledger.agent_policy import AgentPolicy, Rate, ToolPolicy
 from ledger.errors import Code, Refused
+from ledger.limits import ARGUMENT_BYTES_MAX
 from ledger.types import Json
 from mcp_server.guard import arguments, exfiltration, loops, opaque, shape
-from mcp_server.guard.buckets import Rate
 from mcp_server.guard.calls import Call, Judgement, Reason, Verdict, reason_of
-from mcp_server.guard.limits import ANSWER_BYTES_MAX, ARGUMENT_BYTES_MAX, NS_PER_SECOND
-from mcp_server.guard.policy import AgentPolicy, ToolPolicy
+from mcp_server.guard.limits import ANSWER_BYTES_MAX, NS_PER_SECOND
 from mcp_server.guard.state import Draft, GuardState
 
 TRIPS = frozenset(

@@ -1,33 +1,23 @@
-"""Every maximum of the guard, unit in its name, and the limits a policy has that names none.
+"""Every maximum of the guard that no policy names, unit in its name. Those of policies: ``ledger.limits``.
 
 A limit is checked before the work it bounds is done.
 """
 
 from __future__ import annotations
 
-from ledger.limits import ENVELOPE_BYTES_MAX, IDENTITIES_MAX, KIB, MIB
+from ledger.limits import ENVELOPE_BYTES_MAX, IDENTITIES_MAX, KIB
 
 NS_PER_SECOND = 1_000_000_000
 
-ARGUMENT_BYTES_MAX = ENVELOPE_BYTES_MAX
-"""Nothing larger could be proposed."""
 ANSWER_BYTES_MAX = ENVELOPE_BYTES_MAX
 ARGUMENT_DEPTH_MAX = 48
 """A CustomResourceDefinition of today nests about 30 deep."""
 ARGUMENT_VALUES_MAX = 250_000
 KEY_BYTES_MAX = 512
 
-TOOL_NAME_BYTES_MAX = 64
-TOOLS_MAX = 64
-ARGUMENT_RULES_MAX = 64
-PATH_BYTES_MAX = 256
-OPAQUE_PATHS_MAX = 64
-RATE_CAPACITY_MAX = 2**40
-RATE_SECONDS_MAX = 24 * 3600
 OPEN_PROPOSALS_SECONDS = 60
 """How long a proposal let through may be unseen on the ledger."""
 
-HISTORY_CALLS_MAX = 64
 SEEN_PIECES_MAX = 2048
 """Pieces of opaque text and identifiers that a principal has said, kept as digests."""
 SEEN_OBJECTS_MAX = 2048
@@ -43,5 +33,3 @@ DECODE_LAYERS_MAX = 2
 
 FENCE_BYTES_MAX = 4 * KIB
 SOURCE_BYTES_MAX = 256
-
-assert ARGUMENT_BYTES_MAX < 8 * MIB

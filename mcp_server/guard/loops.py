@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ledger.agent_policy import LoopLimits
 from ledger.types import Json
 from mcp_server.guard.limits import NS_PER_SECOND
-from mcp_server.guard.policy import LoopLimits
 from mcp_server.guard.state import Past
 
 REFUSED = b"refused"

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ledger.agent_policy import Rate
 from ledger.errors import Code, Refused
+from ledger.limits import LOOP_CALLS_MAX
 from ledger.types import Did
-from mcp_server.guard.buckets import Bucket, Rate, take
+from mcp_server.guard.buckets import Bucket, take
 from mcp_server.guard.calls import Reason
 from mcp_server.guard.limits import (
     BUCKETS_MAX,
-    HISTORY_CALLS_MAX,
     NS_PER_SECOND,
     OPEN_PROPOSALS_SECONDS,
     PRINCIPALS_MAX,
@@ -117,7 +118,7 @@ class Draft:
 
     def remember_call(self, past: Past) -> None:
         """Add a call to the history."""
-        self.history = (*self.history, past)[-HISTORY_CALLS_MAX:]
+        self.history = (*self.history, past)[-LOOP_CALLS_MAX:]
 
     def remember_pieces(self, marks: Iterable[bytes]) -> None:
         """Add opaque pieces or identifiers to what was seen."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
+from ledger.agent_policy import AgentPolicy, read_policy
 from ledger.errors import Code
 from ledger.types import Did, Json, JsonObject
 from mcp_server.guard.calls import Call, Judgement, Verdict
 from mcp_server.guard.judge import judge, judge_result
-from mcp_server.guard.policy import AgentPolicy, read_policy
 from mcp_server.guard.state import GuardState
 
 AGENT = Did("did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.guard.buckets import Bucket, Rate, take
+from ledger.agent_policy import Rate
+from mcp_server.guard.buckets import Bucket, take
 
 RATES = st.builds(Rate, st.integers(0, 1000), st.integers(1, 86_400))
 ASKED = st.lists(st.tuples(st.integers(-(10**9), 10**13), st.integers(0, 50)), max_size=60)

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from ledger.agent_policy import AgentPolicy, read_policy, to_json
 from ledger.errors import Code
+from ledger.limits import LOOP_CALLS_MAX
 from ledger.types import JsonObject
 from mcp_server.guard import limits, secret_patterns
 from mcp_server.guard.calls import Verdict
-from mcp_server.guard.policy import AgentPolicy, read_policy, to_json
 from mcp_server.guard.state import GuardMemory, GuardState
 from tests.support.guarding import (
     AGENT,
@@ -81,6 +82,9 @@ def _set(path: str, value: Any) -> JsonObject:
         ("loop.windowSeconds", 0, Code.FIELD_INVALID),
         ("exfiltration.valueCharactersMax", "128", Code.FIELD_INVALID),
         ("trips", {"capacity": 3}, Code.FIELD_MISSING),
+        ("guards", ["me"], Code.FIELD_INVALID),
+        ("guards", [AGENT, AGENT], Code.FIELD_INVALID),
+        ("guards", [f"did:key:z{n:02}" for n in range(17)], Code.LIMIT_EXCEEDED),
     ],
 )  # fmt: skip
 @pytest.mark.requires("guard.policy")
@@ -251,7 +255,7 @@ def test_memory_is_bounded_whatever_is_called() -> None:
         session.call("get_object", name=name, namespace=f"team-{number}", cursor=source.randbytes(32).hex())
         session.answer({"n": number}, tuple(f"{number}/{n}" for n in range(5)))
     state = session.state
-    assert len(state.history) == limits.HISTORY_CALLS_MAX
+    assert len(state.history) == LOOP_CALLS_MAX
     assert len(state.objects) == limits.SEEN_OBJECTS_MAX
     assert len(state.touches) == limits.SEEN_TOUCHES_MAX
     assert len(state.pieces) == limits.SEEN_PIECES_MAX
