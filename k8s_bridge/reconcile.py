@@ -7,11 +7,13 @@ events are kept back meanwhile. Never chooses which release, never talks to the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from consensus.verified import Verified
+from k8s_bridge import trail
 from k8s_bridge.apply import carry_out
 from k8s_bridge.bounds import Unfenced
 from k8s_bridge.changeset import ChangeSet
@@ -110,6 +112,7 @@ class Reconciler:
         self._store = store
         self._observers = observers
         self._clock = clock
+        self._plans = itertools.count(1)
         self._given_up: dict[str, GivenUp] = {}
         self.contests = Contests()
         self._vitals: dict[str, Vitals] = {}
@@ -133,7 +136,10 @@ class Reconciler:
             cluster = self._in_scope(wanted.value.namespace)
             resting = self.contests.resting(name)
             world = observe(cluster, desired, self._store.load(), given_up, resting)
-            changes = carry_out(plan(wanted, world), cluster, self._store.save)
+            decided, number = plan(wanted, world), next(self._plans)
+            trail.tell_planned(decided, number)
+            changes = carry_out(decided, cluster, self._store.save)
+            trail.tell_done(decided, changes, number)
             self._writes.check()
         except Refused as refusal:
             self._observers.after_failure(name)

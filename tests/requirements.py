@@ -334,6 +334,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.reports-bounded": "reports are few, fit an envelope, and tell a failure at once [releases.md 5]",
     "bridge.metrics": "what replicas use is told in whole numbers, or not at all [releases.md 5, 6]",
     "bridge.health-rules": "a custom kind is healthy only where its release's signed rule says true [releases.md 1]",
+    "bridge.trail": "every write is said in the log before it is sent, and what became of it [bridge.md 10]",
     "bridge.health-over-time": "a crash loop is failed, not current by turns; an old failure is not the next revision's [devkube notes]",
     # -- identity -----------------------------------------------------------------------------------
     "identity.key-file": "a key is a PKCS#8 file of mode 0600, made exclusively, never overwritten [issue 3]",
