@@ -7,7 +7,8 @@ and gives on what they give.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ledger.types import JsonObject
@@ -23,12 +24,14 @@ class Call:
             is listed: ``tools``, ``resources``, ``templates`` or ``prompts``. Untrusted.
         arguments: as they came, unread and untrusted.
         principal: the DID of who asks, proven; None where nobody is known.
+        id: names the call in the audit; 32 hex digits.
     """
 
     kind: str
     name: str
     arguments: object
     principal: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
