@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -76,10 +77,10 @@ class Impatient(H11Protocol):
 
 
 class Front:
-    """Lets through what is a message from here, in time."""
+    """Lets through what is a message from here, in time; ``check`` says what a message is."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app, self._security = app, TransportSecurityMiddleware(_SECURITY)
+    def __init__(self, app: ASGIApp, check: Callable[[bytes], object] = framing.check) -> None:
+        self._app, self._security, self._check = app, TransportSecurityMiddleware(_SECURITY), check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -92,7 +93,7 @@ class Front:
             try:
                 with anyio.fail_after(BODY_SECONDS_MAX):
                     body = await _body(request)
-                framing.check(body)
+                self._check(body)
             except TimeoutError:
                 refused = _told(408, EnvironmentFault(Code.TIMEOUT, got="no end", expected="the whole body"))
             except Refused as error:
