@@ -20,6 +20,7 @@ from ledger.changes import CONSTITUTION_KINDS, LedgerObject, read_ledger_object
 from ledger.errors import Code, Refused
 from ledger.keys import key_id
 from ledger.limits import (
+    AGENT_POLICIES_MAX,
     BINDINGS_MAX,
     BODY_BYTES_MAX,
     CHAIN_ID_BYTES_MAX,
@@ -32,8 +33,8 @@ from ledger.records import Parameters, ProtocolRecord, ValidatorRecord, Validato
 from ledger.types import Did, Json, SubjectKind
 from state.reader import Overlay
 
-_OBJECTS_MAX = ROLES_MAX + BINDINGS_MAX + RULES_MAX + CLUSTERS_MAX + IDENTITIES_MAX
-_ORDER = ("Cluster", "Identity", *CONSTITUTION_KINDS)
+_OBJECTS_MAX = ROLES_MAX + BINDINGS_MAX + RULES_MAX + CLUSTERS_MAX + IDENTITIES_MAX + AGENT_POLICIES_MAX
+_ORDER = ("Cluster", "Identity", *CONSTITUTION_KINDS, "AgentPolicy")
 """Kinds of ledger object a genesis may hold, in the order they are put."""
 
 

@@ -26,9 +26,25 @@ _SPEC_OPTIONAL = ("clusters", "selector", "rollout", "health", "autoscale", "rec
 
 CONSTITUTION_KINDS = ("Role", "RoleBinding", "ApprovalRule", "BreakGlass")
 """Kinds of ledger object by which authority is judged."""
-PUT_KINDS = (*CONSTITUTION_KINDS, "Identity", "Cluster", "Parameters", "Validator", "Upgrade")
+PUT_KINDS = (
+    *CONSTITUTION_KINDS,
+    "Identity",
+    "Cluster",
+    "Parameters",
+    "Validator",
+    "Upgrade",
+    "AgentPolicy",
+)
 """Kinds of ledger object that a change can put."""
-REMOVE_KINDS = (*CONSTITUTION_KINDS, "Identity", "Cluster", "Validator", "Upgrade", "Freeze")
+REMOVE_KINDS = (
+    *CONSTITUTION_KINDS,
+    "Identity",
+    "Cluster",
+    "Validator",
+    "Upgrade",
+    "Freeze",
+    "AgentPolicy",
+)
 """Kinds of ledger object that a change can remove."""
 
 

@@ -34,6 +34,7 @@ GUARDED_KINDS = (
 LEDGER_KINDS = tuple(
     f"{kind}.conclave.internal"
     for kind in (
+        "AgentPolicy",
         "ApprovalRule",
         "BreakGlass",
         "Cluster",

@@ -19,6 +19,9 @@ MCP: dict[str, str] = {
     "guard.suspension": "who trips or is refused too often is cut off until a person lifts it [mcp-guard.md 1]",
     "guard.first-touch": "what is outside the usual is flagged once [mcp-guard.md 2]",
     "guard.memory": "a principal's memory is bounded, a judgement changes no earlier state [mcp-guard.md 1]",
+    # -- what the ledger knows of agents --------------------------------------------------------------
+    "agents.policy": "a policy is of the agent it is named after, watched over by nodes, bounded, put by the quorum [agents.md 1]",
+    "agents.policy-read": "a policy, or that there is none, is read by the agent's DID with proof [agents.md 1]",
     # -- server -------------------------------------------------------------------------------------
     "mcp.read": "each read tool gives what the ledger says, now or as of a height, with its proof in _meta [issue 7]",
     "mcp.proven": "no tool believes a value that the node changed [issue 7]",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from abci_app import indexes
 from abci_app.check import identity_of
-from abci_app.machine import guard, identities, membership
+from abci_app.machine import agents, guard, identities, membership
 from abci_app.machine.context import Context
 from abci_app.machine.world import constitution_of, constitution_record, existing_object, stored_object
 from ledger import identity as identity_rules
@@ -30,6 +30,7 @@ from ledger.changes import CONSTITUTION_KINDS, Configure, LedgerObject, ObjectNa
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
 from ledger.limits import (
+    AGENT_POLICIES_MAX,
     BINDINGS_MAX,
     BREAK_GLASSES_MAX,
     CLUSTERS_MAX,
@@ -39,6 +40,7 @@ from ledger.limits import (
 )
 from ledger.records import ConstitutionRecord, ObjectVersion
 from ledger.types import SubjectKind, sha256
+from state.reader import StateReader
 
 _MAXIMA = {
     "Role": ROLES_MAX,
@@ -46,6 +48,7 @@ _MAXIMA = {
     "ApprovalRule": RULES_MAX,
     "BreakGlass": BREAK_GLASSES_MAX,
     "Cluster": CLUSTERS_MAX,
+    "AgentPolicy": AGENT_POLICIES_MAX,
 }
 _LISTS = {
     "Role": "roles",
@@ -120,10 +123,10 @@ def write_constitution(ctx: Context, touched: list[tuple[str, str]], authority: 
 
 
 def put_object(ctx: Context, wanted: LedgerObject, authority: str | None) -> None:
-    """Put one object of the constitution or a cluster; its spec is read strictly.
+    """Put one object of the constitution, a cluster or an agent's policy; its spec is read strictly.
 
     Raises:
-        Refused: any code of ``shape``; LIMIT_EXCEEDED.
+        Refused: any code of ``shape``; LIMIT_EXCEEDED; SIGNER_UNKNOWN for an agent's policy.
     """
     key = statekeys.ledger_object(wanted.kind, wanted.name)
     known = stored_object(ctx.state, wanted.kind, wanted.name)
@@ -138,7 +141,7 @@ def put_object(ctx: Context, wanted: LedgerObject, authority: str | None) -> Non
         authority=authority,
         spec=wanted.spec,
     )
-    _SPECS[wanted.kind](stored)
+    _SPECS[wanted.kind](ctx.state, stored)
     index = statekeys.index_objects(wanted.kind)
     if indexes.insert(ctx.state, index, wanted.name) and (
         indexes.count(ctx.state, index) > _MAXIMA[wanted.kind]
@@ -275,16 +278,13 @@ def _in_use(name: ObjectName, why: str) -> Refused:
     )
 
 
-def _nothing(stored: StoredObject) -> None:
-    shape.fields(stored.spec, "spec", required=())
-
-
-_SPECS: dict[str, Callable[[StoredObject], object]] = {
-    "Role": read_role,
-    "RoleBinding": read_role_binding,
-    "ApprovalRule": read_approval_rule,
-    "BreakGlass": read_break_glass,
-    "Cluster": _nothing,
+_SPECS: dict[str, Callable[[StateReader, StoredObject], object]] = {
+    "Role": lambda _, stored: read_role(stored),
+    "RoleBinding": lambda _, stored: read_role_binding(stored),
+    "ApprovalRule": lambda _, stored: read_approval_rule(stored),
+    "BreakGlass": lambda _, stored: read_break_glass(stored),
+    "Cluster": lambda _, stored: shape.fields(stored.spec, "spec", required=()),
+    "AgentPolicy": agents.check_policy,
 }
 _PUTTERS: dict[str, Callable[[Context, LedgerObject, str], None]] = {
     "Identity": _put_identity,

@@ -26,6 +26,7 @@ _ORDER = (
     "Parameters",
     "Validator",
     "Upgrade",
+    "AgentPolicy",
 )
 """What others name comes first, whatever the files are called."""
 assert sorted(_ORDER) == sorted(PUT_KINDS)
