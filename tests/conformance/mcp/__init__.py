@@ -1,0 +1,1 @@
+"""The public conformance suite of the Model Context Protocol, against our server with its fixtures."""
