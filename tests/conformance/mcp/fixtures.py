@@ -133,7 +133,7 @@ PLAIN_TOOLS = (
     ToolFixture("test_x_mcp_header", _mirrored, {"region": {"type": "string", "x-mcp-header": "Region"}}),
 )
 
-RESOURCES = {
+RESOURCES: dict[str, types.TextResourceContents | types.BlobResourceContents] = {
     "test://static-text": types.TextResourceContents(
         uri="test://static-text",
         mime_type="text/plain",
