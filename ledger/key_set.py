@@ -25,8 +25,9 @@ from ledger.types import Json, JsonObject, sha256
 
 
 class Purpose(enum.StrEnum):
-    """What a key may sign."""
+    """What a key may sign. Where it is ``authenticate`` alone: no envelope but one that brings the key."""
 
+    AUTHENTICATE = "authenticate"
     PROPOSE = "propose"
     APPROVE = "approve"
     GUARD = "guard"

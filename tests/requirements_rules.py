@@ -16,6 +16,7 @@ RULES: dict[str, str] = {
     "ledger.recovery": "committed keys alone recover; the old ones are revoked [identities.md 4]",
     "ledger.revocation": "a revocation ends named keys or all active ones, and has an effect [identities.md 4]",
     "ledger.deactivation": "a deactivated identity stays so, and none of its keys counts [identities.md 4]",
+    "abci.key-authenticates": "a key that only authenticates signs no envelope but the one that brings it [identities.md 1]",
     "identity.composite-key": "a composite key is one file, opens as made, and signs as one [identities.md 1]",
     "ledger.account-record": "an account is exact bytes, read strictly on both roads [spam.md 1]",
     "ledger.account-nonce": "a nonce is used once, not below the window of 64 [ledger.md 1.3]",

@@ -32,8 +32,8 @@ from ledger.types import ActionKind, JsonObject, SubjectKind
 
 _PURPOSES = {
     SubjectKind.HUMAN: (Purpose.APPROVE, Purpose.GUARD, Purpose.PROPOSE, Purpose.ROTATE),
-    SubjectKind.AGENT: (Purpose.PROPOSE, Purpose.ROTATE),
-    SubjectKind.NODE: (Purpose.REPORT, Purpose.ROTATE),
+    SubjectKind.AGENT: (Purpose.AUTHENTICATE, Purpose.PROPOSE, Purpose.ROTATE),
+    SubjectKind.NODE: (Purpose.GUARD, Purpose.REPORT, Purpose.ROTATE),
 }
 _NUMBERED = re.compile(r"file:keys/(?P<name>[a-z0-9-]+)\.(?P<number>[0-9]{1,6})\.pem")
 

@@ -7,9 +7,10 @@ import itertools
 import pytest
 
 from ledger import bodies, envelope, records, standard, statekeys
+from ledger.actions import purpose_of
 from ledger.errors import Code
 from ledger.identity import IdentityRecord, read_identity
-from ledger.key_set import KeyState
+from ledger.key_set import KeyState, Purpose
 from ledger.records import IncidentKind
 from ledger.types import ActionKind
 from tests.support.key_rings import Ring, committed, composite, identity_spec, plain, presented
@@ -164,3 +165,22 @@ def test_a_key_signs_only_what_it_is_for() -> None:
     tx = erin.propose(bodies.release_body(release()))
     assert erin.say(judgement_body(tx), SECOND) is Code.KEY_PURPOSE_MISSING
     assert erin.say(bodies.release_body(release("x")), SECOND) is Code.OK
+
+
+@pytest.mark.requires("abci.key-authenticates")
+def test_a_key_that_only_authenticates_signs_nothing_on_the_ledger() -> None:
+    erin = Keys()
+    mute = [k.to_json() for k in presented(SECOND, purposes=("authenticate",))]
+    change = bodies.key_change_body(ActionKind.ROTATION, mute, list(committed(THIRD)))
+    assert erin.say(change, FIRST, SECOND) is Code.OK
+    assert [key.purposes for key in erin.erin.active_keys] == [(Purpose.AUTHENTICATE,)]
+    third = [k.to_json() for k in presented(THIRD)]
+    for body in (
+        bodies.release_body(release()),
+        bodies.revocation_body(erin.did),
+        bodies.deactivation_body(),
+        bodies.key_change_body(ActionKind.ROTATION, third, []),
+    ):
+        signing = (SECOND, THIRD) if b"Rotation" in body else (SECOND,)
+        assert erin.say(body, *signing) is Code.KEY_PURPOSE_MISSING
+    assert Purpose.AUTHENTICATE not in {purpose_of(kind) for kind in ActionKind}

@@ -126,6 +126,6 @@ def test_a_did_key_needs_no_inception_and_has_one_key_for_everything() -> None:
     (key,) = made.keys
     assert made.next == ()
     assert (key.key_id, key.since) == (plain("a").key_id, 7)
-    assert key.purposes == ("approve", "guard", "propose", "report", "rotate", "validate")
+    assert key.purposes == ("approve", "authenticate", "guard", "propose", "report", "rotate", "validate")
     refusal_of(lambda: read(spec | {"proofs": SPEC["proofs"]}), Code.INCEPTION_INVALID)
     refusal_of(lambda: read(spec | {"did": plain("a").did + "1"}), Code.KEY_INVALID)
