@@ -40,24 +40,59 @@ def kubeconfig() -> Iterator[Path]:
 @contextmanager
 def devkube(folder: Path, *apiserver_arguments: str) -> Iterator[Path]:
     """Run one devkube in ``folder``, its API server with more arguments; gives its kubeconfig."""
+    made = Devkube(folder, *apiserver_arguments)
     try:
-        program = find(Tool.DEVKUBE, progress=print, environ=os.environ)
-    except ToolError as error:
-        raise DevkubeUnavailableError(str(error)) from error
-    log = folder.with_suffix(".log")
-    with log.open("wb") as output:
-        more = [f"--apiserver-arg={argument}" for argument in apiserver_arguments]
-        argv = [str(program), "up", "--dir", str(folder), *more]
-        process = subprocess.Popen(argv, stdout=output, stderr=output)
-    try:
-        yield _ready(process, log)
+        yield made.start()
     finally:
-        process.send_signal(signal.SIGTERM)
+        made.stop()
+
+
+class Devkube:
+    """One devkube in a folder; what ends, or is killed, may be started again and is the same cluster."""
+
+    def __init__(self, folder: Path, *apiserver_arguments: str) -> None:
         try:
-            process.wait(STOP_TIMEOUT_S)
+            program = find(Tool.DEVKUBE, progress=print, environ=os.environ)
+        except ToolError as error:
+            raise DevkubeUnavailableError(str(error)) from error
+        more = [f"--apiserver-arg={argument}" for argument in apiserver_arguments]
+        self._argv = [str(program), "up", "--dir", str(folder), *more]
+        self._log = folder.with_suffix(".log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Path:
+        """Start it and wait until it is ready; gives its kubeconfig."""
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(self._argv, stdout=output, stderr=output)
+        return _ready(self._process, self._log)
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._await_end()
+
+    def kill(self, component: str = "kube-apiserver") -> None:
+        """Kill one component, which ends all of them."""
+        assert self._process is not None
+        os.kill(self._component(self._process.pid, component), signal.SIGKILL)
+        self._await_end()
+
+    @staticmethod
+    def _component(parent: int, name: str) -> int:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                if Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[1:2] == [name.encode()]:
+                    return int(child)
+        raise AssertionError(f"no {name} runs")
+
+    def _await_end(self) -> None:
+        assert self._process is not None
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
 
 
 def _ready(process: subprocess.Popen[bytes], log: Path) -> Path:
