@@ -9,10 +9,14 @@ proxy.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
+import io
 import socket
 import threading
+import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from ledger.errors import Code, EnvironmentFault, Refused
@@ -84,13 +88,13 @@ class Connection:
 
     def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> bytes:
         opened: socket.socket = connection.sock
+        # Sending is bounded as a whole by this; receiving by ``_Until``.
         opened.settimeout(self._limits.exchange_seconds)
-        late = threading.Event()
-        watch = threading.Timer(self._limits.exchange_seconds, _cut, (opened, late))
-        watch.daemon = True
-        watch.start()
+        deadline_s = time.monotonic() + self._limits.exchange_seconds
         answer: http.client.HTTPResponse | None = None
         try:
+            made: Any = functools.partial(_Answer, deadline_s=deadline_s)
+            connection.response_class = made
             headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
             connection.request("POST", "/", body=body, headers=headers)
             answer = connection.getresponse()
@@ -100,14 +104,9 @@ class Connection:
             if answer is not None:
                 # It holds the socket too: unclosed, the server could go on sending.
                 answer.close()
-            if late.is_set():
+            if time.monotonic() >= deadline_s:
                 raise self._late() from None
             raise
-        finally:
-            watch.cancel()
-        if late.is_set():
-            connection.close()
-            raise self._late()
         self._keep(connection, answer)
         return content
 
@@ -148,10 +147,38 @@ class Connection:
         )
 
 
-def _cut(opened: socket.socket, late: threading.Event) -> None:
-    late.set()
-    with contextlib.suppress(OSError):
-        opened.shutdown(socket.SHUT_RDWR)
+class _Answer(http.client.HTTPResponse):
+    """An answer that is read until a moment and no longer."""
+
+    def __init__(self, sock: socket.socket, *, deadline_s: float, **options: Any) -> None:
+        super().__init__(sock, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Until(sock, deadline_s))
+
+
+class _Until(io.RawIOBase):
+    """What a socket receives until a moment, however slowly its bytes come."""
+
+    def __init__(self, opened: socket.socket, deadline_s: float) -> None:
+        self._opened, self._deadline_s = opened, deadline_s
+        self._received = opened.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there; TimeoutError from the moment on."""
+        left_s = self._deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._opened.settimeout(left_s)
+        return self._received.readinto(buffer)
+
+    def close(self) -> None:
+        """Let the socket go."""
+        self._received.close()
+        super().close()
 
 
 def _host_and_port(endpoint: str) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from typing import Any
 from consensus import answers
 from consensus.http import Connection, Limits
 from consensus.incident import FILE_NAME, IncidentFile
+from consensus.light.encoding import validators_hash
 from consensus.light.types import LightBlock, SignedHeader, Validator, ValidatorSet
 from consensus.sources import Rpc
 from consensus.witness import Panel
@@ -49,6 +50,7 @@ class RpcClient:
             raise Refused(Code.USAGE, expected="at least one RPC endpoint")
         self._connections = [Connection(endpoint, limits or Limits()) for endpoint in named]
         self._preferred = 0
+        self._set: ValidatorSet | None = None
 
     @property
     def endpoint(self) -> str:
@@ -95,12 +97,17 @@ class RpcClient:
         return ValidatorSet.of(tuple(found))
 
     def light_block(self, height: int) -> LightBlock:
-        """Give the light block of ``height``; the next set is fetched only where the header names another."""
+        """Give the light block of ``height``; a set is fetched only where the one fetched last is another."""
         signed_header = self.signed_header(height)
         header = signed_header.header
-        validators = self.validators(height)
-        same = header.next_validators_hash == header.validators_hash
-        return LightBlock(signed_header, validators, validators if same else self.validators(height + 1))
+        validators = self._named(header.validators_hash, height)
+        return LightBlock(signed_header, validators, self._named(header.next_validators_hash, height + 1))
+
+    def _named(self, set_hash: bytes, height: int) -> ValidatorSet:
+        """Give the set that a header names by its hash: the one fetched last, where it is the same."""
+        if self._set is None or validators_hash(self._set) != set_hash:
+            self._set = self.validators(height)
+        return self._set
 
     def abci_query(self, path: str, data: bytes, height: int) -> answers.QueryAnswer:
         """Give ``/abci_query`` with proof."""

@@ -214,6 +214,7 @@ REQUIREMENTS: dict[str, str] = {
     "rpc.refusal-named": "a node's own refusal is RPC_REFUSED with its words [DESIGN 7]",
     "rpc.several-endpoints": "of several endpoints the first that answers is used [DESIGN 7]",
     "rpc.connection-kept": "a connection is kept, and replaced once closed [ADR 3]",
+    "rpc.known-set-not-fetched": "a validator set that a header names again is not fetched again [issue 6: P4]",
     "rpc.all-validators": "a validator set is fetched whole, page by page [note cometbft 3]",
     "reader.proven-value": "values and absence are proven by the next header's app hash [ledger.md 4]",
     "reader.single-lies": "a lie about header, app hash, set, proof, value or chain is refused [issue 3]",

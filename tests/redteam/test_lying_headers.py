@@ -15,6 +15,7 @@ import pytest
 from consensus.light.encoding import header_hash
 from consensus.light.render import block_id_json, commit_json, signed_header_json, validators_json
 from consensus.light.types import BlockId, PartSetHeader
+from consensus.rpc import RpcClient
 from ledger.errors import Code
 from ledger.types import JsonObject
 from tests.redteam.lying_ledger import CHANGE_HEIGHT, VALIDATORS, Lie, LyingLedger
@@ -238,6 +239,24 @@ _SET_LIES: dict[str, tuple[Lie, frozenset[Code]]] = {
 def test_a_lie_in_a_validator_set(liar: LyingLedger, victim: Victim, made: list[Any], name: str) -> None:
     lie, codes = _SET_LIES[name]
     assert refused(liar, victim, made, lie) in codes
+
+
+@pytest.mark.requires("rpc.known-set-not-fetched")
+def test_a_set_is_fetched_once_and_another_one_when_a_header_names_it(liar: LyingLedger) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def note(method: str, params: JsonObject, result: Any) -> Any:
+        asked.append((method, params.get("height")))
+        return result
+
+    liar.lie = note
+    client = RpcClient(liar.url)
+    blocks = [client.light_block(height) for height in range(1, NEWEST + 1)]
+    client.close()
+    assert [(b.validators, b.next_validators) for b in blocks] == [
+        (CHAIN.blocks[h].validators, CHAIN.blocks[h].next_validators) for h in range(1, NEWEST + 1)
+    ]
+    assert [height for method, height in asked if method == "validators"] == ["1", str(NEWEST + 1)]
 
 
 @pytest.mark.requires("redteam.validator-sets")

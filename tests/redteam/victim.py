@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from consensus.http import Limits
+from consensus.light.types import LightBlock
 from consensus.reader import VerifiedReader
 from consensus.rpc import RpcClient
 from consensus.trust_store import TrustStore
@@ -29,11 +30,19 @@ CHAIN = NODE.ledger.chain
 NEWEST = CHAIN.height
 
 
+class Forgetful(RpcClient):
+    """Asks for every validator set anew, so that a lie in any of them is heard."""
+
+    def light_block(self, height: int) -> LightBlock:
+        self._set = None
+        return super().light_block(height)
+
+
 class Victim:
     """A reader of a lying node, the values it made, and what it keeps."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.rpc = RpcClient(url, LIMITS)
+        self.rpc = Forgetful(url, LIMITS)
         self.store = TrustStore(folder / "trust.json")
         self.store.ensure(root_of(NODE.ledger))
         self.reader = VerifiedReader(self.rpc, self.store, clock=lambda: CHAIN.now_ns)
