@@ -297,7 +297,7 @@ def _outcome(given: JsonObject) -> Outcome:
         call=_identifier(given["call"], "record.call"),
         ended=Ended(shape.choice(given["ended"], "record.ended", list(Ended))),
         reasons=_reasons(given["reasons"]),
-        height=_optional(given["height"], "record.height", lambda v, w: shape.integer(v, w)),
+        height=_optional(given["height"], "record.height", shape.integer),
         result=_optional(given["result"], "record.result", _digest),
         duration_us=shape.integer(given["durationMicroseconds"], "record.durationMicroseconds"),
     )

@@ -1,0 +1,139 @@
+"""Bringing heads of the audit onto the ledger, behind the calls.
+
+Owns the thread that does it and the ``Anchors`` shape. Promises that no call ever waits for it, that however
+long the ledger is away only the newest head waits (nothing queues up), that it goes on after a restart from
+what the log says, and that an anchor is written into the log only once the ledger's receipt is proven.
+Source: docs/spec/mcp-audit.md §5.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ledger.errors import ConclaveError
+from mcp_server.audit import limits
+from mcp_server.audit.records import Anchored
+from mcp_server.audit.writer import AuditLog
+from runtime.retry import Backoff
+
+_log = logging.getLogger("conclave.mcp.audit")
+WAKE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proven: the ledger has it since ``height``, by ``envelope``."""
+
+    height: int
+    envelope: str
+
+
+class Anchors(Protocol):
+    """A place outside this machine's reach where heads are kept."""
+
+    def anchor(self, log: str, count: int, head: str) -> Receipt:
+        """Keep that record ``count`` of ``log`` has the hash ``head``. Takes as long as it takes.
+
+        Raises:
+            ConclaveError: it is not known to be kept.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often heads are anchored: after so many records, or seconds with anything new."""
+
+    records: int = limits.ANCHOR_RECORDS
+    seconds: float = limits.ANCHOR_SECONDS
+
+
+class Anchoring:
+    """Anchors a log's heads; ``step`` is one look whether one is due."""
+
+    def __init__(
+        self, log: AuditLog, anchors: Anchors, monotonic: Callable[[], float], pace: Pace | None = None
+    ) -> None:
+        self._audit, self._anchors, self._monotonic = log, anchors, monotonic
+        self._pace, self._backoff = pace or Pace(), Backoff(base_s=1.0, ceiling_s=60.0)
+        # What the log of before left unanchored is due at once.
+        self._last_s = monotonic() - self._pace.seconds
+        self._not_before_s = monotonic()
+        self._failures = 0
+        self.last_error: ConclaveError | None = None
+
+    def step(self) -> bool:
+        """Anchor the newest signed head if it is time; tells whether one was."""
+        now, audit = self._monotonic(), self._audit
+        if now < self._not_before_s or not self._is_due(now):
+            return False
+        tip = audit.signed
+        try:
+            receipt = self._anchors.anchor(audit.id, tip.sequence, tip.hash)
+            audit.anchored = tip.sequence
+            self._last_s, self._failures, self.last_error = now, 0, None
+            audit.append([Anchored(tip.sequence, tip.hash, receipt.height, receipt.envelope)], sync=False)
+        except ConclaveError as error:
+            self._failures += 1
+            self.last_error = error
+            self._not_before_s = self._monotonic() + self._backoff.delay_s(self._failures)
+            if self._failures == 1 or self._failures % 60 == 0:
+                _log.warning("audit not anchored: %s", error)
+            return False
+        return True
+
+    def _is_due(self, now: float) -> bool:
+        audit = self._audit
+        behind = audit.signed.sequence - audit.anchored
+        if behind <= 0 or audit.notable <= audit.anchored:
+            return False
+        return behind >= self._pace.records or now - self._last_s >= self._pace.seconds
+
+
+class Keeper:
+    """Two threads: one signs heads that are due, one anchors them. Neither holds up a call."""
+
+    def __init__(self, log: AuditLog, anchoring: Anchoring | None = None) -> None:
+        self._audit, self._anchoring = log, anchoring
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._sign, name="audit-heads", daemon=True)]
+        if anchoring is not None:
+            self._threads.append(threading.Thread(target=self._anchor, name="audit-anchors", daemon=True))
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """End; an anchor that is under way is given ``timeout_s``. Then the log is closed."""
+        self._ended.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout_s)
+        self._audit.close()
+
+    def _sign(self) -> None:
+        failed = False
+        while not self._ended.wait(WAKE_SECONDS):
+            try:
+                self._audit.tick()
+                failed = False
+            except ConclaveError as error:
+                if not failed:
+                    _log.error("audit head not signed: %s", error)
+                failed = True
+            except Exception:  # noqa: BLE001 - a fault of ours here must not end the thread unseen
+                _log.exception("audit head not signed")
+
+    def _anchor(self) -> None:
+        assert self._anchoring is not None
+        while not self._ended.wait(WAKE_SECONDS):
+            try:
+                self._anchoring.step()
+            except Exception:  # noqa: BLE001 - a fault of ours here must not end the thread unseen
+                _log.exception("audit not anchored")
