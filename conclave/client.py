@@ -16,29 +16,22 @@ from pathlib import Path
 
 from conclave.command import Session
 from conclave.home import Home, Subject, load
-from consensus.reader import VerifiedReader, View, check_fresh
+from consensus import speaking
+from consensus.reader import VerifiedReader, View
 from consensus.rpc import open_panel
-from consensus.submit import Patience, ProvenReceipt, submit
+from consensus.speaking import Speaker
+from consensus.submit import Patience, ProvenReceipt
 from consensus.trust_store import TrustRoot, TrustStore
 from consensus.witness import Panel
 from identity.signer import Signer, open_signer
-from ledger import account, canonical, codec, shape, statekeys
-from ledger.envelope import seal
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, caused
+from ledger import canonical, codec
+from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.keys import DID_KEY_PREFIX
-from ledger.limits import KIB, MIB, RPC_REQUEST_BYTES_MAX
-from ledger.receipt import code_of
+from ledger.limits import MIB
 from ledger.types import JsonObject
 
-NOT_AFTER_BLOCKS = 1000
-"""How many blocks an envelope made here stays good for: over an hour of an idle chain."""
 SUBMIT_SECONDS = 60.0
-DRY_RUN_PATH = "/dry-run"
 _GENESIS_BYTES_MAX = 64 * MIB
-_QUESTION_BYTES_MAX = RPC_REQUEST_BYTES_MAX // 2 - 4 * KIB
-"""A query carries its question in hex."""
-_ANSWERED = ("code", "name", "refusal")
-_OF_PROPOSALS = ("requirement", "operation", "risk", "clusters", "missing", "approvers", "state")
 
 
 class Client:
@@ -69,44 +62,8 @@ class Client:
             EnvironmentFault: as ``consensus.submit``.
         """
         keys = list(signing) if signing is not None else [open_key(self.home, subject)]
-        view = self.view()
-        check_fresh(view)
-        used = view.read(lambda get: account.read(get(statekeys.account(subject.did)))).value
-        envelope = seal(
-            body,
-            chain_id=self.home.chain_id,
-            signer=subject.did,
-            nonce=used.highest + 1,
-            not_after_height=view.height + NOT_AFTER_BLOCKS,
-            key=keys,
-        )
-        return submit(self.rpc, self.reader, envelope, patience=Patience(timeout_seconds=SUBMIT_SECONDS))
-
-    def ask(self, question: JsonObject) -> JsonObject:
-        """Ask the node whether an action would pass (docs/spec/ledger.md §4): its word, not a proof.
-
-        Raises:
-            Refused: BODY_TOO_LARGE; what the node's application answers.
-            EnvironmentFault: RPC_ANSWER_INVALID, or the node does not answer.
-        """
-        data = canonical.dump(question)
-        if len(data) > _QUESTION_BYTES_MAX:
-            raise Refused(
-                Code.BODY_TOO_LARGE, got=f"{len(data)} bytes", expected=f"at most {_QUESTION_BYTES_MAX}"
-            )
-        answer = self.rpc.abci_query(DRY_RUN_PATH, data, 0)
-        if answer.code:
-            raise Refused(
-                code_of(answer.code) or Code.QUERY_INVALID,
-                got=answer.log[:300],
-                expected="an answer of the application",
-            )
-        try:
-            return shape.fields(
-                canonical.load(answer.value), "answer", required=_ANSWERED, optional=_OF_PROPOSALS
-            )
-        except Refused as refusal:
-            raise caused(EnvironmentFault, Code.RPC_ANSWER_INVALID, refusal) from None
+        patience = Patience(timeout_seconds=SUBMIT_SECONDS)
+        return speaking.say(self.rpc, self.reader, Speaker(subject.did, keys), body, patience=patience)
 
 
 @contextmanager

@@ -7,59 +7,24 @@ Source: docs/spec/ledger.md §2, §4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from conclave.client import Client
 from conclave.command import Session
 from conclave.home import Subject
 from conclave.output import Output
+from consensus.speaking import Answer, dry_run
 from ledger import canonical
-from ledger.errors import Code, EnvironmentFault, Refused
-from ledger.receipt import code_of
-from ledger.types import JsonObject, sha256
+from ledger.types import JsonObject
 
 WORD = "the answering node's word, not a proof"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What ``node`` answered, and the SHA-256 (hex) of its canonical JSON."""
-
-    value: JsonObject
-    digest: str
-    node: str
-
-    @property
-    def refusal(self) -> Refused | None:
-        """The refusal that the proposal would meet; None if it would pass."""
-        said, code = self.value["refusal"], code_of(self.value["code"])
-        if said is None or code is None:
-            return None
-        texts = {name: str(said.get(name, "")) for name in ("got", "expected", "todo")}
-        return Refused(code, **texts, node=self.node)
-
-    def to_json(self) -> JsonObject:
-        """Give it for programs."""
-        return {"digest": self.digest, "proven": False, "node": self.node, "answer": self.value}
-
-
 def ask(client: Client, question: JsonObject) -> Answer:
-    """Ask the node. Raises as ``Client.ask``."""
-    value = client.ask(question)
-    code, refusal = value["code"], value["refusal"]
-    is_known = isinstance(code, int) and code_of(code) is not None
-    is_told = isinstance(refusal, dict) if code else refusal is None
-    if not is_known or not is_told or not isinstance(value.get("requirement", {}), dict):
-        raise EnvironmentFault(
-            Code.RPC_ANSWER_INVALID,
-            got=value,
-            expected="a code, its refusal and what is required",
-        )
-    return Answer(value, sha256(canonical.dump(value)).hex(), client.rpc.endpoint)
+    """Ask the node. Raises as ``speaking.dry_run``."""
+    return dry_run(client.rpc, question, client.rpc.endpoint)
 
 
 def ask_of_body(client: Client, speaker: Subject, body: bytes) -> Answer:
-    """Ask what would become of an action. Raises as ``Client.ask``."""
+    """Ask what would become of an action. Raises as ``speaking.dry_run``."""
     return ask(client, {"signer": speaker.did, "body": canonical.load(body)})
 
 

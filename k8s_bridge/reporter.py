@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 from consensus import release_reader
 from consensus.reader import VerifiedReader, View
 from consensus.rpc import Rpc
+from consensus.speaking import Speaker, sealed
 from consensus.submit import Patience, submit
 from k8s_bridge.metrics import AGE_S_MAX
 from k8s_bridge.report import Finding, compose, headline, is_news, pause_s
-from ledger import account as accounts
-from ledger import statekeys
 from ledger.bodies import report_body
-from ledger.envelope import AnySigningKey, seal
+from ledger.envelope import AnySigningKey
 from ledger.errors import ConclaveError
 from ledger.records import DesiredState
 from runtime.log import event
@@ -149,14 +148,8 @@ class Reporter:
         if not self._may_tell():
             return False
         report = compose(finding, channel.cluster, last + 1)
-        envelope = seal(
-            report_body(report),
-            chain_id=view.chain_id,
-            signer=channel.did,
-            nonce=_next_nonce(view, channel.did),
-            not_after_height=view.height + NOT_AFTER_BLOCKS,
-            key=channel.key,
-        )
+        speaker = Speaker(channel.did, (channel.key,), NOT_AFTER_BLOCKS)
+        envelope = sealed(view, speaker, report_body(report))
         proof = submit(channel.rpc, channel.reader, envelope, patience=Patience(SUBMIT_TIMEOUT_S))
         event(
             _LOG, "reported", release=report.release, revision=report.revision, sequence=report.sequence,
@@ -214,7 +207,3 @@ def _is_news(view: View, cluster: str, finding: Finding) -> bool:
         wanted = release_reader.desired(view, cluster, name).value
         return wanted is not None and wanted.state is DesiredState.DELETED
     return is_news(finding, release_reader.report(view, cluster, name).value)
-
-
-def _next_nonce(view: View, did: str) -> int:
-    return accounts.read(view.get(statekeys.account(did)).value).highest + 1

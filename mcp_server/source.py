@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from consensus import speaking
 from consensus.evidence import Evidence
 from consensus.reader import VerifiedReader, View
 from consensus.sources import Rpc
 from consensus.trust_store import TrustRoot
-from ledger import canonical, shape
-from ledger.errors import Code, EnvironmentFault, Refused, caused
-from ledger.receipt import code_of
+from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.types import JsonObject
-
-DRY_RUN_PATH = "/dry-run"
-_ANSWERED = ("code", "name", "refusal")
-_OF_PROPOSALS = ("requirement", "operation", "risk", "clusters", "missing", "approvers", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +70,4 @@ class Source:
             Refused: what the node's application answers.
             EnvironmentFault: RPC_ANSWER_INVALID, or the node does not answer.
         """
-        answer = self.rpc.abci_query(DRY_RUN_PATH, canonical.dump({"proposal": identifier}), 0)
-        if answer.code:
-            raise Refused(
-                code_of(answer.code) or Code.QUERY_INVALID,
-                got="a refusal",
-                expected="an answer of the application",
-            )
-        try:
-            return shape.fields(
-                canonical.load(answer.value), "answer", required=_ANSWERED, optional=_OF_PROPOSALS
-            )
-        except Refused as refusal:
-            raise caused(EnvironmentFault, Code.RPC_ANSWER_INVALID, refusal) from None
+        return speaking.ask(self.rpc, {"proposal": identifier})

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conclave import processes
-from conclave.client import NOT_AFTER_BLOCKS, Client, open_key
+from conclave.client import Client, open_key
 from conclave.demo.lying_node import LIES, LyingNode
 from conclave.demo.narrator import DemoFailed
 from conclave.demo.stage import CLUSTER, EXAMPLES, Stage
 from consensus import release_reader
+from consensus.speaking import NOT_AFTER_BLOCKS
 from consensus.submit import submit
 from ledger import account, statekeys
 from ledger import envelope as envelopes

@@ -8,11 +8,12 @@ from abci_app.dry_run import dry_run
 from abci_app.machine.context import Context
 from consensus.answers import QueryAnswer
 from consensus.reader import VerifiedReader
+from consensus.speaking import DRY_RUN_PATH
 from consensus.trust_store import MemoryStore
 from ledger import canonical
 from ledger.types import JsonObject
 from mcp_server.answering import Answer, answer, tool_named
-from mcp_server.source import DRY_RUN_PATH, Source
+from mcp_server.source import Source
 from state.reader import Overlay
 from tests.support.ledger import Ledger, Node, _Values
 from tests.unit.consensus.ledgers import root_of

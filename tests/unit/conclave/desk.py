@@ -18,6 +18,7 @@ from conclave import client, home
 from conclave.home import Home, Subject
 from consensus.answers import QueryAnswer
 from consensus.incident import FILE_NAME, IncidentFile
+from consensus.speaking import DRY_RUN_PATH
 from consensus.trust_store import TrustRoot
 from consensus.witness import Panel
 from ledger import canonical
@@ -44,7 +45,7 @@ class _Node(Node):
 
     def abci_query(self, path: str, data: bytes, height: int) -> QueryAnswer:
         """Answer a dry run, or give a proven value."""
-        if path != client.DRY_RUN_PATH:
+        if path != DRY_RUN_PATH:
             return super().abci_query(path, data, height)
         newest, chain = self.ledger.height, self.ledger.chain
         state = Overlay(ledgers._Values(self.ledger.values[newest]))
