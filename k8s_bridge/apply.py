@@ -1,13 +1,14 @@
 """Carrying a plan out.
 
 Owns the only loop that writes wanted objects. Promises: the inventory is written before the first object and
-settled after the last; steps go in the plan's order, a stage beginning when the earlier one serves; one
-object's failure stops neither its neighbours nor what runs, and holds every delete. Never does what the plan
-does not contain.
+settled after the last; steps go in the plan's order, those of one kind at once, a kind beginning when the
+earlier one is done, a stage when the earlier one serves; one object's failure stops neither its neighbours
+nor what runs, and holds every delete. Never does what the plan does not contain.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from k8s_bridge.inventory import Entry, Inventory, settle
 from k8s_bridge.objects import ObjectKey, uid_of
 from k8s_bridge.order import STAGE_FOUNDATION
 from k8s_bridge.plan import Action, Plan, Step
+from k8s_bridge.workers import OneByOne, Workers
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 
@@ -34,13 +36,14 @@ _STANDING = {
 }
 
 
-def carry_out(plan: Plan, cluster: Cluster, save: SaveInventory) -> ChangeSet:
+def carry_out(plan: Plan, cluster: Cluster, save: SaveInventory, workers: Workers | None = None) -> ChangeSet:
     """Carry out a plan.
 
     Args:
         plan: what to do.
         cluster: where.
         save: writes an inventory; called before the first write and after the last.
+        workers: who applies the objects of one kind; None: one after the other.
 
     Raises:
         EnvironmentFault: the inventory cannot be written before anything else was; nothing was done then.
@@ -48,7 +51,7 @@ def carry_out(plan: Plan, cluster: Cluster, save: SaveInventory) -> ChangeSet:
     """
     if plan.inventory is not None and plan.writes and plan.inventory != plan.before:
         save(plan.inventory)
-    results = _apply_all(plan, cluster)
+    results = _apply_all(plan, cluster, workers or OneByOne())
     blocked = any(result.outcome is not Outcome.UNCHANGED and result.code for result in results)
     results += [_prune(step, cluster, blocked=blocked) for step in plan.steps if not step.wanted]
     if plan.inventory is not None:
@@ -58,10 +61,9 @@ def carry_out(plan: Plan, cluster: Cluster, save: SaveInventory) -> ChangeSet:
     return ChangeSet(plan.chain_id, plan.release, plan.revision, tuple(results), plan.removal)
 
 
-def _apply_all(plan: Plan, cluster: Cluster) -> list[ObjectResult]:
-    results: list[ObjectResult] = []
+def _apply_all(plan: Plan, cluster: Cluster, workers: Workers) -> list[ObjectResult]:
     foundation = [step for step in plan.steps if step.wanted and step.stage == STAGE_FOUNDATION]
-    results += [_apply(step, cluster) for step in foundation]
+    results = _apply_kinds(foundation, cluster, workers)
     definitions = [
         result.key
         for result in results
@@ -78,7 +80,15 @@ def _apply_all(plan: Plan, cluster: Cluster) -> list[ObjectResult]:
     if definitions:
         cluster.forget_kinds()
     rest = [step for step in plan.steps if step.wanted and step.stage != STAGE_FOUNDATION]
-    return results + [_apply(step, cluster) for step in rest]
+    return results + _apply_kinds(rest, cluster, workers)
+
+
+def _apply_kinds(steps: list[Step], cluster: Cluster, workers: Workers) -> list[ObjectResult]:
+    """Apply kind after kind: objects of one kind do not refer to each other."""
+    results: list[ObjectResult] = []
+    for _, alike in itertools.groupby(steps, lambda step: (step.key.group, step.key.kind)):
+        results += workers.each(lambda step: _apply(step, cluster), list(alike))
+    return results
 
 
 def _wait(definition: ObjectKey, cluster: Cluster, timeout_s: float) -> EnvironmentFault | None:

@@ -8,6 +8,7 @@ which is held up between the check and the request does not send it: the kernel 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ class Tenure(Protocol):
 
 
 class Fence:
-    """The bounds of writes under a lease. For one writing thread.
+    """The bounds of writes under a lease, several of which may be under way at once.
+
+    The timer stands at the earliest end of what is under way: a renewal meanwhile does not move it for them.
 
     Args:
         tenure: who tells whether we are the writer.
@@ -105,6 +108,8 @@ class Fence:
     def __init__(self, tenure: Tenure, timing: Timing, deadman: Deadman) -> None:
         self._tenure, self._timing, self._deadman = tenure, timing, deadman
         self._pinned: str | None = None
+        self._lock = threading.Lock()
+        self._ends_s: list[float] = []
 
     def term(self) -> str | None:
         """Give the term in which writes may begin now; None when none may."""
@@ -139,7 +144,7 @@ class Fence:
         remaining_s = self._tenure.remaining_s()
         if remaining_s < WRITE_S_MIN:
             raise not_held(f"{remaining_s:.3f} s left of the lease")
-        self._deadman.arm(self._tenure.deadline_s())
+        end_s = self._begin()
         try:
             # Looked at with the timer running: what comes after this line comes in time or not at all.
             self.check()
@@ -151,7 +156,22 @@ class Fence:
                 self._tenure.unanswered()
             raise
         finally:
-            self._deadman.disarm()
+            self._end(end_s)
+
+    def _begin(self) -> float:
+        with self._lock:
+            end_s = self._tenure.deadline_s()
+            self._ends_s.append(end_s)
+            self._deadman.arm(min(self._ends_s))
+        return end_s
+
+    def _end(self, end_s: float) -> None:
+        with self._lock:
+            self._ends_s.remove(end_s)
+            if self._ends_s:
+                self._deadman.arm(min(self._ends_s))
+            else:
+                self._deadman.disarm()
 
 
 class Unfenced:

@@ -20,6 +20,7 @@ from k8s_bridge.given_up import GivenUp, is_trouble
 from k8s_bridge.inventory import Inventory, prunable
 from k8s_bridge.objects import Identity, ObjectKey, content_of, field, key_of, metadata_text, trial_name
 from k8s_bridge.plan import Observation, World, owns
+from k8s_bridge.workers import OneByOne, Workers
 from ledger.errors import Code, ConclaveError, EnvironmentFault, caused
 from ledger.types import JsonObject
 
@@ -46,6 +47,7 @@ def observe(
     claims: Claims,
     given_up: GivenUp | None = None,
     resting: Mapping[ObjectKey, EnvironmentFault] | None = None,
+    workers: Workers | None = None,
 ) -> World:
     """Look at everything one plan needs.
 
@@ -55,17 +57,23 @@ def observe(
         claims: what all releases own.
         given_up: what need not be asked again; what is refused for good is added.
         resting: what is let alone for now, and why.
+        workers: who looks at the objects; None: one after the other.
 
     Raises:
         EnvironmentFault: KUBERNETES_UNREACHABLE, or KUBERNETES_REFUSED where a server in trouble refused
             every object. Every other fault is kept with its object.
     """
     known = given_up if given_up is not None else GivenUp()
+    crew, keys = workers or OneByOne(), list(desired.objects)
+    first = crew.each(lambda key: _at(cluster, key), keys)
+    # Only now: the inventories may have been read meanwhile.
     look = _Look(cluster, claims.of(desired.release), known, resting or {})
-    observed = {key: look.at_wanted(key, manifest) for key, manifest in desired.objects.items()}
+    wanted = zip(keys, desired.objects.values(), first, strict=True)
+    found = crew.each(lambda about: look.at_wanted(*about), list(wanted))
+    observed = dict(zip(keys, found, strict=True))
     # What is only forgotten is not looked at: it is let alone, whatever it is.
     for entry in prunable(look.inventory, desired.identities) if look.inventory and desired.prune else ():
-        observed[entry.key] = _with_tenants(cluster, entry.key, look.at(entry.key), look.inventory)
+        observed[entry.key] = _with_tenants(cluster, entry.key, _at(cluster, entry.key), look.inventory)
     faults = [seen.fault for seen in observed.values()]
     if faults and faults[0] is not None and all(map(is_trouble, faults)):
         # Nothing was learnt of any object.
@@ -82,19 +90,14 @@ class _Look:
     given_up: GivenUp
     resting: Mapping[ObjectKey, EnvironmentFault]
 
-    def at(self, key: ObjectKey) -> Observation:
-        """Look at an object that may be deleted."""
+    def at_wanted(self, key: ObjectKey, manifest: JsonObject, first: Observation) -> Observation:
+        """Look on at an object that is to be as ``manifest`` says, after a ``first`` look at it alone."""
+        live, dry_run = first.live, None
         try:
-            return Observation(self.cluster.get(key))
-        except EnvironmentFault as fault:
-            return Observation(fault=_kept(fault))
-
-    def at_wanted(self, key: ObjectKey, manifest: JsonObject) -> Observation:
-        """Look at an object that is to be as ``manifest`` says."""
-        live = dry_run = None
-        try:
-            for _ in range(LOOKS_MAX):
-                live = self.cluster.get(key)
+            if isinstance(first.fault, EnvironmentFault):
+                raise first.fault
+            for look in range(LOOKS_MAX):
+                live = self.cluster.get(key) if look else live
                 vain = self.resting.get(key) or self.given_up.of(key, manifest, live)
                 if vain is not None:
                     return Observation(live, fault=vain)
@@ -146,6 +149,14 @@ class _Look:
         todo = "name the object in the release's recreate, or undo the change"
         facts = {name: value for name, value in fault.facts.items() if name != "cause"}
         return caused(EnvironmentFault, Code.OBJECT_IMMUTABLE, fault, todo=todo, **facts)
+
+
+def _at(cluster: Cluster, key: ObjectKey) -> Observation:
+    """Look at an object as it is."""
+    try:
+        return Observation(cluster.get(key))
+    except EnvironmentFault as fault:
+        return Observation(fault=_kept(fault))
 
 
 def _kept(fault: EnvironmentFault) -> EnvironmentFault:

@@ -27,8 +27,9 @@ from k8s_bridge.objects import ObjectKey
 from k8s_bridge.observe import observe
 from k8s_bridge.plan import plan
 from k8s_bridge.report import Finding, finding_of
-from k8s_bridge.store import InventoryStore
+from k8s_bridge.store import InventoryStore, Loading
 from k8s_bridge.vitals import Vitals
+from k8s_bridge.workers import OneByOne, Workers
 from ledger.errors import Refused
 from ledger.records import MetricRecord
 from ledger.release import ReleaseRevision
@@ -92,8 +93,8 @@ class Writes(Protocol):
 class Reconciler:
     """Applies releases to one cluster.
 
-    ``contests`` knows what others write again and again. ``in_scope`` gives the cluster as the account of a
-    release's namespace writes to it; None where the bridge writes as itself.
+    ``contests`` knows what others write again and again, ``workers`` carry requests. ``in_scope`` gives the
+    cluster as the account of a release's namespace writes to it; None where the bridge writes as itself.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Reconciler:
         self._plans = itertools.count(1)
         self._given_up: dict[str, GivenUp] = {}
         self.contests = Contests()
+        self.workers: Workers = OneByOne()
         self._vitals: dict[str, Vitals] = {}
 
     def reconcile(self, wanted: Verified[ReleaseRevision]) -> Standing:
@@ -135,10 +137,11 @@ class Reconciler:
             self._observers.before_apply(name, desired.objects)
             cluster = self._in_scope(wanted.value.namespace)
             resting = self.contests.resting(name)
-            world = observe(cluster, desired, self._store.load(), given_up, resting)
+            with Loading(self.workers.begin(self._store.load)) as claims:
+                world = observe(cluster, desired, claims, given_up, resting, self.workers)
             decided, number = plan(wanted, world), next(self._plans)
             trail.tell_planned(decided, number)
-            changes = carry_out(decided, cluster, self._store.save)
+            changes = carry_out(decided, cluster, self._store.save, self.workers)
             trail.tell_done(decided, changes, number)
             self._writes.check()
         except Refused as refusal:

@@ -35,6 +35,7 @@ from k8s_bridge.source import LedgerSource
 from k8s_bridge.state_file import StateFile
 from k8s_bridge.store import InventoryStore
 from k8s_bridge.watch import Watches
+from k8s_bridge.workers import Pool
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.keys import DID_KEY_PREFIX
 from runtime.clock import NS_PER_S, system_clock_ns
@@ -79,6 +80,7 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     store = InventoryStore(cluster, reader.chain_id, settings.namespace)
     in_scope = cluster.in_scope if settings.impersonate else None
     reconciler = Reconciler(cluster, store, watches, system_clock_ns, in_scope, fence)
+    workers = reconciler.workers = Pool()
     source = LedgerSource(reader, settings.cluster)
     loop = Loop(source, reconciler, reporter, bell, settings.periods, Clocks(system_clock_ns))
     event(
@@ -101,6 +103,7 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
         watches.stop()
         keeper.stop()
         reporter.stop()
+        workers.close()
         cluster.close()
         holder.close()
         rpc.close()

@@ -7,8 +7,10 @@ written by somebody else since it was read, is never overwritten. Never interpre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from k8s_bridge.cluster import Cluster, only_version
 from k8s_bridge.inventory import MARK_LABEL, Inventory, config_map_name, decode, empty, encode, unreadable
@@ -47,6 +49,33 @@ class Inventories:
             if name != release:
                 claims.update(dict.fromkeys(inventory.entries, name))
         return claims
+
+
+class Loading:
+    """Inventories that are being read: whoever asks for one waits, and meets what the reading met.
+
+    Leaving it waits too: what is read late must not be taken for newer than what is written then.
+    """
+
+    def __init__(self, wait: Callable[[], Inventories]) -> None:
+        self._wait = wait
+
+    def __enter__(self) -> Self:
+        """Begin to use it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait until the reading is over."""
+        with contextlib.suppress(EnvironmentFault):
+            self._wait()
+
+    def of(self, release: str) -> Inventory | None:
+        """As ``Inventories.of``."""
+        return self._wait().of(release)
+
+    def of_others(self, release: str) -> dict[Identity, str]:
+        """As ``Inventories.of_others``."""
+        return self._wait().of_others(release)
 
 
 class InventoryStore:

@@ -307,6 +307,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.real-manifests": "Argo CD's install manifest goes the whole way [issue 3, Real input]",
     "bridge.unreachable": "an API server that is down has a code of its own [issue 3, Bad input]",
     "bridge.order": "dependencies first, webhooks last, pruning in reverse [kubernetes notes §2]",
+    "bridge.together": "objects of one kind are looked at and applied at once, and nothing overtakes its plan [bridge.md 1]",
     "bridge.plan-deterministic": "the same inputs give the same plan [DESIGN §3]",
     "bridge.drift-not-status": "a change of status alone is not drift [kubernetes notes, trap 5]",
     "bridge.resync": "what no watch saw is found by a slow full look [kubernetes notes, trap 8]",
