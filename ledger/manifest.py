@@ -60,9 +60,14 @@ def identity(manifest: JsonObject) -> tuple[str, str, str, str]:
     return group_of(manifest), manifest["kind"], metadata.get("namespace") or "", metadata["name"]
 
 
+def pod_spec_path(manifest: JsonObject) -> tuple[str, ...] | None:
+    """Give where an object of a workload's kind holds its pod's spec; None for other kinds."""
+    return _POD_SPECS.get((group_of(manifest), str(manifest.get("kind"))))
+
+
 def images(manifest: JsonObject) -> list[tuple[str, str]]:
     """List the container images of a workload as (path, image); a kind without pods has none."""
-    path = _POD_SPECS.get((group_of(manifest), str(manifest.get("kind"))))
+    path = pod_spec_path(manifest)
     if path is None:
         return []
     node: Json = manifest

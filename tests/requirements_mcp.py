@@ -22,6 +22,10 @@ MCP: dict[str, str] = {
     # -- what the ledger knows of agents --------------------------------------------------------------
     "agents.policy": "a policy is of the agent it is named after, watched over by nodes, bounded, put by the quorum [agents.md 1]",
     "agents.policy-read": "a policy, or that there is none, is read by the agent's DID with proof [agents.md 1]",
+    "agents.suspension": "a guard or a person who may cuts an agent off at once; only the quorum lets it speak again [agents.md 2]",
+    "agents.suspension-proposals": "what a suspended agent asked for is neither approved nor executed [agents.md 2]",
+    # -- proposing ----------------------------------------------------------------------------------
+    "mcp.edits": "a model's change to a release names what changes; all else stays as it was signed [issue 7]",
     # -- server -------------------------------------------------------------------------------------
     "mcp.read": "each read tool gives what the ledger says, now or as of a height, with its proof in _meta [issue 7]",
     "mcp.proven": "no tool believes a value that the node changed [issue 7]",
