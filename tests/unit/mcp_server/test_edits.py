@@ -19,6 +19,7 @@ NEW_IMAGE = "registry.test/shop@sha256:" + "b" * 64
 RENDERER = "conclave mcp"
 WEB, SETTINGS = deployment("web", replicas=2), config_map("settings", colour="blue")
 WEB_ID, SETTINGS_ID = object_id(WEB), object_id(SETTINGS)
+ZONE = {"matchLabels": {"zone": "a"}}
 
 
 def signed(**spec: object) -> Release:
@@ -88,8 +89,8 @@ def test_a_new_release_says_where_it_goes() -> None:
 
 @pytest.mark.requires("mcp.edits")
 def test_a_selector_gives_way_to_clusters_that_are_named() -> None:
-    old = signed(selector={"zone": "a"})
-    assert edited(Edits(remove=(SETTINGS_ID,)), old)["selector"] == {"zone": "a"}
+    old = signed(selector=ZONE)
+    assert edited(Edits(remove=(SETTINGS_ID,)), old)["selector"] == ZONE
     found = edited(Edits(clusters=("west",)), old)
     assert found["clusters"] == ["west"]
     assert "selector" not in found
