@@ -37,7 +37,7 @@ from ledger.key_set import commitment, resolve_first
 from ledger.keys import Algorithm, PublicKey, algorithm_of
 from ledger.limits import URGENT_ENVELOPES_PER_WINDOW
 from ledger.records import ContentRecord, Parameters, TouchRecord
-from ledger.types import ActionKind
+from ledger.types import ActionKind, SubjectKind
 from state.reader import StateReader
 
 Resolver = Callable[[str], PublicKey | None]
@@ -167,8 +167,8 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
 
     Raises:
         Refused: ENVELOPE_EXPIRED, NOT_AFTER_TOO_FAR, SIGNER_UNKNOWN, KEY_NOT_OF_SIGNER, KEY_NOT_ACTIVE,
-            KEY_PURPOSE_MISSING, SIGNER_DEACTIVATED, NONCE_REPLAYED, NONCE_TOO_OLD, RATE_EXCEEDED,
-            AGENT_MAY_NOT_APPROVE or VERB_NOT_ALLOWED.
+            KEY_PURPOSE_MISSING, SIGNER_DEACTIVATED, AGENT_SUSPENDED, NONCE_REPLAYED, NONCE_TOO_OLD,
+            RATE_EXCEEDED, AGENT_MAY_NOT_APPROVE or VERB_NOT_ALLOWED.
     """
     envelope, kind = opened.envelope, kind_of(opened.action)
     rules.check_height(envelope, height)
@@ -177,6 +177,7 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
         identities.check_key_change_signers(signer, opened.keys)
     else:
         identities.check_signers(signer, opened.keys, purpose_of(kind))
+    check_not_suspended(state, signer)
     account = accounts.use_nonce(account_of(state, envelope.signer), envelope.nonce)
     # What only takes away has room of its own: a subject that used up its share can still stop things.
     most = constants.parameters.envelopes_per_window_max
@@ -185,6 +186,22 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
     own = isinstance(opened.action, Revocation) and opened.action.subject == signer.did
     rules.check_kind(signer, kind, own=own)
     return Admitted(opened, signer, account)
+
+
+def check_not_suspended(state: StateReader, subject: IdentityRecord) -> None:
+    """The subject is no agent that was cut off.
+
+    Raises:
+        Refused: AGENT_SUSPENDED.
+    """
+    if subject.kind is SubjectKind.AGENT and state.get(statekeys.suspension(subject.did)) is not None:
+        raise Refused(
+            Code.AGENT_SUSPENDED,
+            got=f"agent {subject.name}",
+            expected="an agent that is not suspended",
+            todo="a person looks at the audit and has the suspension removed",
+            signer=subject.did,
+        )
 
 
 def account_of(state: StateReader, did: str) -> Account:

@@ -7,7 +7,7 @@ is shown to people, and believed by nobody. Source: docs/spec/ledger.md §4.
 
 from __future__ import annotations
 
-from abci_app.check import Admitted, Opened, content_of, identity_of
+from abci_app.check import Admitted, Opened, check_not_suspended, content_of, identity_of
 from abci_app.machine.block import execute
 from abci_app.machine.context import Context
 from abci_app.machine.proposals import decision_of, existing_proposal
@@ -59,6 +59,7 @@ def dry_run(ctx: Context, question: bytes) -> JsonObject:
 def _of_action(ctx: Context, did: Did, body: bytes) -> JsonObject:
     try:
         signer = identity_of(ctx.state, did)
+        check_not_suspended(ctx.state, signer)
         action = read_action(body, image_digest_required=ctx.constants.parameters.image_digest_required)
         release = action.change if isinstance(action, Proposal) else None
         content = content_of(release) if isinstance(release, Release) else None

@@ -22,7 +22,7 @@ _OWN_KEYS = frozenset({ActionKind.ROTATION, ActionKind.RECOVERY, ActionKind.DEAC
 _KINDS: Mapping[SubjectKind, frozenset[ActionKind]] = {
     SubjectKind.HUMAN: frozenset(ActionKind) - {ActionKind.REPORT},
     SubjectKind.AGENT: _OWN_KEYS | {ActionKind.PROPOSAL},
-    SubjectKind.NODE: _OWN_KEYS | {ActionKind.REPORT},
+    SubjectKind.NODE: _OWN_KEYS | {ActionKind.REPORT, ActionKind.SUSPENSION},
     SubjectKind.ORGANISATION: _OWN_KEYS,
 }
 """What a kind of subject may ever do, whatever its roles; a subject may always revoke its own keys."""

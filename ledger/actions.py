@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger import canonical, codec, shape
+from ledger.agent_actions import Suspension, read_body
 from ledger.authority.patterns import read_patterns
 from ledger.authority.scope import Operation
 from ledger.changes import Change, Configure, Delete, Release, Rollback, Withdraw, read_change
@@ -120,7 +121,7 @@ class Deactivation:
     reason: str
 
 
-Action = Proposal | Judgement | Report | Freeze | Revocation | Hold | KeyChange | Deactivation
+Action = Proposal | Judgement | Report | Freeze | Revocation | Hold | KeyChange | Deactivation | Suspension
 
 _KINDS: dict[type, ActionKind] = {
     Proposal: ActionKind.PROPOSAL,
@@ -128,6 +129,7 @@ _KINDS: dict[type, ActionKind] = {
     Freeze: ActionKind.FREEZE,
     Revocation: ActionKind.REVOCATION,
     Deactivation: ActionKind.DEACTIVATION,
+    Suspension: ActionKind.SUSPENSION,
 }
 _PURPOSES = {
     ActionKind.PROPOSAL: Purpose.PROPOSE,
@@ -141,6 +143,7 @@ _PURPOSES = {
     ActionKind.ROTATION: Purpose.ROTATE,
     ActionKind.RECOVERY: Purpose.ROTATE,
     ActionKind.DEACTIVATION: Purpose.ROTATE,
+    ActionKind.SUSPENSION: Purpose.GUARD,
 }
 URGENT_KINDS = frozenset(
     {
@@ -149,6 +152,7 @@ URGENT_KINDS = frozenset(
         ActionKind.PAUSE,
         ActionKind.RECOVERY,
         ActionKind.DEACTIVATION,
+        ActionKind.SUSPENSION,
     }
 )
 """Actions that only ever take away: they pass a flooded mempool first."""
@@ -315,4 +319,5 @@ _READERS: dict[str, Callable[[JsonObject, ActionKind], Action]] = {
     ActionKind.ROTATION: _key_change,
     ActionKind.RECOVERY: _key_change,
     ActionKind.DEACTIVATION: _deactivation,
+    ActionKind.SUSPENSION: lambda value, _: read_body(Suspension, value),
 }

@@ -127,6 +127,21 @@ def deactivation_body(*, reason: str = "") -> bytes:
     return _write(ActionKind.DEACTIVATION, _given({"reason": reason or None}))
 
 
+def suspension_body(
+    agent: str, *, code: int | None = None, evidence: str | None = None, reason: str = ""
+) -> bytes:
+    """Write the body that cuts an agent off.
+
+    Args:
+        agent: its DID.
+        code: why a guard decides so.
+        evidence: SHA-256 (hex) of the record in the guard's audit log.
+        reason: for people.
+    """
+    given = _given({"code": code, "evidence": evidence, "reason": reason or None})
+    return _write(ActionKind.SUSPENSION, {"agent": agent, **given})
+
+
 def _given(optional: JsonObject) -> JsonObject:
     return {name: value for name, value in optional.items() if value is not None}
 

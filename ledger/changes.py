@@ -44,6 +44,7 @@ REMOVE_KINDS = (
     "Upgrade",
     "Freeze",
     "AgentPolicy",
+    "Suspension",
 )
 """Kinds of ledger object that a change can remove."""
 

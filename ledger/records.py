@@ -258,6 +258,7 @@ class IncidentKind(enum.StrEnum):
     RELEASE_FROZEN = "release-frozen"
     BREAK_GLASS = "break-glass"
     RECOVERY = "recovery"
+    AGENT_SUSPENDED = "agent-suspended"
 
 
 @dataclass(frozen=True, slots=True)

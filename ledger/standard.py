@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ledger.authority.patterns import LEDGER_GROUP
 from ledger.types import API_VERSION, JsonObject
 
 ANY = ["*"]
@@ -32,7 +33,7 @@ GUARDED_KINDS = (
 )
 """Kubernetes kinds that no ``*`` covers and that a platform's releases need."""
 LEDGER_KINDS = tuple(
-    f"{kind}.conclave.internal"
+    f"{kind}{LEDGER_GROUP}"
     for kind in (
         "AgentPolicy",
         "ApprovalRule",
@@ -43,10 +44,12 @@ LEDGER_KINDS = tuple(
         "Parameters",
         "Role",
         "RoleBinding",
+        "Suspension",
         "Upgrade",
         "Validator",
     )
 )
+_GUARDIANS_KINDS = ("Freeze", "Identity", "Suspension")
 
 
 def objects(
@@ -67,7 +70,7 @@ def objects(
     roles = {
         "operator": _rule(["propose", "approve", "pause"], ["*", *GUARDED_KINDS]),
         "governor": _rule(["propose", "approve", "grant"], list(LEDGER_KINDS)),
-        "guardian": _rule(["freeze", "revoke"], ["Freeze.conclave.internal", "Identity.conclave.internal"]),
+        "guardian": _rule(["freeze", "revoke"], [f"{kind}{LEDGER_GROUP}" for kind in _GUARDIANS_KINDS]),
         "proposer": _rule(["propose"], ANY),
     }
     made = [ledger_object("Role", name, {"rules": [rule]}) for name, rule in sorted(roles.items())]

@@ -16,6 +16,7 @@ AGENDA = b"agenda"
 INDEX_IDENTITIES = b"index/identities"
 INDEX_RELEASES = b"index/releases"
 INDEX_ROLLOUTS = b"index/rollouts"
+INDEX_SUSPENSIONS = b"index/suspensions"
 
 
 def identity(did: str) -> bytes:
@@ -146,6 +147,11 @@ def incident(number: int) -> bytes:
 def break_glass_uses(name: str) -> bytes:
     """Key of how often a break-glass object was used."""
     return f"break-glass-uses/{name}".encode()
+
+
+def suspension(did: str) -> bytes:
+    """Key of the suspension of an agent."""
+    return f"suspension/{did}".encode()
 
 
 def text(state_key: bytes) -> str:

@@ -46,6 +46,7 @@ class ActionKind(enum.StrEnum):
     ROTATION = "Rotation"
     RECOVERY = "Recovery"
     DEACTIVATION = "Deactivation"
+    SUSPENSION = "Suspension"
 
 
 class ProposalState(enum.StrEnum):

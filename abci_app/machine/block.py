@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from abci_app import indexes
 from abci_app.check import Admitted, Constants, Opened, admit
-from abci_app.machine import guard, identities, membership, progress, proposals, reports
+from abci_app.machine import agents, guard, identities, membership, progress, proposals, reports
 from abci_app.machine.context import Context, Event
 from ledger import account as accounts
 from ledger import statekeys
@@ -29,6 +30,7 @@ from ledger.actions import (
     Report,
     Revocation,
 )
+from ledger.agent_actions import Suspension
 from ledger.errors import Code, Refused
 from ledger.limits import AGENDA_ITEMS_PER_BLOCK_MAX
 from ledger.receipt import Receipt
@@ -164,16 +166,19 @@ def execute(ctx: Context, admitted: Admitted, tx: bytes) -> Receipt:
         case Report() as report:
             reports.report(ctx, admitted, report, tx)
             return receipt
-        case Freeze() as freeze:
-            guard.freeze(ctx, admitted.signer, freeze)
-        case Revocation() as revocation:
-            guard.revoke(ctx, admitted.signer, revocation)
-        case Hold() as hold:
-            guard.hold(ctx, admitted.signer, hold)
-        case KeyChange() as change:
-            identities.change_keys(ctx, admitted, change)
-        case Deactivation() as deactivation:
-            identities.deactivate(ctx, admitted.signer, deactivation)
+        case action:
+            _PERFORMED[type(action)](ctx, admitted, action)
     if tx:
         ctx.state.put(statekeys.envelope(admitted.opened.id), tx)
     return receipt
+
+
+_PERFORMED: dict[type, Callable[[Context, Admitted, Any], None]] = {
+    Freeze: lambda ctx, admitted, said: guard.freeze(ctx, admitted.signer, said),
+    Revocation: lambda ctx, admitted, said: guard.revoke(ctx, admitted.signer, said),
+    Hold: lambda ctx, admitted, said: guard.hold(ctx, admitted.signer, said),
+    KeyChange: identities.change_keys,
+    Deactivation: lambda ctx, admitted, said: identities.deactivate(ctx, admitted.signer, said),
+    Suspension: lambda ctx, admitted, said: agents.suspend(ctx, admitted.signer, said),
+}
+"""What is done for the kinds of action that people are answered with an empty receipt."""

@@ -297,4 +297,5 @@ _REMOVERS: dict[str, Callable[[Context, ObjectName], None]] = {
     "Validator": lambda ctx, name: membership.remove_validator(ctx, name.name),
     "Upgrade": lambda ctx, name: membership.remove_upgrade(ctx, name.name),
     "Freeze": lambda ctx, name: guard.unfreeze(ctx, name.name),
+    "Suspension": lambda ctx, name: agents.lift(ctx, name.name),
 }

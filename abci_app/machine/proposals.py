@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from abci_app import indexes, rules
-from abci_app.check import Admitted, account_of, identity_of
+from abci_app.check import Admitted, account_of, check_not_suspended, identity_of
 from abci_app.machine import claims, configure, freezes, incidents, releases
 from abci_app.machine.context import Context
 from abci_app.machine.incidents import About
@@ -124,16 +124,20 @@ def check_judgement(ctx: Context, admitted: Admitted, judgement: Judgement) -> t
     """Judge whether a judgement may be given now. Gives the proposal, its requirement brought up to date.
 
     Raises:
-        Refused: PROPOSAL_UNKNOWN, PROPOSAL_NOT_OPEN, PROPOSAL_EXPIRED, APPROVAL_DIGEST_MISMATCH,
-            REQUIREMENT_CHANGED, APPROVAL_DUPLICATE, PERMISSION_DENIED, or what the change itself meets now.
+        Refused: PROPOSAL_UNKNOWN, PROPOSAL_NOT_OPEN, PROPOSAL_EXPIRED, AGENT_SUSPENDED,
+            APPROVAL_DIGEST_MISMATCH, REQUIREMENT_CHANGED, APPROVAL_DUPLICATE, PERMISSION_DENIED, or what the
+            change itself meets now.
     """
     record = existing_proposal(ctx, judgement.proposal)
-    rules.check_open(record, ctx.height, rejecting=judgement.kind is ActionKind.REJECTION)
+    rejecting = judgement.kind is ActionKind.REJECTION
+    rules.check_open(record, ctx.height, rejecting=rejecting)
+    if not rejecting:
+        check_not_suspended(ctx.state, identity_of(ctx.state, record.proposer))
     scope = scope_of(ctx.state, record.id, record.change, None)
     requirement = requirement_of(ctx.state, scope, ctx.constants, ctx.time, record.break_glass)
     record = dataclasses.replace(record, requirement=requirement.digest)
     rules.check_judgement(record, judgement, admitted.signer.did)
-    if judgement.kind is ActionKind.APPROVAL or admitted.signer.did != record.proposer:
+    if not rejecting or admitted.signer.did != record.proposer:
         check_voice(constitution_of(ctx.state), requirement, admitted.signer, scope, ctx.height)
     return record, scope
 
@@ -168,6 +172,8 @@ def execute_due(ctx: Context, number: int) -> None:
         return
     attempt = ctx.fork()
     try:
+        # What an agent asked for before it was cut off is not done behind anybody's back.
+        check_not_suspended(attempt.state, identity_of(attempt.state, record.proposer))
         scope = scope_of(attempt.state, record.id, record.change, None)
         requirement = requirement_of(attempt.state, scope, ctx.constants, ctx.time, record.break_glass)
         record = dataclasses.replace(record, requirement=requirement.digest)

@@ -31,7 +31,9 @@ _TTL_BLOCKS = 1
 
 
 def check_not_locked_out(constitution: Constitution, subjects: Iterable[Subject], height: int) -> None:
-    """For each governing kind a living subject may propose a change and enough living humans may approve it.
+    """For each governing kind a living human may propose a change and enough of them may approve it.
+
+    Agents do not count: any of them can be cut off at any time.
 
     Args:
         constitution: as it would be.
@@ -41,7 +43,7 @@ def check_not_locked_out(constitution: Constitution, subjects: Iterable[Subject]
     Raises:
         Refused: LOCKOUT with the kind that could never be changed again.
     """
-    living = [subject for subject in subjects if subject.is_living]
+    living = [s for s in subjects if s.is_living and s.kind is SubjectKind.HUMAN]
     for kind, scope in _SCOPES.items():
         try:
             needed = requirement(constitution, scope, _TTL_BLOCKS)
@@ -49,18 +51,14 @@ def check_not_locked_out(constitution: Constitution, subjects: Iterable[Subject]
             if refusal.code is not Code.NO_RULE_MATCHES:
                 raise
             raise _lockout(kind, "no rule judges it", "an approval rule that matches") from None
-        voices = most_voices(needed)
-        if voices > APPROVALS_PER_PROPOSAL_MAX:
+        most = most_voices(needed)
+        if most > APPROVALS_PER_PROPOSAL_MAX:
             expected = f"at most {APPROVALS_PER_PROPOSAL_MAX}, which is what a proposal holds"
-            raise _lockout(kind, f"up to {voices} approvals could be needed", expected)
+            raise _lockout(kind, f"up to {most} approvals could be needed", expected)
         if not any(may_lastingly(constitution, s, Verb.PROPOSE, scope, height) for s in living):
-            raise _lockout(kind, "nobody could propose it", "a living subject who may")
-        humans = [
-            s
-            for s in living
-            if s.kind is SubjectKind.HUMAN and may_lastingly(constitution, s, Verb.APPROVE, scope, height)
-        ]
-        decision = decide_seats(constitution, needed, scope, humans, height, lasting=True)
+            raise _lockout(kind, "nobody could propose it", "a living human who may")
+        voices = [s for s in living if may_lastingly(constitution, s, Verb.APPROVE, scope, height)]
+        decision = decide_seats(constitution, needed, scope, voices, height, lasting=True)
         if not decision.approved:
             raise _lockout(
                 kind,

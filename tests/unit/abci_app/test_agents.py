@@ -1,4 +1,4 @@
-"""What the machine knows of agents: their policies, told block by block."""
+"""What the machine knows of agents: their policies and suspensions, told block by block."""
 
 from __future__ import annotations
 
@@ -7,26 +7,38 @@ from typing import Any
 
 import pytest
 
+from abci_app.check import open_envelope
+from abci_app.dry_run import dry_run
 from abci_app.genesis import genesis_state
-from ledger import standard, statekeys
+from abci_app.machine.context import Context
+from consensus.listing import listing
+from ledger import account as accounts
+from ledger import agent_records, bodies, canonical, records, standard, statekeys
 from ledger.authority.objects import read_stored
 from ledger.authority.patterns import is_guarded
 from ledger.errors import Code
-from ledger.types import JsonObject
+from ledger.records import IncidentKind
+from ledger.types import JsonObject, ProposalState
+from state.reader import Overlay
 from tests.support.agents import BUDGET, policy_object
+from tests.support.memory_state import CONSTANTS
 from tests.support.refusal import refusal_of
 from tests.support.subjects import (
     AGENT,
     ALICE,
+    BOB,
+    CAROL,
     CHAIN_ID,
     NODE,
+    ORGANISATION,
     OTHER_NODE,
     STRANGER,
     Subject,
     genesis_bytes,
     genesis_document,
+    release,
 )
-from tests.unit.abci_app.test_governance import Story
+from tests.unit.abci_app.test_governance import Story, delayed
 
 SCOUT = Subject("scout", kind="agent")
 POLICY = policy_object("agent", AGENT.did, NODE.did)
@@ -98,3 +110,158 @@ def test_the_kind_of_a_policy_has_to_be_named() -> None:
     assert is_guarded("AgentPolicy.conclave.internal")
     (governor,) = [o for o in standard.objects([("a", "did:key:a")]) if o["metadata"]["name"] == "governor"]
     assert "AgentPolicy.conclave.internal" in json.dumps(governor)
+
+
+SUSPENDED = statekeys.suspension(AGENT.did)
+GUARDED = bodies.suspension_body(AGENT.did, code=905, evidence="cd" * 32)
+BY_HAND = bodies.suspension_body(AGENT.did, reason="it repeats itself")
+
+
+def watched() -> Story:
+    """Give a ledger on which ``NODE`` watches over the agent."""
+    story = Story()
+    story.configure(POLICY)
+    return story
+
+
+def say(story: Story, who: Subject, body: bytes) -> Code:
+    """Let somebody say something; give the code."""
+    (code,) = story.codes(story.pen.write(who, body))
+    return code
+
+
+@pytest.mark.requires("agents.suspension")
+@pytest.mark.parametrize(("who", "body"), [(NODE, GUARDED), (BOB, BY_HAND)])
+def test_a_guard_or_a_person_cuts_an_agent_off_and_the_quorum_lets_it_back(who: Subject, body: bytes) -> None:
+    story = watched()
+    assert say(story, who, body) is Code.OK
+    record = agent_records.read_suspension(story.state.content[SUSPENDED])
+    wanted = json.loads(body)
+    assert (record.agent, record.name, record.by) == (AGENT.did, "agent", who.did)
+    assert (record.code, record.evidence) == (wanted.get("code"), wanted.get("evidence"))
+    assert (record.reason, record.height) == (wanted.get("reason", ""), story.state.height)
+    incident = records.read_incident(story.state.content[statekeys.incident(record.incident)])
+    assert (incident.kind, incident.subject) == (IncidentKind.AGENT_SUSPENDED, AGENT.did)
+    assert listing(story.state.get, statekeys.INDEX_SUSPENSIONS) == (AGENT.did,)
+    assert say(story, AGENT, bodies.release_body(release())) is Code.AGENT_SUSPENDED
+    assert say(story, who, body) is Code.OBJECT_DUPLICATE
+    story.configure(remove=[("Suspension", "agent")])
+    assert SUSPENDED not in story.state.content
+    assert listing(story.state.get, statekeys.INDEX_SUSPENSIONS) == ()
+    assert say(story, AGENT, bodies.release_body(release())) is Code.OK
+    assert story.refused(remove=[("Suspension", "agent")]) is Code.OBJECT_UNKNOWN
+    assert story.refused(remove=[("Suspension", "nobody")]) is Code.OBJECT_UNKNOWN
+
+
+@pytest.mark.requires("agents.suspension")
+@pytest.mark.parametrize(
+    ("who", "body", "code"),
+    [
+        (OTHER_NODE, GUARDED, Code.PERMISSION_DENIED),
+        (NODE, bodies.suspension_body(SCOUT.did, code=905, evidence="cd" * 32), Code.SIGNER_UNKNOWN),
+        (NODE, bodies.suspension_body(ALICE.did, code=905, evidence="cd" * 32), Code.FIELD_INVALID),
+        (BOB, bodies.suspension_body(NODE.did), Code.FIELD_INVALID),
+        (NODE, bodies.suspension_body(AGENT.did, code=905), Code.FIELD_MISSING),
+        (NODE, bodies.suspension_body(AGENT.did, evidence="cd" * 32), Code.FIELD_MISSING),
+        (BOB, bodies.suspension_body(AGENT.did, code=0), Code.FIELD_INVALID),
+        (BOB, bodies.suspension_body(AGENT.did, evidence="cd"), Code.FIELD_INVALID),
+        (BOB, bodies.suspension_body(AGENT.did, reason="x" * 1025), Code.LIMIT_EXCEEDED),
+        (AGENT, BY_HAND, Code.VERB_NOT_ALLOWED),
+        (ORGANISATION, BY_HAND, Code.VERB_NOT_ALLOWED),
+    ],
+)
+def test_nobody_else_and_nothing_else_cuts_an_agent_off(who: Subject, body: bytes, code: Code) -> None:
+    story = watched()
+    assert say(story, who, body) is code
+    assert SUSPENDED not in story.state.content
+
+
+@pytest.mark.requires("agents.suspension")
+def test_a_node_watches_over_nobody_without_a_policy_that_says_so() -> None:
+    story = watched()
+    story.configure(policy_object("agent", AGENT.did, OTHER_NODE.did))
+    assert say(story, NODE, GUARDED) is Code.PERMISSION_DENIED
+    story.configure(remove=[("AgentPolicy", "agent")])
+    assert say(story, OTHER_NODE, GUARDED) is Code.PERMISSION_DENIED
+
+
+@pytest.mark.requires("agents.suspension")
+def test_a_human_needs_the_verb_freeze_for_this_agent() -> None:
+    story = watched()
+    guardian = {"effect": "allow", "verbs": ["freeze", "revoke"], "namespaces": ["*"], "clusters": ["*"]}
+    kinds = ["Freeze.conclave.internal", "Identity.conclave.internal", "Suspension.conclave.internal"]
+    narrow = {**guardian, "kinds": kinds, "names": ["other-*"]}
+    story.configure(standard.ledger_object("Role", "guardian", {"rules": [narrow]}))
+    assert say(story, BOB, BY_HAND) is Code.PERMISSION_DENIED
+    story.configure(standard.ledger_object("Role", "guardian", {"rules": [{**narrow, "names": ["agent"]}]}))
+    assert say(story, BOB, BY_HAND) is Code.OK
+
+
+@pytest.mark.requires("agents.suspension")
+def test_every_envelope_of_a_suspended_agent_is_refused_and_uses_up_nothing() -> None:
+    story = watched()
+    assert say(story, NODE, GUARDED) is Code.OK
+    before = dict(story.state.content)
+    for body in (
+        bodies.release_body(release()),
+        bodies.revocation_body(AGENT.did),
+        bodies.deactivation_body(),
+        bodies.freeze_body("x"),
+    ):
+        assert say(story, AGENT, body) is Code.AGENT_SUSPENDED
+    assert story.state.content == before
+
+
+@pytest.mark.requires("agents.suspension-proposals")
+def test_what_a_suspended_agent_asked_for_can_be_rejected_but_not_approved() -> None:
+    story = watched()
+    first = story.propose(bodies.release_body(release()), AGENT)
+    second = story.propose(bodies.release_body(release("other")), AGENT)
+    assert story.approve(BOB, first) is Code.OK
+    assert say(story, NODE, GUARDED) is Code.OK
+    assert story.approve(CAROL, first) is Code.AGENT_SUSPENDED
+    assert story.record(first).state is ProposalState.OPEN
+    (code,) = story.codes(story.pen.reject(CAROL, second))
+    assert (code, story.record(second).state) == (Code.OK, ProposalState.REJECTED)
+    story.configure(remove=[("Suspension", "agent")])
+    assert story.approve(CAROL, first) is Code.OK
+    assert story.record(first).state is ProposalState.FINAL
+
+
+@pytest.mark.requires("agents.suspension-proposals")
+def test_what_a_suspended_agent_asked_for_fails_when_its_delay_is_over() -> None:
+    story = watched()
+    story.configure(delayed(60))
+    tx = story.propose(bodies.release_body(release()), AGENT)
+    assert [story.approve(BOB, tx), story.approve(CAROL, tx)] == [Code.OK] * 2
+    assert story.record(tx).state is ProposalState.APPROVED
+    assert say(story, BOB, BY_HAND) is Code.OK
+    story.state.time += 60
+    assert story.codes() == []
+    found = story.record(tx)
+    assert (found.state, found.code) == (ProposalState.FAILED, Code.AGENT_SUSPENDED)
+    assert statekeys.release("web") not in story.state.content
+    account = accounts.read(story.state.get(statekeys.account(AGENT.did)))
+    assert account.open == ()
+
+
+@pytest.mark.requires("agents.suspension")
+def test_a_suspension_is_urgent_and_told_to_watchers() -> None:
+    story = watched()
+    tx = story.pen.write(NODE, GUARDED)
+    assert open_envelope(tx, CONSTANTS).is_urgent
+    (result,) = story.state.apply([tx])
+    told = {event.kind: dict(event.attributes) for event in result.events}
+    assert told["conclave.suspension"] == {
+        "agent": AGENT.did, "name": "agent", "by": NODE.did, "code": "905", "state": "suspended",
+    }  # fmt: skip
+    assert told["conclave.incident"]["kind"] == "agent-suspended"
+
+
+@pytest.mark.requires("agents.suspension")
+def test_the_dry_run_of_a_suspended_agent_says_so() -> None:
+    story = watched()
+    assert say(story, BOB, BY_HAND) is Code.OK
+    ctx = Context(Overlay(story.state), story.state.height + 1, story.state.time, CONSTANTS)
+    question = {"signer": AGENT.did, "body": json.loads(bodies.release_body(release()))}
+    assert dry_run(ctx, canonical.dump(question))["code"] == Code.AGENT_SUSPENDED

@@ -39,7 +39,7 @@ RELEASE = ReleaseRecord("web", "demo", 2, ("east", "west"), None, ReleaseState.A
 ALLOWED = {
     SubjectKind.HUMAN: set(ActionKind) - {ActionKind.REPORT},
     SubjectKind.AGENT: {ActionKind.PROPOSAL},
-    SubjectKind.NODE: {ActionKind.REPORT},
+    SubjectKind.NODE: {ActionKind.REPORT, ActionKind.SUSPENSION},
     SubjectKind.ORGANISATION: set[ActionKind](),
 }
 OWN_KEYS = {ActionKind.ROTATION, ActionKind.RECOVERY, ActionKind.DEACTIVATION}

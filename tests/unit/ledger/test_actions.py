@@ -9,6 +9,7 @@ import pytest
 
 from ledger import actions, bodies, canonical, standard
 from ledger.actions import Judgement, Proposal
+from ledger.agent_actions import Suspension
 from ledger.changes import Configure, Delete, LedgerObject, ObjectName, Release, Rollback, Withdraw
 from ledger.errors import Code
 from ledger.key_set import KeyObject
@@ -36,6 +37,7 @@ PAUSE = canonical.load(bodies.hold_body(ActionKind.PAUSE, "web"))
 ROTATE = canonical.load(bodies.key_change_body(ActionKind.ROTATION, [KEY.to_json()], [ID]))
 DEACTIVATE = canonical.load(bodies.deactivation_body())
 REPORT = canonical.load(bodies.report_body(report_of()))
+SUSPEND = canonical.load(bodies.suspension_body(ALICE.did, code=905, evidence=ID, reason="fire"))
 DELETE = object()
 
 
@@ -83,11 +85,14 @@ def test_every_kind_reads_back_as_written() -> None:
     assert read(PAUSE) == actions.Hold(ActionKind.PAUSE, "web", "")
     assert read(ROTATE) == actions.KeyChange(ActionKind.ROTATION, (KEY,), (ID,))
     assert read(DEACTIVATE) == actions.Deactivation("")
+    assert read(SUSPEND) == Suspension(ALICE.did, 905, ID, "fire")
+    least = canonical.load(bodies.suspension_body(ALICE.did))
+    assert read(least) == Suspension(ALICE.did, None, None, "")
 
 
 @pytest.mark.requires("ledger.action-round-trip")
 def test_every_kind_of_action_has_a_reader_a_kind_and_a_purpose() -> None:
-    everything = (PROPOSE, APPROVE, REJECT, REPORT, FREEZE, REVOKE, PAUSE, ROTATE, DEACTIVATE)
+    everything = (PROPOSE, APPROVE, REJECT, REPORT, FREEZE, REVOKE, PAUSE, ROTATE, DEACTIVATE, SUSPEND)
     found = {actions.kind_of(read(body)) for body in everything}
     assert found | {ActionKind.RESUME, ActionKind.RECOVERY} == set(ActionKind)
     assert {actions.kind_of(read(change(PAUSE, "kind", "Resume")))} == {ActionKind.RESUME}
@@ -105,6 +110,12 @@ def test_a_proposal_may_name_a_dry_run_and_a_break_glass_object() -> None:
 
 RELEASE = "change.release"
 REFUSED: list[tuple[Any, str, Any, Code]] = [
+    (SUSPEND, "agent", DELETE, Code.FIELD_MISSING),
+    (SUSPEND, "agent", "bot", Code.FIELD_INVALID),
+    (SUSPEND, "code", 10_000, Code.FIELD_INVALID),
+    (SUSPEND, "evidence", "CD" * 32, Code.FIELD_INVALID),
+    (SUSPEND, "reason", None, Code.FIELD_INVALID),
+    (SUSPEND, "extra", 1, Code.FIELD_UNKNOWN),
     (PROPOSE, "apiVersion", "v1", Code.ACTION_UNKNOWN),
     (PROPOSE, "apiVersion", DELETE, Code.ACTION_UNKNOWN),
     (PROPOSE, "kind", "Release", Code.ACTION_UNKNOWN),

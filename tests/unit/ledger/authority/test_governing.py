@@ -184,12 +184,14 @@ def test_a_denial_of_any_name_at_any_later_height_is_reckoned_with(
 
 
 @pytest.mark.requires("authority.lockout")
-def test_an_agent_may_be_the_one_who_proposes() -> None:
+def test_an_agent_is_never_the_only_one_who_proposes() -> None:
     approver = role("approver", grant("approve", kinds=GOVERNING))
     bindings = [bind(f"a-{p.name}", p.name, "approver") for p in EVERYBODY]
     bot = Person("bot", kind=SubjectKind.AGENT)
-    refusal_of(lambda: locked(*bindings, roles=(approver,)), Code.LOCKOUT)
-    locked(*bindings, bind("bot", "bot", "gov"), roles=(approver, GOV), people=(*EVERYBODY, bot))
+    by_bot = (*bindings, bind("bot", "bot", "gov"))
+    people = (*EVERYBODY, bot)
+    refusal_of(lambda: locked(*by_bot, roles=(approver, GOV), people=people), Code.LOCKOUT)
+    locked(*by_bot, bind("ann", EVERYBODY[0].name, "gov"), roles=(approver, GOV), people=people)
 
 
 @pytest.mark.requires("authority.lockout")
