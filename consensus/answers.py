@@ -9,6 +9,7 @@ proof says otherwise.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from ledger.errors import Code, EnvironmentFault
 from ledger.limits import CHAIN_ID_BYTES_MAX, ENVELOPE_BYTES_MAX, RPC_ANSWER_BYTES_MAX, STATE_KEY_BYTES_MAX
 
 PROOF_OP_TYPE = "ics23:smt"
+_HASH = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _CODE_MAX = 2**32 - 1
 _INDEX_MAX = 2**32 - 1
 _LOG_BYTES_MAX = 64 * 1024
@@ -29,12 +31,16 @@ _RESULTS_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """What a node says of itself; ``height`` is its newest block's, ``time_ns`` that block's time."""
+    """What a node says of itself; ``height`` is its newest block's, ``time_ns`` that block's time.
+
+    ``app_hash`` is what that block's header says of the state before it, empty where the node does not tell.
+    """
 
     chain_id: str
     height: int
     time_ns: int
     catching_up: bool
+    app_hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,12 @@ def read_status(result: Any) -> NodeStatus:
         height=sync.int64("latest_block_height"),
         time_ns=sync.time("latest_block_time"),
         catching_up=sync.flag("catching_up"),
+        app_hash=_told_hash(result["sync_info"].get("latest_app_hash")),
     )
+
+
+def _told_hash(value: Any) -> bytes:
+    return bytes.fromhex(value) if isinstance(value, str) and _HASH.fullmatch(value) else b""
 
 
 def read_commit(result: Any) -> SignedHeader:

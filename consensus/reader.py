@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from consensus.answers import QueryAnswer
+from consensus.answers import NodeStatus, QueryAnswer
 from consensus.headers import ReaderSettings, VerifiedHeaders
 from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
@@ -55,6 +55,11 @@ class View:
         self.chain_id = proving.header.chain_id
         self.age_ns = max(0, now_ns - self.time_ns)
         self.is_stale = self.age_ns > staleness_ns
+
+    @property
+    def app_hash(self) -> bytes:
+        """The root of this state, as the header says: two views with the same one show the same."""
+        return self._app_hash
 
     @property
     def keys_read(self) -> tuple[bytes, ...]:
@@ -146,9 +151,13 @@ class VerifiedReader:
             VerificationFailed: HEADER_CHAIN_MISMATCH if it is on another chain; STALE if it is behind what
                 this reader has already verified.
         """
-        return attempt(self._rpc, self._newest_height)
+        return self.newest().height
 
-    def _newest_height(self, rpc: Rpc) -> int:
+    def newest(self) -> NodeStatus:
+        """Give what the node says of its newest block, unverified. Raises as ``newest_height``."""
+        return attempt(self._rpc, self._newest)
+
+    def _newest(self, rpc: Rpc) -> NodeStatus:
         status = rpc.status()
         if status.chain_id != self.chain_id:
             raise VerificationFailed(
@@ -165,7 +174,7 @@ class VerifiedReader:
                 expected=f"height {known.height} or later, already verified",
                 todo="the node is behind: wait for it, or use another",
             )
-        return status.height
+        return status
 
     def at(self, height: int | None = None) -> View:
         """Give the newest provable state, or that of ``height``.
@@ -174,7 +183,19 @@ class VerifiedReader:
             VerificationFailed: whatever does not verify, with its code.
             EnvironmentFault: the node does not answer; HEIGHT_NOT_AVAILABLE before the second block.
         """
-        proving = self.newest_height() if height is None else height + 1
+        if height is None:
+            return self.at_newest(self.newest_height())
+        return self._view(height + 1)
+
+    def at_newest(self, proving: int) -> View:
+        """Give the state that block ``proving`` proves, taken to be the newest. Raises as ``at``."""
+        view = self._view(proving)
+        if view.is_stale:
+            # The chain rests, or the node withholds what is newer: the next time another is asked.
+            ask_another(self._rpc)
+        return view
+
+    def _view(self, proving: int) -> View:
         if proving < 2:
             raise EnvironmentFault(
                 Code.HEIGHT_NOT_AVAILABLE,
@@ -185,11 +206,7 @@ class VerifiedReader:
         header, now_ns = self._headers.at(proving), self._clock()
         # A header that was verified before is not judged again, but the clock may have been set back since.
         is_not_from_future(header.header, self.settings.options.clock_drift_ns, now_ns)
-        view = View(self._rpc, header, now_ns, self.settings.staleness_ns)
-        if height is None and view.is_stale:
-            # The chain rests, or the node withholds what is newer: the next time another is asked.
-            ask_another(self._rpc)
-        return view
+        return View(self._rpc, header, now_ns, self.settings.staleness_ns)
 
 
 def check_fresh(view: View) -> None:

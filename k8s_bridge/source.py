@@ -2,24 +2,33 @@
 
 Owns the reading of what one cluster shall have at the newest provable height. Promises that everything it
 gives was proven by ``consensus.reader``, that a release which does not verify or is frozen hides none of the
-others, and that a revision already verified is not fetched again. Never falls back to anything unproven or
-stale.
+others, that a revision already verified is not fetched again, and that a state of the same root is not read
+again. A node that says that nothing changed is believed for ``REST_S`` at most: as long as it could keep back
+a block without being asked why. Never falls back to anything unproven or stale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from consensus import release_reader
 from consensus.operators import Evidence
 from consensus.reader import VerifiedReader, View, check_fresh
 from consensus.verified import Verified
 from k8s_bridge.desired import namespaces_of
-from ledger import freezing
+from ledger import freezing, statekeys
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.records import DesiredRecord, FreezeRecord
 from ledger.release import ReleaseRevision
+
+REST_S = 15.0
+"""A quarter of the staleness limit: a header younger than that is at hand while nothing changes."""
+
+_USUAL = (b"identity", b"key/", b"object-version/", b"constitution", b"parameters")
+_USUAL_MAX = 64
+"""Keys whose like every verification reads: those of the last ones are asked together at the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +54,19 @@ class LedgerSource:
     Args:
         reader: verifies.
         cluster: whose releases.
+        monotonic_s: seconds of a clock that never goes back.
     """
 
-    def __init__(self, reader: VerifiedReader, cluster: str) -> None:
+    def __init__(
+        self, reader: VerifiedReader, cluster: str, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._monotonic_s = monotonic_s
+        self._last: _Look | None = None
         self._reader = reader
         self._cluster = cluster
         self._evidence = Evidence(reader.chain_id)
         self._known: dict[str, tuple[_Basis, Verified[ReleaseRevision]]] = {}
+        self._usual: tuple[bytes, ...] = ()
         self._height = 0
 
     @property
@@ -67,14 +82,33 @@ class LedgerSource:
             EnvironmentFault: the node does not answer.
             Refused: CLUSTER_UNKNOWN and other answers of the ledger.
         """
-        if self._height and self._reader.newest_height() <= self._height + 1:
+        newest, began_s = self._reader.newest(), self._monotonic_s()
+        if self._height and (newest.height <= self._height + 1 or self._rests(newest.app_hash, began_s)):
             return None
-        view = self._reader.at()
+        view = self._reader.at_newest(newest.height)
         check_fresh(view)
+        if self._last is not None and self._last.app_hash == view.app_hash:
+            wanted = replace(self._last.wanted, height=view.height, time_ns=view.time_ns)
+        else:
+            wanted = self._read(view)
+        # What was refused is asked again: another node may prove what this one did not.
+        proven = all(error.code is Code.FROZEN for error in wanted.refused.values())
+        self._last = _Look(view.app_hash, wanted, began_s) if proven else None
+        self._height = view.height
+        return wanted
+
+    def _rests(self, app_hash: bytes, now_s: float) -> bool:
+        """Whether the node says that the state is the one read last, and it was looked at not long ago."""
+        last = self._last
+        return last is not None and app_hash == last.app_hash and now_s - last.at_s < REST_S
+
+    def _read(self, view: View) -> Wanted:
         releases: dict[str, Verified[ReleaseRevision]] = {}
         refused: dict[str, ConclaveError] = {}
+        view.ahead(self._always())
         frozen = release_reader.freezes(view).value
         names = release_reader.releases(view, self._cluster).value
+        view.ahead(self._of_new([name for name in names if name not in self._known]))
         for name in names:
             try:
                 found = self._release(view, name)
@@ -86,20 +120,46 @@ class LedgerSource:
             except ConclaveError as error:
                 refused[name] = error
         self._known = {name: known for name, known in self._known.items() if name in names}
-        self._height = view.height
         return Wanted(view.height, view.time_ns, releases, refused)
 
     def _release(self, view: View, name: str) -> Verified[ReleaseRevision] | None:
         """Give what the cluster shall have of a release; None before the rollout has reached it."""
-        basis = _basis(view, self._cluster, name)
-        if basis.desired is None:
+        desired = release_reader.desired(view, self._cluster, name).value
+        if desired is None:
             return None
         known = self._known.get(name)
-        if known is not None and known[0] == basis:
+        if known is not None and known[0] == _Basis(desired, self._decided(view, known[1].value)):
             return known[1]
+        view.ahead([statekeys.release(name), statekeys.revision(name, desired.revision), *self._usual])
+        before = frozenset(view.keys_read)
         found = release_reader.release(view, self._cluster, name, evidence=self._evidence)
-        self._known[name] = (basis, found)
+        asked = [key for key in view.keys_read if key not in before and key.startswith(_USUAL)]
+        self._usual = tuple(dict.fromkeys([*asked, *self._usual]))[:_USUAL_MAX]
+        self._known[name] = (_Basis(desired, self._decided(view, found.value)), found)
         return found
+
+    def _always(self) -> Iterator[bytes]:
+        """Give the keys that every look reads."""
+        yield from (statekeys.FREEZES, statekeys.ledger_object("Cluster", self._cluster))
+        yield statekeys.cluster_releases(self._cluster)
+        for name, (_, found) in self._known.items():
+            yield statekeys.desired(self._cluster, name)
+            if found.value.autoscale:
+                yield statekeys.scale(self._cluster, name)
+
+    def _of_new(self, names: list[str]) -> Iterator[bytes]:
+        """Give the keys that releases are likely to need that were not seen before."""
+        for name in names:
+            yield from (statekeys.desired(self._cluster, name), statekeys.release(name))
+            yield statekeys.revision(name, 1)
+        yield from self._usual if names else ()
+
+    def _decided(self, view: View, revision: ReleaseRevision) -> tuple[tuple[str, int, int], ...]:
+        """Give the replicas that the machine decided; of a release without a rule it decides none."""
+        if not revision.autoscale:
+            return ()
+        scale = release_reader.scale(view, self._cluster, revision.name).value
+        return tuple((s.object, s.replicas, s.time) for s in scale.objects) if scale else ()
 
     def _check_not_frozen(self, freezes: tuple[FreezeRecord, ...], revision: ReleaseRevision) -> None:
         namespaces = namespaces_of(revision) if freezes else ()
@@ -116,14 +176,17 @@ class LedgerSource:
 
 
 @dataclass(frozen=True, slots=True)
+class _Look:
+    """What was read of the state of one root, and when a header of it was last verified."""
+
+    app_hash: bytes
+    wanted: Wanted
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Basis:
     """What decides, of a revision verified before, that it need not be fetched again."""
 
-    desired: DesiredRecord | None
+    desired: DesiredRecord
     scale: tuple[tuple[str, int, int], ...]
-
-
-def _basis(view: View, cluster: str, name: str) -> _Basis:
-    scale = release_reader.scale(view, cluster, name).value
-    decided = tuple((s.object, s.replicas, s.time) for s in scale.objects) if scale else ()
-    return _Basis(release_reader.desired(view, cluster, name).value, decided)

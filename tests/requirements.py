@@ -275,6 +275,7 @@ REQUIREMENTS: dict[str, str] = {
     "bench.p1-honest": "P1 sends committed signed proposals, and the peer's of the same size [issue: P1]",
     "bench.p5-honest": "P5 measures durable versions, proofs and restarts of a state that holds them [issue 4]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
+    "bridge.same-root-not-read": "a state of the same root is not read again, and a node's word for that counts 15 s [issue 6: P4]",
     "bridge.only-verified": "only a Verified release revision can be planned [DESIGN §3]",
     "bridge.signed-is-applied": "what is signed is exactly what is applied [DESIGN §4]",
     "bridge.no-op-writes-nothing": "what is in place is not written; resourceVersions stay [issue 3]",

@@ -1,0 +1,115 @@
+"""Looking at the ledger: what need not be read again, and for how long a node's word for that counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from consensus.answers import NodeStatus
+from consensus.reader import VerifiedReader
+from consensus.trust_store import TrustRoot, TrustStore
+from k8s_bridge.source import REST_S, LedgerSource
+from ledger.bodies import freeze_body
+from ledger.errors import Code
+from tests.support.chain import set_of
+from tests.support.ledger import CAROL, Ledger, Node, envelope
+
+
+@dataclass
+class Looking:
+    """A source over a node that tells its newest root."""
+
+    ledger: Ledger
+    node: Node
+    source: LedgerSource
+    seconds: list[float] = field(default_factory=lambda: [100.0])
+
+    def asked(self) -> list[str]:
+        """Look, and give what was asked of the node."""
+        before = len(self.node.asked)
+        self.source.look()
+        return self.node.asked[before:]
+
+
+@pytest.fixture
+def looking(tmp_path: Path) -> Looking:
+    ledger = Ledger()
+    ledger.commit()
+    node, chain = Node(ledger), ledger.chain
+    node.lies["status"] = lambda s: replace(s, app_hash=chain.blocks[s.height].signed_header.header.app_hash)
+    store = TrustStore(tmp_path / "trust.json")
+    store.ensure(TrustRoot(chain.chain_id, 1, None, set_of(chain.members[1])))
+    seconds = [100.0]
+    source = LedgerSource(VerifiedReader(node, store, clock=lambda: chain.now_ns), "east", lambda: seconds[0])
+    return Looking(ledger, node, source, seconds)
+
+
+@pytest.mark.requires("bridge.same-root-not-read")
+def test_a_state_of_the_same_root_is_not_read_again_but_its_header_is_verified(looking: Looking) -> None:
+    looking.ledger.release("one")
+    looking.ledger.commit()
+    first = looking.source.look()
+    assert first is not None
+    assert list(first.releases) == ["guestbook"]
+    looking.ledger.commit()
+    assert looking.asked() == ["status"]
+    looking.seconds[0] += REST_S
+    looking.ledger.commit()
+    before = len(looking.node.asked)
+    later = looking.source.look()
+    assert looking.node.asked[before:] == ["status", "light_block"]
+    assert later is not None
+    assert (later.releases, later.height) == (first.releases, first.height + 2)
+    assert later.time_ns > first.time_ns
+
+
+@pytest.mark.requires("bridge.same-root-not-read")
+def test_a_node_that_denies_a_change_is_believed_for_a_while_only(looking: Looking) -> None:
+    looking.ledger.release("one")
+    looking.ledger.commit()
+    assert looking.source.look() is not None
+    newest = looking.ledger.chain.height
+    old = looking.ledger.chain.blocks[newest].signed_header.header.app_hash
+    looking.node.lies["status"] = lambda status: _with(status, old)
+    looking.ledger.release("two")
+    looking.ledger.commit()
+    assert looking.source.look() is None
+    looking.seconds[0] += REST_S
+    found = looking.source.look()
+    assert found is not None
+    assert found.releases["guestbook"].value.revision == 2
+
+
+@pytest.mark.requires("bridge.same-root-not-read")
+def test_what_does_not_verify_is_asked_for_again_under_the_same_root(looking: Looking) -> None:
+    looking.ledger.release("one")
+    looking.ledger.commit()
+    looking.node.lies["abci_query"] = lambda answer: (
+        replace(answer, value=b"{}") if b"desired" in answer.key else answer
+    )
+    found = looking.source.look()
+    assert found is not None
+    assert [error.code for error in found.refused.values()] == [Code.PROOF_INVALID]
+    del looking.node.lies["abci_query"]
+    looking.ledger.commit()
+    healed = looking.source.look()
+    assert healed is not None
+    assert list(healed.releases) == ["guestbook"]
+
+
+@pytest.mark.requires("bridge.same-root-not-read")
+def test_a_freeze_is_kept_with_the_root_it_was_read_under(looking: Looking) -> None:
+    looking.ledger.release("one")
+    looking.ledger.commit(envelope(CAROL, freeze_body("incident", releases=("guestbook",))))
+    looking.ledger.commit()
+    found = looking.source.look()
+    assert found is not None
+    assert [error.code for error in found.refused.values()] == [Code.FROZEN]
+    looking.ledger.commit()
+    assert looking.asked() == ["status"]
+
+
+def _with(status: NodeStatus, app_hash: bytes) -> NodeStatus:
+    return replace(status, app_hash=app_hash)
