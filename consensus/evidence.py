@@ -8,7 +8,7 @@ included it. Works on any getter of proven values; performs no I/O itself. Sourc
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -63,6 +63,10 @@ class Evidence:
         self.chain_id, self._bytes_max, self._bytes = chain_id, bytes_max, 0
         self._said: OrderedDict[str, Said] = OrderedDict()
 
+    def unknown(self, identifiers: Iterable[str]) -> list[bytes]:
+        """Give the keys of those envelopes that were not judged yet."""
+        return [statekeys.envelope(one) for one in identifiers if one not in self._said]
+
     def said(self, get: Get, identifier: str) -> Said:
         """Give the envelope ``identifier``, its signatures verified.
 
@@ -82,6 +86,13 @@ class Evidence:
         while self._bytes > self._bytes_max and len(self._said) > 1:
             self._bytes -= len(self._said.popitem(last=False)[1].envelope.body)
         return said
+
+
+def ahead(get: Get, keys: Iterable[bytes]) -> None:
+    """Say which keys are read next, so that they are asked together where ``get`` can; no value changes."""
+    foresee = getattr(get, "ahead", None)
+    if foresee is not None:
+        foresee(keys)
 
 
 def required(get: Get, key: bytes, read: Callable[[bytes], R]) -> R:

@@ -23,6 +23,7 @@ from consensus.evidence import (
     Evidence,
     Get,
     Said,
+    ahead,
     identity_at,
     open_envelope,
     optional,
@@ -105,6 +106,7 @@ def approved(get: Get, evidence: Evidence, identifier: str) -> Approved:
         )
     if record.id != identifier:
         raise unbound(key, record.id, "the id it is kept under")
+    ahead(get, evidence.unknown([record.id, *(entry.envelope for entry in record.approvals)]))
     proposer, proposal = proposed(get, evidence, record)
     final = record.final_height
     if final is None or not record.height <= final:

@@ -7,13 +7,14 @@ Never judges freshness: it shows the age, the caller decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from consensus.answers import NodeStatus, QueryAnswer
 from consensus.headers import ReaderSettings, VerifiedHeaders
 from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
+from consensus.sources import Batching, Rpc
 from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
 from consensus.witness import ask_another, attempt
@@ -23,10 +24,6 @@ from ledger.receipt import code_of
 from ledger.types import Json
 from state.proof import parse_proof, verify_membership, verify_non_membership
 from state.spec import SMT
-
-if TYPE_CHECKING:
-    # Only for its words: whoever judges a file loads no network client.
-    from consensus.sources import Rpc
 
 STATE_PATH = "/state"
 T = TypeVar("T")
@@ -94,7 +91,26 @@ class View:
         Raises:
             ConclaveError: what ``get`` or ``compute`` raise.
         """
-        return Verified(compute(self._get), self.height, self.time_ns, self.chain_id, _SEAL)
+        return Verified(
+            compute(_Getter(self._get, self.ahead)), self.height, self.time_ns, self.chain_id, _SEAL
+        )
+
+    def ahead(self, keys: Iterable[bytes]) -> None:
+        """Have keys that will be read asked in one exchange, where the node's client can.
+
+        Raises:
+            VerificationFailed, Refused, EnvironmentFault: as ``get`` of one of them.
+        """
+        missing = [key for key in dict.fromkeys(keys) if key not in self._known]
+        if len(missing) > 1:
+            self._known |= attempt(self._rpc, lambda rpc: self._ask_all(rpc, missing))
+
+    def _ask_all(self, rpc: Rpc, keys: list[bytes]) -> dict[bytes, bytes | None]:
+        if not isinstance(rpc, Batching):
+            return {}
+        answers = rpc.abci_queries(STATE_PATH, keys, self.height)
+        told = zip(keys, answers, strict=True)
+        return {key: _proven(answer, key, self.height, self._app_hash) for key, answer in told}
 
     def _get(self, key: bytes) -> bytes | None:
         if key not in self._known:
@@ -104,6 +120,18 @@ class View:
     def _ask(self, rpc: Rpc, key: bytes) -> bytes | None:
         answer = rpc.abci_query(STATE_PATH, key, self.height)
         return _proven(answer, key, self.height, self._app_hash)
+
+
+class _Getter:
+    """Gives proven values of a view, and lets whoever knows the next keys have them asked together."""
+
+    __slots__ = ("_get", "ahead")
+
+    def __init__(self, get: Get, ahead: Callable[[Iterable[bytes]], None]) -> None:
+        self._get, self.ahead = get, ahead
+
+    def __call__(self, key: bytes) -> bytes | None:
+        return self._get(key)
 
 
 class VerifiedReader:

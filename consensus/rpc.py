@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,12 @@ QUICK = Limits(connect_seconds=2.0, exchange_seconds=15.0)
 """Of nodes that others can stand in for."""
 VALIDATORS_PER_PAGE = 100
 """CometBFT's own maximum (rpc/core/env.go)."""
+BATCHES = (50, 10, 1)
+"""How many requests go in one exchange: 10 is CometBFT's default limit; a node may have set a lower one."""
 _ELSEWHERE = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE})
 """Failures of one endpoint, worth trying the next for."""
+_TOO_MANY = frozenset({Code.RPC_REFUSED, Code.RPC_ANSWER_TOO_LARGE})
+"""What fewer requests in one exchange may cure."""
 
 
 class RpcClient:
@@ -50,6 +54,7 @@ class RpcClient:
             raise Refused(Code.USAGE, expected="at least one RPC endpoint")
         self._connections = [Connection(endpoint, limits or Limits()) for endpoint in named]
         self._preferred = 0
+        self._batches = list(BATCHES)
         self._set: ValidatorSet | None = None
 
     @property
@@ -114,6 +119,23 @@ class RpcClient:
         params = {"path": path, "data": data.hex(), "height": str(height), "prove": True}
         return answers.read_query(self._call("abci_query", params))
 
+    def abci_queries(self, path: str, data: Sequence[bytes], height: int) -> list[answers.QueryAnswer]:
+        """Give ``/abci_query`` with proof for each of ``data``, in as few exchanges as the node takes."""
+        params = [{"path": path, "data": d.hex(), "height": str(height), "prove": True} for d in data]
+        found: list[answers.QueryAnswer] = []
+        while len(found) < len(params):
+            size, rest = self._batches[0], params[len(found) :]
+            if size == 1:
+                return found + [answers.read_query(self._call("abci_query", one)) for one in rest]
+            try:
+                found += [answers.read_query(a) for a in self._call_all("abci_query", rest[:size])]
+            except EnvironmentFault as fault:
+                if fault.code not in _TOO_MANY:
+                    raise
+                # For good: a node's limit does not change while it runs.
+                self._batches.pop(0)
+        return found
+
     def broadcast_tx_sync(self, tx: bytes) -> answers.BroadcastAnswer:
         """Give ``/broadcast_tx_sync``."""
         return answers.read_broadcast(self._call("broadcast_tx_sync", {"tx": base64.b64encode(tx).decode()}))
@@ -136,12 +158,23 @@ class RpcClient:
         return answers.read_results(self._call("block_results", {"height": str(height)}), height)
 
     def _call(self, method: str, params: dict[str, Any]) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        return self._exchange(_request(1, method, params), _one, method)
+
+    def _call_all(self, method: str, params: Sequence[dict[str, Any]]) -> list[Any]:
+        """Call ``method`` with each of ``params`` in one exchange; all answers, or the first refusal."""
+        batch = [_request(number, method, one) for number, one in enumerate(params)]
+        found: list[Any] = self._exchange(
+            batch, lambda content, where: _all(content, len(batch), where), method
+        )
+        return found
+
+    def _exchange(self, request: Any, read: Callable[[Any, JsonObject], Any], method: str) -> Any:
+        body = json.dumps(request).encode()
         count = len(self._connections)
         for attempt in range(count):
             chosen = (self._preferred + attempt) % count
             try:
-                result = _read_answer(self._connections[chosen], body, method)
+                result = _exchanged(self._connections[chosen], body, method, read)
             except EnvironmentFault as fault:
                 if fault.code not in _ELSEWHERE or attempt == count - 1:
                     raise
@@ -151,18 +184,28 @@ class RpcClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _read_answer(connection: Connection, body: bytes, method: str) -> Any:
+def _request(number: int, method: str, params: dict[str, Any]) -> JsonObject:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def _exchanged(
+    connection: Connection, body: bytes, method: str, read: Callable[[Any, JsonObject], Any]
+) -> Any:
     content = connection.post(body)
-    where = {"endpoint": connection.endpoint, "method": method}
+    where: JsonObject = {"endpoint": connection.endpoint, "method": method}
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
         raise EnvironmentFault(
             Code.RPC_ANSWER_INVALID, got=content[:80], expected="a JSON-RPC answer", **where
         ) from None
+    return read(answer, where)
+
+
+def _one(answer: Any, where: JsonObject) -> Any:
     if not isinstance(answer, dict) or ("result" in answer) == ("error" in answer):
         raise EnvironmentFault(
-            Code.RPC_ANSWER_INVALID, got=content[:80], expected="either a result or an error", **where
+            Code.RPC_ANSWER_INVALID, got=answer, expected="either a result or an error", **where
         )
     if "error" in answer:
         error = answer["error"] if isinstance(answer["error"], dict) else {}
@@ -174,6 +217,23 @@ def _read_answer(connection: Connection, body: bytes, method: str) -> Any:
             **where,
         )
     return answer["result"]
+
+
+def _all(answer: Any, count: int, where: JsonObject) -> list[Any]:
+    """Give the results of a batch in the order of its requests; answers need not keep it (JSON-RPC §6)."""
+    if not isinstance(answer, list):
+        # A batch that is refused as a whole gets one answer.
+        _one(answer, where)
+        answer = []
+    found = {one.get("id"): one for one in answer if isinstance(one, dict) and type(one.get("id")) is int}
+    if len(answer) != count or found.keys() != set(range(count)):
+        raise EnvironmentFault(
+            Code.RPC_ANSWER_INVALID,
+            got=f"{len(answer)} answers",
+            expected=f"one to each of {count} requests",
+            **where,
+        )
+    return [_one(found[number], where) for number in range(count)]
 
 
 def open_panel(endpoints: Sequence[str], folder: Path, limits: Limits = QUICK) -> Panel:

@@ -6,7 +6,8 @@ Nothing any of them gives is verified.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from consensus import answers
 from consensus.light.types import LightBlock, SignedHeader
@@ -58,6 +59,15 @@ class Rpc(Protocol):
 
     def block_results(self, height: int) -> tuple[answers.TxResult, ...]:
         """Give the transaction results of block ``height``."""
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A node that is asked several things in one exchange."""
+
+    def abci_queries(self, path: str, data: Sequence[bytes], height: int) -> list[answers.QueryAnswer]:
+        """Query the application with proof, once for each of ``data``; the answers in that order."""
         ...
 
 
