@@ -15,6 +15,14 @@ from ledger.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls, proven: a DID of the ledger, and the key of it by which it is known."""
+
+    did: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Something a client asks for.
 
@@ -24,6 +32,7 @@ class Call:
             is listed: ``tools``, ``resources``, ``templates`` or ``prompts``. Untrusted.
         arguments: as they came, unread and untrusted.
         principal: the DID of who asks, proven; None where nobody is known.
+        key_id: the key of the principal by which it is known.
         id: names the call in the audit; 32 hex digits.
     """
 
@@ -31,6 +40,7 @@ class Call:
     name: str
     arguments: object
     principal: str | None = None
+    key_id: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
 
