@@ -26,6 +26,21 @@ MCP: dict[str, str] = {
     "agents.suspension-proposals": "what a suspended agent asked for is neither approved nor executed [agents.md 2]",
     # -- proposing ----------------------------------------------------------------------------------
     "mcp.edits": "a model's change to a release names what changes; all else stays as it was signed [issue 7]",
+    # -- audit --------------------------------------------------------------------------------------
+    "audit.records": "every call, refused ones too, has a decision before it and an outcome after, with the guard's codes [issue 7; mcp-audit.md 2]",
+    "audit.no-secrets": "a record holds digests of arguments and answers, keyed by log, never their content [issue 7; mcp-audit.md 2]",
+    "audit.durable": "a decision is on the disk before the call is served [issue 7; mcp-audit.md 3]",
+    "audit.fail-closed": "what cannot be written down is not served or not handed out [issue 7; mcp-audit.md 3]",
+    "audit.signed": "a head is signed every so many records and seconds, and at the end [issue 7; mcp-audit.md 3]",
+    "audit.rotation": "files end by size and age; each names log, node, key and the head before it [issue 7; mcp-audit.md 3]",
+    "audit.resumed": "what a killed server left broken off is cut and said so; anything else wrong is not written to [issue 7; mcp-audit.md 3]",
+    "audit.one-writer": "two servers never write to one log [issue 7; mcp-audit.md 3]",
+    "audit.verify": "a changed, missing, doubled or moved record or file, a forged signature and a second log of one id are found, and where [issue 7; mcp-audit.md 4]",
+    "audit.marks": "a log cut or replaced before a head that the ledger has or somebody noted is found [issue 7; mcp-audit.md 4]",
+    "audit.anchored": "heads go to the ledger behind the calls, the newest only, and again after a restart [issue 7; mcp-audit.md 5]",
+    "audit.siem": "a record is a flat JSON line in ECS names, exported only once it was verified [issue 7; mcp-audit.md 6]",
+    "audit.killed": "after kill -9 at any moment every call that was served is in the log, which verifies [issue 7; mcp-audit.md 3]",
+    "audit.wired": "the server audits by default, and audit verify proves its log offline [issue 7]",
     # -- server -------------------------------------------------------------------------------------
     "mcp.read": "each read tool gives what the ledger says, now or as of a height, with its proof in _meta [issue 7]",
     "mcp.proven": "no tool believes a value that the node changed [issue 7]",

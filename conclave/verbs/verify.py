@@ -74,7 +74,7 @@ def _verify_file(session: Session, path: Path, flags: dict[str, Any]) -> int:
     from consensus.proof_file.form import FILE_BYTES_MAX, decode
     from consensus.proof_file.judge import judge
 
-    at_ns = _moment(flags["at"])
+    at_ns = moment(flags["at"])
     try:
         file = decode(read_file(path, FILE_BYTES_MAX))
         root = proof_report.root_of(
@@ -94,12 +94,17 @@ def _verify_file(session: Session, path: Path, flags: dict[str, Any]) -> int:
     return 0
 
 
-def _moment(text: str | None) -> int | None:
+def moment(text: str | None, field: str = "--at") -> int | None:
+    """Read a time that a person typed, into nanoseconds since the epoch; None where none was.
+
+    Raises:
+        Refused: USAGE.
+    """
     from consensus.light.timestamp import parse_time
 
     try:
         return None if text is None else parse_time(text)
     except ConclaveError as error:
         raise Refused(
-            Code.USAGE, got=error.got, expected="a time such as 2026-11-26T12:00:00Z", field="--at"
+            Code.USAGE, got=error.got, expected="a time such as 2026-11-26T12:00:00Z", field=field
         ) from None

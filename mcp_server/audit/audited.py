@@ -117,6 +117,7 @@ class Audited:
             sort=call.kind,
             name=_name(call.name, digester.key or b""),
             principal=call.principal,
+            key=call.key_id,
             arguments=digester.of(call.arguments),
             verdict=verdict,
             reasons=_reasons(reasons),

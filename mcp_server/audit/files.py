@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed, unwritable
+from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
 from mcp_server.audit.limits import LINE_BYTES_MAX, LOGS_MAX, SEGMENTS_MAX
 from mcp_server.audit.records import Record
 from mcp_server.audit.walk import Mark, Walk
@@ -214,12 +214,6 @@ def absent(found: Iterable[Checked], trust: Trust) -> VerificationFailed | None:
                 log=log,
             )
     return None
-
-
-def located(error: ConclaveError, checked: Checked) -> ConclaveError:
-    """Give an error with the folder it is of."""
-    error.facts.setdefault("folder", str(checked.folder))
-    return error
 
 
 def _placed(failed: VerificationFailed, path: Path, line: Line, walk: Walk) -> VerificationFailed:

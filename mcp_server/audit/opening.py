@@ -98,8 +98,11 @@ def _is_ours(folder: Path, identity: Identity) -> bool:
             raise damaged(failed, found[-1]) from None
         break
     header = walk.header
+    if header is None:
+        empty = VerificationFailed(Code.AUDIT_RECORD_INVALID, got="an empty file", expected="its header")
+        raise damaged(empty, found[-1])
     ours = (identity.signer.key_id, identity.node, identity.chain)
-    return header is not None and (header.key, header.node, header.chain) == ours
+    return (header.key, header.node, header.chain) == ours
 
 
 def _digest_key(folder: Path) -> bytes:

@@ -117,6 +117,7 @@ class Decision:
         sort: ``tool``, ``resource``, ``prompt``, ``completion`` or ``list``.
         name: of the tool, prompt …; cut, and what looks like a secret replaced.
         principal: the DID of who asked; None where nobody is known.
+        key: the id of the key by which it is known; None where there is none.
         arguments: their digest and size.
         verdict: what was decided.
         reasons: why, each with ``code`` and ``name``; none where it is allowed as it is.
@@ -127,6 +128,7 @@ class Decision:
     sort: str
     name: str
     principal: str | None
+    key: str | None
     arguments: Digest
     verdict: Verdict
     reasons: tuple[JsonObject, ...] = ()
@@ -138,6 +140,7 @@ class Decision:
             "sort": self.sort,
             "name": self.name,
             "principal": self.principal,
+            "key": self.key,
             "arguments": digest_json(self.arguments),
             "verdict": self.verdict.value,
             "reasons": list(self.reasons),
@@ -285,7 +288,8 @@ def _decision(given: JsonObject) -> Decision:
         call=_identifier(given["call"], "record.call"),
         sort=shape.text(given["sort"], "record.sort", bytes_max=32),
         name=shape.text(given["name"], "record.name", bytes_max=_NAME_BYTES_MAX, empty=True),
-        principal=_optional(given["principal"], "record.principal", _principal),
+        principal=_optional(given["principal"], "record.principal", _did),
+        key=_optional(given["key"], "record.key", _key),
         arguments=_digest(given["arguments"], "record.arguments"),
         verdict=Verdict(shape.choice(given["verdict"], "record.verdict", list(Verdict))),
         reasons=_reasons(given["reasons"]),
@@ -330,7 +334,7 @@ _READERS: dict[str, tuple[tuple[str, ...], Callable[[JsonObject], Body]]] = {
         _segment,
     ),
     "started": (("version", "torn", "unfinished"), _started),
-    "decision": (("call", "sort", "name", "principal", "arguments", "verdict", "reasons"), _decision),
+    "decision": (("call", "sort", "name", "principal", "key", "arguments", "verdict", "reasons"), _decision),
     "outcome": (("call", "ended", "reasons", "height", "result", "durationMicroseconds"), _outcome),
     "head": (("closes", "signature"), _head),
     "anchored": (("count", "head", "height", "envelope"), _anchored),
@@ -347,8 +351,12 @@ def _identifier(value: Json, where: str) -> str:
     return value
 
 
-def _principal(value: Json, where: str) -> str:
+def _did(value: Json, where: str) -> str:
     return shape.text(value, where, bytes_max=DID_BYTES_MAX)
+
+
+def _key(value: Json, where: str) -> str:
+    return shape.text(value, where, bytes_max=KEY_ID_BYTES_MAX)
 
 
 def _digest(value: Json, where: str) -> Digest:

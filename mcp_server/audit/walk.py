@@ -62,6 +62,7 @@ class Walk:
         keys: key ids one of which must have signed; any one where empty.
         marks: what is known of logs, by log.
         begins_anywhere: whether the first file may be of a later part of the log, believed as it stands.
+        marks_met: how many marks the log agrees with.
     """
 
     keys: frozenset[str] = frozenset()
@@ -75,6 +76,7 @@ class Walk:
     is_closed: bool = False
     anchored: Anchored | None = None
     counts: Counts = field(default_factory=Counts)
+    marks_met: int = 0
     _at_start: bool = True
     _due: list[Mark] = field(default_factory=list)
 
@@ -114,6 +116,7 @@ class Walk:
                     log=mark.log,
                     sequence=mark.count,
                 )
+            self.marks_met += 1
         return record
 
     def end(self) -> None:
