@@ -51,6 +51,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("conclave.verbs.verify", "Check a proof file, or a release or proposal, again."),
     "export": ("conclave.verbs.export", "Write a proof of what the ledger says into a file."),
     "mcp": ("conclave.verbs.mcp", "Serve the ledger to a model over MCP, proven."),
+    "audit": ("conclave.verbs.audit", "Verify, list and export the audit of a model's calls."),
     "trust": ("conclave.verbs.trust", "Show or name the root of trust."),
     "demo": ("conclave.verbs.demo", "Tell the whole story on this machine."),
     "tools": ("conclave.verbs.tools", "Find or build the external programs."),
