@@ -74,11 +74,38 @@ def boolean(field: str) -> Field:
     return Field(field, {"type": "boolean"}, shape.boolean)
 
 
-def _fields(value: Json, where: str) -> tuple[str, ...]:
-    items = shape.array(value, where, items_max=FIELDS_MAX)
-    return tuple(
-        shape.text(item, f"{where}[{i}]", bytes_max=FIELD_NAME_BYTES_MAX) for i, item in enumerate(items)
-    )
+def _field_name(value: Json, where: str) -> str:
+    return shape.text(value, where, bytes_max=FIELD_NAME_BYTES_MAX)
+
+
+def several(item: Field, *, at_most: int) -> Field:
+    """Give a field that holds a list of what ``item`` holds, under its name."""
+
+    def read_items(value: Json, where: str) -> list[Any]:
+        items = shape.array(value, where, items_max=at_most)
+        return [item.read(each, f"{where}[{i}]") for i, each in enumerate(items)]
+
+    return Field(item.name, {"type": "array", "items": item.schema}, read_items, item.is_required)
+
+
+def record(field: str, fields: Sequence[Field]) -> Field:
+    """Give a field that holds an object of these fields and no others."""
+
+    return Field(field, schema(fields), lambda value, where: read(fields, value, where))
+
+
+def manifest(field: str) -> Field:
+    """Give a field that holds a Kubernetes object, whose form ``ledger.manifest`` judges."""
+
+    def read_manifest(value: Json, where: str) -> JsonObject:
+        if type(value) is not dict:
+            raise shape.invalid(where, type(value).__name__, "a Kubernetes object")
+        return value
+
+    return Field(field, {"type": "object"}, read_manifest)
+
+
+_FIELDS = several(Field("fields", {"type": "string"}, _field_name), at_most=FIELDS_MAX)
 
 
 def paging(items_max: int) -> tuple[Field, ...]:
@@ -87,7 +114,7 @@ def paging(items_max: int) -> tuple[Field, ...]:
         integer("at"),
         text("cursor", CURSOR_BYTES_MAX),
         integer("limit", at_most=items_max),
-        Field("fields", {"type": "array", "items": {"type": "string"}}, _fields),
+        _FIELDS,
     )
 
 
@@ -102,8 +129,8 @@ def schema(fields: Sequence[Field]) -> JsonObject:
     return found | ({"required": required} if required else {})
 
 
-def read(fields: Sequence[Field], value: Json) -> JsonObject:
-    """Read arguments.
+def read(fields: Sequence[Field], value: Json, where: str = "arguments") -> JsonObject:
+    """Read an object of these fields: arguments, or what stands ``where`` in them.
 
     Raises:
         Refused: FIELD_MISSING, FIELD_UNKNOWN, FIELD_INVALID, LIMIT_EXCEEDED.
@@ -119,12 +146,12 @@ def read(fields: Sequence[Field], value: Json) -> JsonObject:
                     got="a field of another name",
                     expected=", ".join(known),
                     todo="remove the field",
-                    field="arguments",
+                    field=where,
                 )
     found = shape.fields(
         given,
-        "arguments",
+        where,
         required=[field.name for field in fields if field.is_required],
         optional=list(known),
     )
-    return {key: known[key].read(item, f"arguments.{key}") for key, item in found.items()}
+    return {key: known[key].read(item, f"{where}.{key}") for key, item in found.items()}
