@@ -4,7 +4,8 @@
 //
 // It listens on 127.0.0.1 only, needs no root, and downloads nothing. It never runs a container: the
 // node marks pods Running (see node.go). It is not for production and keeps no data through a power
-// cut (etcd's fsync is off).
+// cut (etcd's fsync is off). The real kubelet is a sub-command, too, which "up" never starts: who has
+// root and a container runtime starts it beside "up --no-node" (tests/support/pods).
 package main
 
 import (
@@ -20,6 +21,7 @@ const usage = `devkube: a Kubernetes control plane on 127.0.0.1 for demos and te
   devkube up --dir DIR          start everything, write DIR/kubeconfig, stay until SIGINT or SIGTERM
   devkube etcd | kube-apiserver | kube-controller-manager | kube-scheduler | node
                                 one component (what "up" starts); each explains itself with --help
+  devkube kubelet               the real kubelet, for "up --no-node": needs root and a container runtime
 `
 
 // Exit codes: 1 something failed while running, 2 the command line was wrong.

@@ -18,6 +18,7 @@ type upOptions struct {
 	apiPort, etcdPort int
 	timeout           time.Duration
 	apiserverArgs     []string
+	noNode            bool
 }
 
 func newUpCommand() *cobra.Command {
@@ -30,6 +31,7 @@ func newUpCommand() *cobra.Command {
 	flags.IntVar(&o.etcdPort, "etcd-port", 0, "port of etcd on 127.0.0.1 (0: likewise)")
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long each component may take to become ready")
 	flags.StringArrayVar(&o.apiserverArgs, "apiserver-arg", nil, "one more argument for kube-apiserver (may be repeated)")
+	flags.BoolVar(&o.noNode, "no-node", false, "do not simulate a node: a kubelet that somebody starts with DIR/pki/node.kubeconfig is the node")
 	return command
 }
 
@@ -158,16 +160,21 @@ func (c *cluster) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.startControllerManager(), c.startScheduler(), c.startNode()); err != nil {
+	if err := errors.Join(c.startControllerManager(), c.startScheduler()); err != nil {
 		return err
 	}
-	err = c.waitAll(ctx, []step{
+	steps := []step{
 		{"kube-controller-manager", probes.controllerManager},
 		{"kube-scheduler", probes.scheduler},
-		{"node", probes.node},
 		{"default ServiceAccount", probes.serviceAccount},
-	})
-	if err != nil {
+	}
+	if !c.options.noNode {
+		if err := c.startNode(); err != nil {
+			return err
+		}
+		steps = append(steps, step{"node", probes.node})
+	}
+	if err := c.waitAll(ctx, steps); err != nil {
 		return err
 	}
 	return c.pki.writeKubeconfig(c.kubeconfig, c.server, adminUser)
