@@ -18,6 +18,7 @@ from ledger.types import Json, JsonObject
 FIELDS_MAX = 16
 FIELD_NAME_BYTES_MAX = 40
 CURSOR_BYTES_MAX = 40
+ARGUMENTS = "arguments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,6 @@ def several(item: Field, *, at_most: int) -> Field:
 
 def record(field: str, fields: Sequence[Field]) -> Field:
     """Give a field that holds an object of these fields and no others."""
-
     return Field(field, schema(fields), lambda value, where: read(fields, value, where))
 
 
@@ -129,14 +129,14 @@ def schema(fields: Sequence[Field]) -> JsonObject:
     return found | ({"required": required} if required else {})
 
 
-def read(fields: Sequence[Field], value: Json, where: str = "arguments") -> JsonObject:
+def read(fields: Sequence[Field], value: Json, where: str = ARGUMENTS) -> JsonObject:
     """Read an object of these fields: arguments, or what stands ``where`` in them.
 
     Raises:
         Refused: FIELD_MISSING, FIELD_UNKNOWN, FIELD_INVALID, LIMIT_EXCEEDED.
     """
     known = {field.name: field for field in fields}
-    given = {} if value is None else value
+    given = {} if value is None and where == ARGUMENTS else value
     if type(given) is dict:
         for key in given:
             if key not in known:
