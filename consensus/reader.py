@@ -7,6 +7,7 @@ Never judges freshness: it shows the age, the caller decides.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -96,21 +97,25 @@ class View:
         )
 
     def ahead(self, keys: Iterable[bytes]) -> None:
-        """Have keys that will be read asked in one exchange, where the node's client can.
+        """Have keys that are likely to be read asked in one exchange, where the node's client can.
+
+        What does not verify, or is refused, is left to whoever reads it.
 
         Raises:
-            VerificationFailed, Refused, EnvironmentFault: as ``get`` of one of them.
+            EnvironmentFault: the node does not answer.
         """
         missing = [key for key in dict.fromkeys(keys) if key not in self._known]
         if len(missing) > 1:
             self._known |= attempt(self._rpc, lambda rpc: self._ask_all(rpc, missing))
 
     def _ask_all(self, rpc: Rpc, keys: list[bytes]) -> dict[bytes, bytes | None]:
-        if not isinstance(rpc, Batching):
-            return {}
-        answers = rpc.abci_queries(STATE_PATH, keys, self.height)
-        told = zip(keys, answers, strict=True)
-        return {key: _proven(answer, key, self.height, self._app_hash) for key, answer in told}
+        found: dict[bytes, bytes | None] = {}
+        if isinstance(rpc, Batching):
+            answers = rpc.abci_queries(STATE_PATH, keys, self.height)
+            for key, answer in zip(keys, answers, strict=True):
+                with contextlib.suppress(VerificationFailed, Refused):
+                    found[key] = _proven(answer, key, self.height, self._app_hash)
+        return found
 
     def _get(self, key: bytes) -> bytes | None:
         if key not in self._known:

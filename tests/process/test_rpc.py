@@ -250,3 +250,60 @@ def test_the_transactions_of_a_block(answer: Any, txs: tuple[bytes, ...] | None)
         with pytest.raises(EnvironmentFault) as fault:
             client.block_txs(3)
         assert fault.value.code is Code.RPC_ANSWER_INVALID
+
+
+def _query(key: bytes) -> dict[str, Any]:
+    return {"response": {"code": 0, "key": base64.b64encode(key).decode(), "height": "3"}}
+
+
+def _batch(*numbered: tuple[int, bytes]) -> bytes:
+    answers = [{"jsonrpc": "2.0", "id": number, "result": _query(key)} for number, key in numbered]
+    return http(json.dumps(answers).encode())
+
+
+_REFUSED = http(json.dumps({"jsonrpc": "2.0", "id": -1, "error": {"message": "batch too large"}}).encode())
+
+
+@pytest.mark.requires("rpc.asked-together")
+def test_several_queries_take_one_exchange_whatever_the_order_of_the_answers() -> None:
+    with (
+        serve(answering(_batch((1, b"b"), (2, b"c"), (0, b"a")))) as endpoint,
+        contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
+    ):
+        assert [a.key for a in client.abci_queries("/state", [b"a", b"b", b"c"], 3)] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.requires("rpc.asked-together")
+def test_a_node_that_takes_no_batches_is_asked_one_by_one() -> None:
+    singles = [result(_query(key)) for key in (b"a", b"b", b"a")]
+    with (
+        serve(answering(_REFUSED, _REFUSED, *singles)) as endpoint,
+        contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
+    ):
+        assert [a.key for a in client.abci_queries("/state", [b"a", b"b"], 3)] == [b"a", b"b"]
+        assert [a.key for a in client.abci_queries("/state", [b"a"], 3)] == [b"a"]
+
+
+@pytest.mark.requires("rpc.asked-together", "rpc.typed-answers")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _batch((0, b"a")),
+        _batch((0, b"a"), (0, b"b")),
+        _batch((0, b"a"), (2, b"b")),
+        _batch((0, b"a"), (1, b"b"), (2, b"c")),
+        http(b"[]"),
+        http(b"[1, 2]"),
+        http(b"{}"),
+        http(b'[{"id": 0, "result": 1}, {"id": true, "result": 1}]'),
+        http(b'[{"id": 0}, {"id": 1}]'),
+    ],
+)
+def test_a_batch_with_other_answers_than_requests_is_invalid(answer: bytes) -> None:
+    with (
+        serve(answering(answer)) as endpoint,
+        contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
+        pytest.raises(EnvironmentFault) as fault,
+    ):
+        client.abci_queries("/state", [b"a", b"b"], 3)
+    assert fault.value.code is Code.RPC_ANSWER_INVALID

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -329,3 +329,21 @@ class Node:
         """Give a block's results."""
         answer: tuple[TxResult, ...] = self._answer("block_results", tuple(self.ledger.results[height]))
         return answer
+
+
+class BatchingNode(Node):
+    """A node that is asked for several keys in one exchange; ``exchanges`` counts those."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.exchanges: list[int] = []
+
+    def abci_queries(self, path: str, data: Sequence[bytes], height: int) -> list[QueryAnswer]:
+        """Give values with their proofs."""
+        self.exchanges.append(len(data))
+        return [super(BatchingNode, self).abci_query(path, one, height) for one in data]
+
+    def abci_query(self, path: str, data: bytes, height: int) -> QueryAnswer:
+        """Give a value with its proof."""
+        self.exchanges.append(1)
+        return super().abci_query(path, data, height)

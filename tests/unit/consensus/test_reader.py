@@ -20,7 +20,7 @@ from consensus.verified import Verified
 from ledger import statekeys
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from tests.support.chain import CHAIN_ID, Chain, signers
-from tests.support.ledger import Ledger, Node
+from tests.support.ledger import BatchingNode, Ledger, Node
 from tests.unit.consensus.ledgers import code_of, reader_of, root_of
 
 KEY = statekeys.ledger_object("Cluster", "east")
@@ -317,3 +317,38 @@ def test_a_verified_value_cannot_lend_its_seal(node: Node, tmp_path: Path) -> No
 @pytest.mark.requires("reader.settings-sound")
 def test_the_trusting_period_is_below_the_evidence_age() -> None:
     assert Options().trusting_period_ns < EVIDENCE_AGE_NS
+
+
+@pytest.mark.requires("reader.asked-together", "reader.proven-value")
+def test_keys_asked_ahead_take_one_exchange_and_each_is_proven(node: Node, tmp_path: Path) -> None:
+    batching = BatchingNode(node.ledger)
+    view = reader_of(batching, tmp_path).at()
+    view.ahead([KEY, ABSENT, KEY])
+    assert (view.get(KEY).value, view.get(ABSENT).value) == (VALUE, None)
+    assert batching.exchanges == [2]
+    view.ahead([KEY, ABSENT])
+    assert batching.exchanges == [2], "what is known is not asked again"
+
+
+@pytest.mark.requires("reader.asked-together", "reader.single-lies")
+def test_a_lie_among_keys_asked_ahead_is_believed_by_nobody(node: Node, tmp_path: Path) -> None:
+    batching = BatchingNode(node.ledger)
+    batching.lies["abci_query"] = lambda answer: (
+        dataclasses.replace(answer, value=b"{}") if answer.key == KEY else answer
+    )
+    view = reader_of(batching, tmp_path).at()
+    view.ahead([KEY, ABSENT])
+    assert view.get(ABSENT).value is None
+    assert batching.exchanges == [2], "what verifies is kept"
+    with pytest.raises(VerificationFailed) as lie:
+        view.get(KEY)
+    assert lie.value.code is Code.PROOF_INVALID
+
+
+@pytest.mark.requires("reader.asked-together")
+def test_a_node_without_batches_is_asked_as_before(node: Node, tmp_path: Path) -> None:
+    view = reader_of(node, tmp_path).at()
+    before = len(node.asked)
+    view.ahead([KEY, ABSENT])
+    assert len(node.asked) == before
+    assert view.get(KEY).value == VALUE

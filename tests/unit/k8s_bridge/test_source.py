@@ -14,7 +14,7 @@ from k8s_bridge.source import REST_S, LedgerSource
 from ledger.bodies import freeze_body
 from ledger.errors import Code
 from tests.support.chain import set_of
-from tests.support.ledger import CAROL, Ledger, Node, envelope
+from tests.support.ledger import CAROL, BatchingNode, Ledger, Node, envelope
 
 
 @dataclass
@@ -109,6 +109,28 @@ def test_a_freeze_is_kept_with_the_root_it_was_read_under(looking: Looking) -> N
     assert [error.code for error in found.refused.values()] == [Code.FROZEN]
     looking.ledger.commit()
     assert looking.asked() == ["status"]
+
+
+@pytest.mark.requires("reader.asked-together")
+def test_a_look_takes_few_exchanges_however_many_keys_it_reads(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.commit()
+    node, chain = BatchingNode(ledger), ledger.chain
+    store = TrustStore(tmp_path / "trust.json")
+    store.ensure(TrustRoot(chain.chain_id, 1, None, set_of(chain.members[1])))
+    source = LedgerSource(VerifiedReader(node, store, clock=lambda: chain.now_ns), "east")
+    taken = []
+    for text in ("one", "two", "three"):
+        ledger.release(text)
+        ledger.commit()
+        node.exchanges.clear()
+        found = source.look()
+        assert found is not None
+        assert found.releases["guestbook"].value.manifests[-1]["data"]["text"] == text
+        taken.append((len(node.exchanges), sum(node.exchanges)))
+    assert taken[0][0] < taken[0][1]
+    # What a release needs that the one before needed too is asked with it: five round trips, not one a key.
+    assert all(exchanges <= 5 < keys / 2 for exchanges, keys in taken[1:]), taken
 
 
 def _with(status: NodeStatus, app_hash: bytes) -> NodeStatus:
