@@ -8,6 +8,8 @@ of the bridge on this machine.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from conclave.home import Home
 from ledger.limits import MIB
@@ -16,20 +18,32 @@ from ledger.types import JsonObject
 FILE_BYTES_MAX = 16 * MIB
 
 
-def said_of_objects(home: Home, cluster: str, release: str) -> dict[str, str]:
-    """Give why each object of a release is not as it should be, by object id.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Why an object is not in place, and why it is not well, by object id, as the bridge says."""
+
+    objects: Mapping[str, str] = field(default_factory=dict)
+    health: Mapping[str, str] = field(default_factory=dict)
+
+
+def said_by(home: Home, cluster: str, release: str) -> Said:
+    """Give what a bridge of this home says of a release's objects.
 
     Args:
         home: whose bridge.
         cluster: the bridge's.
         release: the release's name.
     """
-    account = _read(home, cluster)
-    releases = account.get("releases")
+    releases = _read(home, cluster).get("releases")
     found = releases.get(release) if isinstance(releases, dict) else None
-    objects = found.get("objects") if isinstance(found, dict) else None
+    account = found if isinstance(found, dict) else {}
+    objects, unhealthy = account.get("objects"), account.get("unhealthy")
     listed = objects if isinstance(objects, list) else []
-    return {str(o.get("object")): str(o.get("reason")) for o in listed if isinstance(o, dict)}
+    unwell = unhealthy if isinstance(unhealthy, dict) else {}
+    return Said(
+        {str(o.get("object")): str(o.get("reason")) for o in listed if isinstance(o, dict)},
+        {str(name): str(o.get("reason")) for name, o in unwell.items() if isinstance(o, dict)},
+    )
 
 
 def _read(home: Home, cluster: str) -> JsonObject:

@@ -22,9 +22,9 @@ FORMATS: tuple[Format, ...] = ("table", "json", "yaml")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _STYLES = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1", "add": "32", "remove": "31"}
 _WORDS = {
-    "good": {"final", "applied", "current", "yes", "ready", "alive"},
-    "bad": {"failed", "rejected", "conflict", "no", "dead"},
-    "warn": {"open", "partial", "in_progress", "stale", "pending", "expired"},
+    "good": {"final", "applied", "current", "yes", "ready", "alive", "Synced", "Current"},
+    "bad": {"failed", "rejected", "conflict", "no", "dead", "OutOfSync", "Failed", "error", "critical"},
+    "warn": {"open", "partial", "in_progress", "stale", "pending", "expired", "InProgress", "warning"},
 }
 
 
@@ -56,6 +56,18 @@ class Output:
         elif self.format == "yaml":
             print(to_yaml(value), end="")
         return not self.is_table
+
+    def record(self, value: Json) -> None:
+        """Print one document of several in a machine format: a line of JSON, or a YAML document."""
+        if self.format == "json":
+            print(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        elif self.format == "yaml":
+            print("---\n" + to_yaml(value), end="")
+
+    def clear(self) -> None:
+        """Empty the screen of a terminal, to draw it anew."""
+        if self.is_terminal:
+            print("\x1b[H\x1b[2J\x1b[3J", end="")
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print one line for people; nothing in a machine format."""

@@ -383,6 +383,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.watch": "--watch redraws a terminal, gives a pipe only what changed, outlasts a node, ends at a lie [issue 6]",
     "cli.wait": "wait ends when it is there, when it cannot come, or in time, each with its exit code [issue 6]",
     "cli.events": "events come from proven records, each once, reports that are overwritten too [issue 6]",
+    "cli.logs": "logs reads every form of line up starts, merged by time, filtered, followed, within bounds [issue 6]",
     "cli.get": "every kind of ledger record is listed whole or refused [issue 3]",
     "cli.diff": "changes are told object by object, field by field [issue 3 story 3]",
     "cli.processes": "what up starts is recognised, waited for and stopped for certain [issue 3 story 2]",
