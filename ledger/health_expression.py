@@ -102,16 +102,21 @@ def _rule(value: Json, where: str) -> KindHealth:
     failed = rule.get("failed")
     return KindHealth(
         kind,
-        _expression(rule["current"], f"{where}.current"),
-        _expression(failed, f"{where}.failed") if "failed" in rule else None,
+        restricted(rule["current"], f"{where}.current"),
+        restricted(failed, f"{where}.failed") if "failed" in rule else None,
     )
 
 
 _KIND_BYTES_MAX = 317
 
 
-def _expression(value: Json, where: str) -> str:
-    text = shape.text(value, where, bytes_max=HEALTH_EXPRESSION_BYTES_MAX)
+def restricted(value: Json, where: str, *, bytes_max: int = HEALTH_EXPRESSION_BYTES_MAX) -> str:
+    """Read an expression that costs time and memory in proportion to itself times what it looks at.
+
+    Raises:
+        Refused: FIELD_INVALID, LIMIT_EXCEEDED.
+    """
+    text = shape.text(value, where, bytes_max=bytes_max)
     literals = text.split("`")
     if len(literals) % 2 == 0 or not all(_JSON_LITERAL.fullmatch(part) for part in literals[1::2]):
         raise shape.invalid(where, text, "between backticks: an integer, true, false or null")

@@ -18,6 +18,7 @@ from ledger.limits import KIB
 from ledger.types import JsonObject, sha256
 from mcp_server import pruning
 from mcp_server.catalogue import BY_NAME, Tool
+from mcp_server.projection import project
 from mcp_server.read_tools import Asked, Entry
 from mcp_server.source import Source
 
@@ -121,8 +122,9 @@ def _page(
     while place < min(len(entries), LOOKED_AT_MAX) and len(found) < limit and not (place and is_late()):
         made = entries[place]()
         if made is not None:
-            chosen = _selected(made, tool, asked.arguments.get("fields"))
-            item = pruning.clean(chosen, asked.source.digest_key)
+            item = pruning.clean(made, asked.source.digest_key)
+            if "fields" in asked.arguments:
+                item = project(item, asked.arguments["fields"], tool.told)
             if left is not None:
                 if found and pruning.size(item) > left:
                     break
@@ -131,20 +133,6 @@ def _page(
             found.append(item)
         place += 1
     return found, place
-
-
-def _selected(item: JsonObject, tool: Tool, fields: Sequence[str] | None) -> JsonObject:
-    if fields is None:
-        return item
-    for place, name in enumerate(fields):
-        if name not in item and name not in tool.told:
-            raise Refused(
-                Code.FIELD_UNKNOWN,
-                got="a field of another name",
-                expected=", ".join(item),
-                field=f"arguments.fields[{place}]",
-            )
-    return {name: item[name] for name in item if name in fields}
 
 
 def _read_at(view: View, asked: int | None) -> JsonObject:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger import shape
+from ledger import health_expression, shape
 from ledger.errors import Code, Refused
 from ledger.limits import JSON_INTEGER_MAX, NAME_BYTES_MAX
 from ledger.types import Json, JsonObject
 
 FIELDS_MAX = 16
-FIELD_NAME_BYTES_MAX = 40
+FIELD_NAME_BYTES_MAX = 128
 CURSOR_BYTES_MAX = 40
 ARGUMENTS = "arguments"
 
@@ -76,7 +76,7 @@ def boolean(field: str) -> Field:
 
 
 def _field_name(value: Json, where: str) -> str:
-    return shape.text(value, where, bytes_max=FIELD_NAME_BYTES_MAX)
+    return health_expression.restricted(value, where, bytes_max=FIELD_NAME_BYTES_MAX)
 
 
 def several(item: Field, *, at_most: int) -> Field:

@@ -41,6 +41,9 @@ MCP: dict[str, str] = {
     "audit.siem": "a record is a flat JSON line in ECS names, exported only once it was verified [issue 7; mcp-audit.md 6]",
     "audit.killed": "after kill -9 at any moment every call that was served is in the log, which verifies [issue 7; mcp-audit.md 3]",
     "audit.wired": "the server audits by default, and audit verify proves its log offline [issue 7]",
+    "agents.anchors": "anchors of a node's log only grow, the newest stands for all, so many are kept [agents.md 3]",
+    "agents.observations": "an agent's newest observations are kept, within its scope, and nothing else comes of them [agents.md 4]",
+    "agents.read": "suspensions, anchors and observations are read with proof, complete, each of whom it was asked about [agents.md]",
     # -- server -------------------------------------------------------------------------------------
     "mcp.read": "each read tool gives what the ledger says, now or as of a height, with its proof in _meta [issue 7]",
     "mcp.proven": "no tool believes a value that the node changed [issue 7]",
@@ -53,6 +56,7 @@ MCP: dict[str, str] = {
     "mcp.tokens": "the tools are few, in one order, and cost a model at most 3,000 tokens [issue 7]",
     "mcp.budget": "an answer has a byte budget; what was cut says so, a cursor goes on at the same height [issue 7]",
     "mcp.pruning": "nulls, managed fields and invisible characters do not reach a model; any object fits its budget [issue 7]",
+    "mcp.projection": "`fields` takes names and restricted JMESPath, of what was cleaned and in bounded time [issue 7]",
     "mcp.live": "a model reads a running ledger: status, a proposal and what it misses, a proof a stranger verifies [issue 7]",
     "mcp.transports": "clients of both eras list, call and read over standard streams and HTTP [issue 7]",
     "mcp.hostile-stdio": "any line is answered with a code and the next one served [issue 7 Bad input]",
