@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 import time
@@ -18,10 +17,15 @@ from pathlib import Path
 from consensus.reader import VerifiedReader
 from consensus.rpc import open_panel
 from consensus.trust_store import TrustRoot, TrustStore
+from identity.signer import open_signer
 from ledger import canonical
 from ledger.errors import Code, ConclaveError, EnvironmentFault
 from ledger.limits import MIB
+from mcp_server.chain import Principal
+from mcp_server.options import HELP, Asked, where
+from mcp_server.serving import Serving, serve
 from mcp_server.source import Source
+from mcp_server.standing import owner_of
 
 _GENESIS_BYTES_MAX = 64 * MIB
 EXIT_FAILED = 4
@@ -34,9 +38,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--endpoint", action="append", required=True, metavar="URL", help="a node; repeat")
     parser.add_argument("--genesis", type=Path, required=True, help="the root of trust")
     parser.add_argument("--trust", type=Path, required=True, help="where to keep what was verified")
-    how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--stdio", action="store_true", help="over standard input and output")
-    how.add_argument("--http", type=int, metavar="PORT", help="over streamable HTTP on loopback; 0: any")
+    parser.add_argument("--stdio", action="store_true", help=HELP["stdio"])
+    parser.add_argument("--http", type=int, metavar="PORT", help=HELP["http"])
+    parser.add_argument("--listen", metavar="IP:PORT", help=HELP["listen"])
+    parser.add_argument("--url", help=HELP["url"])
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help=HELP["tls-cert"])
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help=HELP["tls-key"])
+    parser.add_argument("--anonymous", action="store_true", help=HELP["anonymous"])
+    parser.add_argument(
+        "--agent-key", type=Path, metavar="FILE", help="over --stdio: the key of the agent that calls"
+    )
     given = parser.parse_args(arguments)
     try:
         _serve(given)
@@ -49,39 +60,33 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(given: argparse.Namespace) -> None:
+    asked = Asked(
+        stdio=given.stdio,
+        http=given.http,
+        listen=given.listen,
+        url=given.url,
+        certificate=given.tls_cert,
+        key=given.tls_key,
+        is_anonymous=given.anonymous,
+    )
+    listening = where(asked)
+    signer = None if given.agent_key is None else open_signer(f"file:{given.agent_key}", _passphrase())
     root = TrustRoot.from_genesis(canonical.parse(_read(given.genesis)))
     given.trust.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = TrustStore(given.trust)
     store.ensure(root)
     rpc = open_panel(given.endpoint, given.trust.parent)
     try:
-        reader = VerifiedReader(rpc, store, clock=time.time_ns)
-        serve(Source(rpc, reader, root, os.urandom(32)), None if given.stdio else given.http)
+        source = Source(rpc, VerifiedReader(rpc, store, clock=time.time_ns), root, os.urandom(32))
+        principal = None if signer is None else Principal(owner_of(source, signer.key_id), signer.key_id)
+        serve(source, Serving(where=listening, principal=principal))
     finally:
         rpc.close()
 
 
-def serve(source: Source, port: int | None) -> None:
-    """Serve a ledger over standard streams, or over HTTP on ``port``; says on standard error where.
-
-    Raises:
-        EnvironmentFault: PORT_TAKEN.
-    """
-    # The protocol's package costs seconds and memory: whoever only asks for help pays nothing.
-    from mcp_server import pipes, web
-    from mcp_server.server import build
-    from runtime import log
-
-    log.configure()
-    # The package tells of every request that it began and ended with it.
-    logging.getLogger("mcp").setLevel(logging.WARNING)
-    if port is None:
-        pipes.run(build(source))
-        return
-    bound = web.listen(port)
-    sys.stderr.write(json.dumps({"url": f"http://{web.HOST}:{bound.getsockname()[1]}{web.PATH}"}) + "\n")
-    sys.stderr.flush()
-    web.run(build(source), bound)
+def _passphrase() -> bytes | None:
+    given = os.environ.get("CONCLAVE_PASSPHRASE")
+    return given.encode() if given else None
 
 
 def _read(path: Path) -> bytes:

@@ -32,6 +32,8 @@ class Tool:
     Attributes:
         told: the names of what its entries hold, beside which they may hold more.
         note: tells what an answer does not cover; None where it covers everything.
+        opens_proposal: whether it asks the ledger for something.
+        opaque: where its answers hold what looks random and belongs there (docs/spec/mcp-guard.md §4).
     """
 
     name: str
@@ -40,6 +42,8 @@ class Tool:
     run: Callable[[Asked], Sequence[Entry]]
     told: tuple[str, ...]
     note: Callable[[Asked], str | None] = lambda _: None
+    opens_proposal: bool = False
+    opaque: tuple[str, ...] = ()
 
     @property
     def input_schema(self) -> JsonObject:
@@ -161,6 +165,7 @@ TOOLS: tuple[Tool, ...] = (
         ),
         proof_tool.prove,
         ("sha256", "bytes", "provenBy", "verify", "proof"),
+        opaque=("items.*.proof",),
     ),
 )
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in TOOLS}

@@ -1,7 +1,7 @@
-"""One call after another: the chain around it, the thread it runs in, how it ends.
+"""One call after another: the chain around it and how it ends.
 
-Owns the order in which calls are served: one at a time, as the reader is no friend of threads, and a bounded
-number waiting. Promises that a call ends in an answer or an error with a code, whatever happens inside.
+Owns the way of a call through the chain; calls take turns, a bounded number waiting. Promises that a call
+ends in an answer or an error with a code, whatever happens inside.
 """
 
 from __future__ import annotations
@@ -10,17 +10,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import anyio
-import anyio.to_thread
-
-from ledger.errors import Code, ConclaveError, EnvironmentFault
+from ledger.errors import ConclaveError, EnvironmentFault
 from ledger.types import JsonObject
 from mcp_server.chain import Call, Chain
 from mcp_server.refusals import error_json, internal_json
+from mcp_server.turn import Turn
 
 WARNINGS_META_KEY = "conclave.internal/warnings"
 WAITING_MAX = 32
-WAITING_SECONDS_MAX = 30.0
 _log = logging.getLogger("conclave.mcp")
 
 Work = Callable[[], tuple[JsonObject, JsonObject]]
@@ -39,29 +36,15 @@ class Outcome:
 class Desk:
     """Serves calls through a chain."""
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._turn: anyio.Lock | None = None
-        self._waiting = 0
+    def __init__(self, chain: Chain, turn: Turn | None = None) -> None:
+        self._chain, self._turn = chain, turn or Turn()
 
     async def serve(self, call: Call, work: Work) -> Outcome:
         """Serve a call; never raises but when it is cancelled."""
-        if self._waiting >= WAITING_MAX:
-            return _failed(_busy(f"{WAITING_MAX} calls waiting"))
-        if self._turn is None:
-            self._turn = anyio.Lock()
-        self._waiting += 1
         try:
-            with anyio.fail_after(WAITING_SECONDS_MAX):
-                await self._turn.acquire()
-        except TimeoutError:
-            return _failed(_busy(f"no turn in {WAITING_SECONDS_MAX} s"))
-        finally:
-            self._waiting -= 1
-        try:
-            return await anyio.to_thread.run_sync(self._run, call, work)
-        finally:
-            self._turn.release()
+            return await self._turn.take(lambda: self._run(call, work), "calls", WAITING_MAX)
+        except EnvironmentFault as busy:
+            return _failed(error_json(busy) | {"todo": busy.todo})
 
     def _run(self, call: Call, work: Work) -> Outcome:
         try:
@@ -91,8 +74,3 @@ def _done(work: Work) -> Outcome:
 
 def _failed(told: JsonObject) -> Outcome:
     return Outcome({"error": told}, {}, is_error=True)
-
-
-def _busy(got: str) -> JsonObject:
-    busy = EnvironmentFault(Code.TIMEOUT, got=got, expected="a free turn")
-    return error_json(busy) | {"todo": "the server is busy: try again in some seconds"}

@@ -62,12 +62,10 @@ def refusal(error: ConclaveError) -> JsonObject:
     }
 
 
-def too_large() -> Refused:
+def too_large(bytes_max: int = MESSAGE_BYTES_MAX) -> Refused:
     """Make the refusal of a message that is too large."""
     return Refused(
-        Code.BODY_TOO_LARGE,
-        got=f"more than {MESSAGE_BYTES_MAX} bytes",
-        expected=f"at most {MESSAGE_BYTES_MAX} bytes",
+        Code.BODY_TOO_LARGE, got=f"more than {bytes_max} bytes", expected=f"at most {bytes_max} bytes"
     )
 
 

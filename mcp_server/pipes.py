@@ -1,7 +1,8 @@
 """The server over standard input and output: one message a line.
 
 Owns the two streams. Promises that standard output carries protocol alone, that a line is bounded before it
-is kept, and that a line that is no message is answered and the next one served. Ends with its input.
+is kept, and that a line that is no message is answered and the next one served. Ends with its input, once
+what was asked is answered.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from ledger.errors import Refused
 from mcp_server import framing
 from mcp_server.pruning import dump
 
+_LAST_SECONDS_MAX = 5.0
+"""For what is still being answered when the input ends."""
 _LINE_BYTES_MAX = framing.MESSAGE_BYTES_MAX + 1
 
 
@@ -29,10 +32,20 @@ class _Output:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._turn = stream, anyio.Lock()
+        self._lines, self._written = 0, anyio.Event()
 
     async def write(self, text: str) -> None:
         async with self._turn:
             await anyio.to_thread.run_sync(self._write, text.encode("utf-8", "replace"))
+            self._lines += 1
+            self._written.set()
+            self._written = anyio.Event()
+
+    async def reach(self, lines: int) -> None:
+        """Wait until so many lines were written, or for the last seconds."""
+        with anyio.move_on_after(_LAST_SECONDS_MAX):
+            while self._lines < lines:
+                await self._written.wait()
 
     async def flush(self) -> None:
         """Nothing is held back."""
@@ -49,15 +62,19 @@ class _Input:
         self._stream, self._output = stream, output
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        asked = 0
         while line := await anyio.to_thread.run_sync(self._line, abandon_on_cancel=True):
             if not line.strip():
                 continue
             try:
-                framing.check(line.strip())
+                asked += "id" in framing.check(line.strip())
             except Refused as refused:
+                asked += 1
                 await self._output.write(dump(framing.refusal(refused)) + "\n")
                 continue
             yield line.decode()
+        # This server says nothing but answers: each line is one.
+        await self._output.reach(asked)
 
     def _line(self) -> bytes:
         """Give a line; of one that is too long so much that it is refused, and drop the rest."""

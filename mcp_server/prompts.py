@@ -21,11 +21,12 @@ _UNTRUSTED = (
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt: its arguments, and its text made of them."""
+    """A prompt: its arguments, the tools it tells to use, and its text made of the arguments."""
 
     name: str
     description: str
     fields: tuple[Field, ...]
+    tools: tuple[str, ...]
     text: Callable[[JsonObject], str]
 
     def read(self, given: object) -> JsonObject:
@@ -62,11 +63,18 @@ def _prepare_upgrade(given: JsonObject) -> str:
 
 
 PROMPTS: tuple[Prompt, ...] = (
-    Prompt("triage", "What is wrong, since when, why, what next.", (arguments.name("release"),), _triage),
+    Prompt(
+        "triage",
+        "What is wrong, since when, why, what next.",
+        (arguments.name("release"),),
+        ("get_releases", "get_incidents", "get_history", "explain_proposal", "search_audit"),
+        _triage,
+    ),
     Prompt(
         "prepare_upgrade",
         "Work out an upgrade of a release before it is proposed.",
         (arguments.name("release", required=True),),
+        ("get_object", "get_releases", "get_proposals", "get_incidents", "get_authority"),
         _prepare_upgrade,
     ),
 )

@@ -33,6 +33,13 @@ TEMPLATES = {
     "conclave://identity/{identity}": "A subject and its keys",
     "conclave://object/{kind}/{name}": "A role, binding, approval rule or break-glass object",
 }
+TEMPLATE_TOOLS = {
+    "cluster": "get_clusters",
+    "release": "get_object",
+    "proposal": "explain_proposal",
+    "identity": "get_object",
+    "object": "get_object",
+}
 _URI = re.compile(r"conclave://([a-z]{1,16})(?:/([A-Za-z0-9-]{1,63}))?(?:/([a-z0-9-]{1,63}))?")
 
 
@@ -56,6 +63,19 @@ def tool_of(uri: str) -> tuple[str, JsonObject]:
     raise Refused(
         Code.NAME_UNKNOWN, got="another URI", expected=" | ".join(TEMPLATES), todo="see: resources/list"
     )
+
+
+def sort_of(template: str) -> str:
+    """Give what a template's URIs are of."""
+    return template.removeprefix("conclave://").split("/")[0]
+
+
+def uri_of(argument: str, name: str, given: dict[str, str]) -> str | None:
+    """Give the URI of what a completion names; None where it names no object of the ledger."""
+    if argument == "name":
+        return f"conclave://object/{given.get('kind', '')}/{name}"
+    sort = "proposal" if argument == "number" else argument
+    return f"conclave://{sort}/{name}" if sort in TEMPLATE_TOOLS else None
 
 
 def _one(sort: str, name: str) -> tuple[str, JsonObject] | None:

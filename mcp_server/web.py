@@ -1,86 +1,76 @@
-"""The server over streamable HTTP, on this machine alone.
+"""The server over streamable HTTP: what a request must be before the protocol sees it.
 
-Owns the socket and what a request must be before the protocol sees it: its Host and Origin, its size, its
-time. Promises that a client that sends slowly, much or nonsense gets an answer or a clean close in bounded
-time and memory, and that the next one is served. Holds no session. Binds to loopback only: nobody's
-identity is checked here yet.
+Owns the paths and the order of the checks: Host and Origin, who asks, size, time, form. Promises that a
+client that sends slowly, much or nonsense gets an answer or a clean close in bounded time and memory, that
+the next one is served, and that with a gate nothing of the protocol is reached without it. Holds no session.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
-import h11
-import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
-from ledger.limits import KIB
-from mcp_server import framing
+from ledger.types import JsonObject
+from mcp_server import framing, gate_answers
+from mcp_server.auth import metadata
+from mcp_server.auth.limits import FORM_BYTES_MAX
+from mcp_server.auth.metadata import Origin
+from mcp_server.gate import Gate, Heads
 from mcp_server.pruning import dump
+from mcp_server.server import PRINCIPAL_SCOPE_KEY
 
-PATH = "/mcp"
-HOST = "127.0.0.1"
-HEAD_SECONDS_MAX = 5.0
+PATH = metadata.MCP_PATH
 BODY_SECONDS_MAX = 10.0
 REQUEST_SECONDS_MAX = 90.0
 """Longer than a call waits and runs; a client that does not read its answer is cut off."""
-HEAD_BYTES_MAX = 16 * KIB
-CONNECTIONS_MAX = 128
-_SECURITY = TransportSecuritySettings(
-    allowed_hosts=["127.0.0.1:*", "localhost:*", "[::1]:*"],
-    allowed_origins=["http://127.0.0.1:*", "http://localhost:*", "http://[::1]:*"],
-)
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _CLOSE = {"connection": "close"}
+_FORM = "application/x-www-form-urlencoded"
 
 
-class Impatient(H11Protocol):
-    """HTTP/1.1 that waits a bounded time for the head of each request."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait."""
-        super().connection_made(transport)
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        """Go on waiting, or stop with the head's end."""
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._unwatch()
-        super().connection_lost(exc)
-
-    def _watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._unwatch()
-        elif self._late is None:
-            self._late = self.loop.call_later(HEAD_SECONDS_MAX, self.transport.close)
-
-    def _unwatch(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+def security_of(origin: Origin | None) -> TransportSecuritySettings:
+    """Give which Host and Origin headers pass: the server's own; on loopback any of its names."""
+    parts = urlsplit(origin.url) if origin is not None else None
+    if parts is None or parts.scheme == "http":
+        return TransportSecuritySettings(
+            allowed_hosts=[f"{host}:*" for host in _LOOPBACK],
+            allowed_origins=[f"http://{host}:*" for host in _LOOPBACK],
+        )
+    default = {"https": 443}[parts.scheme]
+    names = {parts.netloc} | ({f"{parts.netloc}:{default}"} if parts.port is None else set())
+    names |= {parts.netloc.removesuffix(f":{default}")} if parts.port == default else set()
+    return TransportSecuritySettings(
+        allowed_hosts=sorted(names), allowed_origins=sorted(f"https://{name}" for name in names)
+    )
 
 
 class Front:
-    """Lets through what is a message from here, in time; ``check`` says what a message is."""
+    """Lets through what is a message from here, in time; ``check`` says what a message is.
 
-    def __init__(self, app: ASGIApp, check: Callable[[bytes], object] = framing.check) -> None:
-        self._app, self._security, self._check = app, TransportSecurityMiddleware(_SECURITY), check
+    Args:
+        app: the protocol.
+        check: refuses what is no message.
+        gate: lets in who is known; None where nobody has to be.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        check: Callable[[bytes], object] = framing.check,
+        gate: Gate | None = None,
+        security: TransportSecuritySettings | None = None,
+    ) -> None:
+        self._app, self._check, self._gate = app, check, gate
+        self._security = TransportSecurityMiddleware(security or security_of(None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -88,44 +78,106 @@ class Front:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        refused = await self._refused(request)
-        if refused is None:
-            try:
-                with anyio.fail_after(BODY_SECONDS_MAX):
-                    body = await _body(request)
-                self._check(body)
-            except TimeoutError:
-                refused = _told(408, EnvironmentFault(Code.TIMEOUT, got="no end", expected="the whole body"))
-            except Refused as error:
-                refused = _told(413 if error.code is Code.BODY_TOO_LARGE else 400, error)
-            except ClientDisconnect:
-                return
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
-        with anyio.move_on_after(REQUEST_SECONDS_MAX):
-            await self._app(scope, _again(body, receive), send)
+        if request.url.path == PATH:
+            found: Response | bytes | None = await self._message(request)
+        else:
+            found = await self._elsewhere(request)
+        if isinstance(found, bytes):
+            with anyio.move_on_after(REQUEST_SECONDS_MAX):
+                await self._app(scope, _again(found, receive), send)
+        elif found is not None:
+            await found(scope, receive, send)
 
-    async def _refused(self, request: Request) -> Response | None:
-        refused = await self._security.validate_request(request, is_post=request.method == "POST")
+    async def _message(self, request: Request) -> Response | bytes | None:
+        """Give the message of a request, or the answer to what is none or is not let in."""
+        refused = await self._from_here(request, is_json=request.method == "POST")
         if refused is not None:
-            return Response(refused.body, refused.status_code, _CLOSE)
-        if request.url.path != PATH:
-            return Response(status_code=404, headers=_CLOSE)
+            return refused
         if request.method != "POST":
-            return Response(status_code=405, headers={"allow": "POST", **_CLOSE})
+            return _not_this_method("POST")
+        if self._gate is not None:
+            gate = self._gate
+            try:
+                request.scope[PRINCIPAL_SCOPE_KEY] = await gate.admit(_heads(request), "POST")
+            except ConclaveError as error:
+                return _answer(gate_answers.at_resource(error, gate.origin))
+        found = await _read(request, framing.MESSAGE_BYTES_MAX)
+        if isinstance(found, bytes):
+            try:
+                self._check(found)
+            except Refused as error:
+                return _told(400, error)
+        return found
+
+    async def _elsewhere(self, request: Request) -> Response | None:
+        """Answer a request for metadata or for a token."""
+        refused = await self._from_here(request, is_json=False)
+        if refused is not None:
+            return refused
+        gate = self._gate
+        if gate is None:
+            return Response(status_code=404, headers=_CLOSE)
+        if request.url.path == metadata.TOKEN_PATH:
+            return await self._token(gate, request) if request.method == "POST" else _not_this_method("POST")
+        known = _METADATA.get(request.url.path)
+        if known is None:
+            return Response(status_code=404, headers=_CLOSE)
+        return _json(200, known(gate.origin)) if request.method == "GET" else _not_this_method("GET")
+
+    async def _token(self, gate: Gate, request: Request) -> Response | None:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != _FORM:
+            wrong = Refused(
+                Code.FIELD_INVALID, got="another type", expected=f"content-type: {_FORM}", field="body"
+            )
+            return _answer(gate_answers.at_token_endpoint(wrong))
+        form = await _read(request, FORM_BYTES_MAX)
+        if not isinstance(form, bytes):
+            return form
+        try:
+            made = await gate.token(_heads(request), form)
+        except ConclaveError as error:
+            return _answer(gate_answers.at_token_endpoint(error))
+        return _json(200, made, {"cache-control": "no-store"})
+
+    async def _from_here(self, request: Request, *, is_json: bool) -> Response | None:
+        refused = await self._security.validate_request(request, is_post=is_json)
+        return None if refused is None else Response(refused.body, refused.status_code, _CLOSE)
+
+
+_METADATA: dict[str, Callable[[Origin], JsonObject]] = {
+    metadata.RESOURCE_PATH: metadata.protected_resource,
+    metadata.RESOURCE_PATH + PATH: metadata.protected_resource,
+    metadata.SERVER_PATH: metadata.authorization_server,
+}
+
+
+def _heads(request: Request) -> Heads:
+    return Heads(request.headers.getlist("authorization"), request.headers.getlist("dpop"))
+
+
+async def _read(request: Request, bytes_max: int) -> Response | bytes | None:
+    """Give a request's body, or the answer to one too large or too slow; None where the client is gone."""
+    try:
+        with anyio.fail_after(BODY_SECONDS_MAX):
+            return await _body(request, bytes_max)
+    except TimeoutError:
+        return _told(408, EnvironmentFault(Code.TIMEOUT, got="no end", expected="the whole body"))
+    except Refused as error:
+        return _told(413, error)
+    except ClientDisconnect:
         return None
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, bytes_max: int) -> bytes:
     told = request.headers.get("content-length", "")
-    if told.isdecimal() and int(told[:20]) > framing.MESSAGE_BYTES_MAX:
-        raise framing.too_large()
+    if told.isdecimal() and int(told[:20]) > bytes_max:
+        raise framing.too_large(bytes_max)
     found = bytearray()
     async for chunk in request.stream():
         found += chunk
-        if len(found) > framing.MESSAGE_BYTES_MAX:
-            raise framing.too_large()
+        if len(found) > bytes_max:
+            raise framing.too_large(bytes_max)
     return bytes(found)
 
 
@@ -143,58 +195,29 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def _told(status: int, error: ConclaveError) -> Response:
-    content = dump(framing.refusal(error))
-    return Response(content, status, _CLOSE, media_type="application/json")
+    return _json(status, framing.refusal(error), _CLOSE)
 
 
-def application(server: Server[Any]) -> ASGIApp:
-    """Give the ASGI application."""
-    return Front(
-        server.streamable_http_app(
-            streamable_http_path=PATH,
-            json_response=True,
-            stateless_http=True,
-            max_request_body_size=framing.MESSAGE_BYTES_MAX,
-            transport_security=_SECURITY,
-        )
+def _answer(told: gate_answers.Told) -> Response:
+    return _json(told.status, told.content, {**told.headers, **_CLOSE})
+
+
+def _json(status: int, content: JsonObject, headers: dict[str, str] | None = None) -> Response:
+    return Response(dump(content), status, headers, media_type="application/json")
+
+
+def _not_this_method(allowed: str) -> Response:
+    return Response(status_code=405, headers={"allow": allowed, **_CLOSE})
+
+
+def application(server: Server[Any], gate: Gate | None = None) -> ASGIApp:
+    """Give the ASGI application; without a gate it is for loopback alone."""
+    security = security_of(None if gate is None else gate.origin)
+    app = server.streamable_http_app(
+        streamable_http_path=PATH,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=framing.MESSAGE_BYTES_MAX,
+        transport_security=security,
     )
-
-
-def listen(port: int) -> socket.socket:
-    """Listen on ``port`` of loopback; 0 for any.
-
-    Raises:
-        EnvironmentFault: PORT_TAKEN.
-    """
-    # The protocol is named: only then does asyncio send an answer's last packet at once (TCP_NODELAY).
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((HOST, port))
-        # From here on a client waits instead of being turned away.
-        bound.listen(CONNECTIONS_MAX)
-    except OSError:
-        bound.close()
-        raise EnvironmentFault(
-            Code.PORT_TAKEN, got=port, expected="a free port", todo="choose another with --http PORT"
-        ) from None
-    return bound
-
-
-def run(server: Server[Any], bound: socket.socket) -> None:
-    """Serve on a listening socket until SIGTERM or Ctrl-C."""
-    config = uvicorn.Config(
-        application(server),
-        http=Impatient,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=3,
-        limit_concurrency=CONNECTIONS_MAX,
-        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
-    )
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    uvicorn.Server(config).run(sockets=[bound])
+    return Front(app, gate=gate, security=security)

@@ -20,9 +20,10 @@ from mcp.client.stdio import StdioServerParameters
 
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import MIB
-from mcp_server import web
+from mcp_server import listener
 from mcp_server.catalogue import BY_NAME
 from mcp_server.framing import MESSAGE_BYTES_MAX
+from mcp_server.listening import LOOPBACK, Listening
 from tests.support.mcp_process import BODY_SECONDS, HEAD_SECONDS
 
 COMMAND = [sys.executable, "-m", "tests.support.mcp_process"]
@@ -143,11 +144,11 @@ def test_both_revisions_over_http(port: int, mode: str) -> None:
 @pytest.mark.requires("mcp.transports")
 def test_answers_are_sent_at_once() -> None:
     # asyncio turns Nagle's algorithm off for sockets that name their protocol; else each answer takes 40 ms.
-    with web.listen(0) as bound:
+    with listener.listen(Listening(LOOPBACK, 0)) as bound:
         assert bound.proto == socket.IPPROTO_TCP
         assert bound.getsockname()[0] == "127.0.0.1"
         with pytest.raises(EnvironmentFault) as raised:
-            web.listen(bound.getsockname()[1])
+            listener.listen(Listening(LOOPBACK, bound.getsockname()[1]))
         assert raised.value.code is Code.PORT_TAKEN
 
 

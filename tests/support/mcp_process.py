@@ -1,20 +1,63 @@
-"""The MCP server as a process over a ledger in memory: ``python -m tests.support.mcp_process stdio|http``.
+"""The MCP server as a process over a ledger in memory: ``python -m tests.support.mcp_process MODE …``.
 
-Waits shorter than the real one, so that those who test its patience need none.
+Modes: ``stdio``, ``http`` for anybody, ``agent`` (the robot over stdio), ``gate`` (with tokens), ``tls CERT
+KEY``. SIGUSR1 revokes the robot's key on the ledger. Waits are shorter than the real ones, so that those who
+test its patience need none.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+from pathlib import Path
 
-from mcp_server import web
-from mcp_server.__main__ import serve
+from ledger.bodies import revocation_body
+from mcp_server import listener, web
+from mcp_server.chain import Principal
+from mcp_server.listening import LOOPBACK, Listening
+from mcp_server.reading_policy import reading_policy
+from mcp_server.serving import Serving, serve
+from tests.support.ledger import ALICE, ROBOT, Ledger, envelope
 from tests.support.mcp import Speaking, a_story, source_of
 
 HEAD_SECONDS = 1.0
 BODY_SECONDS = 1.5
 
+
+def with_robot() -> Ledger:
+    """Give the story's ledger, on which the robot may read."""
+    ledger = a_story()
+    policy = {"metadata": {"name": ROBOT.name}, "spec": reading_policy(ROBOT.did)}
+    ledger.configure({"apiVersion": "conclave.internal/v1", "kind": "AgentPolicy", **policy})
+    ledger.commit()
+    return ledger
+
+
+def how(arguments: list[str]) -> Serving:
+    """Give how to serve in a mode."""
+    match arguments:
+        case ["stdio"]:
+            return Serving()
+        case ["agent"]:
+            return Serving(principal=Principal(ROBOT.did, ROBOT.key_id))
+        case ["http"]:
+            return Serving(Listening(LOOPBACK, 0, is_anonymous=True))
+        case ["gate"]:
+            return Serving(Listening(LOOPBACK, 0))
+        case ["tls", certificate, key]:
+            return Serving(Listening(LOOPBACK, 0, None, Path(certificate), Path(key)))
+    raise SystemExit(2)
+
+
 if __name__ == "__main__":
-    web.HEAD_SECONDS_MAX = HEAD_SECONDS
+    listener.HEAD_SECONDS_MAX = HEAD_SECONDS
     web.BODY_SECONDS_MAX = BODY_SECONDS
-    serve(source_of(Speaking(a_story())), 0 if sys.argv[1] == "http" else None)
+    LEDGER = with_robot()
+
+    def revoke(*_: object) -> None:
+        """Revoke the robot's key in the next block."""
+        LEDGER.commit(envelope(ALICE, revocation_body(ROBOT.did, (ROBOT.key_id,), reason="stolen")))
+        LEDGER.commit()
+
+    signal.signal(signal.SIGUSR1, revoke)
+    serve(source_of(Speaking(LEDGER)), how(sys.argv[1:]))

@@ -59,7 +59,8 @@ def served(
     """Let a client of each era work with a server."""
 
     async def run(mode: str) -> None:
-        async with Client(build(source or source_of(Speaking(STORY)), chain), mode=mode) as client:
+        server = build(source or source_of(Speaking(STORY)), chain or Unguarded())
+        async with Client(server, mode=mode) as client:
             await work(client)
 
     for mode in MODES:
@@ -96,6 +97,7 @@ def test_every_call_passes_the_chain_before_and_after() -> None:
     chain = Recording()
 
     async def work(client: Client) -> None:
+        await client.list_tools()
         chain.seen.clear()
         found = await client.call_tool("get_clusters", {})
         assert found.structured_content["note"] == "seen"
@@ -103,6 +105,10 @@ def test_every_call_passes_the_chain_before_and_after() -> None:
         await client.get_prompt("triage", {})
         reference = types.PromptReference(type="ref/prompt", name="triage")
         await client.complete(reference, {"name": "release", "value": ""})
+        await client.list_tools()
+        await client.list_resources()
+        await client.list_resource_templates()
+        await client.list_prompts()
         with pytest.raises(MCPError):
             await client.call_tool("no_such_tool", {})
         calls = [what for moment, what in chain.seen if moment == "before"]
@@ -111,6 +117,10 @@ def test_every_call_passes_the_chain_before_and_after() -> None:
             "resource conclave://release/guestbook",
             "prompt triage",
             "completion release",
+            "list tools",
+            "list resources",
+            "list templates",
+            "list prompts",
             "tool no_such_tool",
         ]
         assert [what for moment, what in chain.seen if moment == "after"] == calls
@@ -160,6 +170,7 @@ def test_only_so_many_calls_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "WAITING_MAX", 2)
 
     async def work(client: Client) -> None:
+        await client.list_tools()  # else the client asks for it with each call
         outcomes: list[types.CallToolResult] = []
 
         async def call() -> None:

@@ -1,0 +1,100 @@
+"""Tokens for an HTTP client: asked for when there is none, renewed before they end.
+
+Promises that a token goes to the server it was given by alone, and that a request is tried again once, with a
+new token, where the old one was not taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+
+import anyio
+import httpx2
+
+from ledger import canonical
+from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.limits import KIB
+from mcp_server.auth.holder import Holder
+
+RENEW_SECONDS = 60
+_ANSWER_BYTES_MAX = 16 * KIB
+
+
+class TokenAuth(httpx2.Auth):
+    """Puts a token and a proof to each request."""
+
+    requires_response_body = True
+
+    def __init__(self, holder: Holder, monotonic: Callable[[], float]) -> None:
+        self._holder, self._monotonic = holder, monotonic
+        self._token, self._until = "", 0.0
+        self._turn = anyio.Lock()
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """Give the requests that one request comes to.
+
+        Raises:
+            Refused: the server's own refusal of a token.
+            EnvironmentFault: RPC_ANSWER_INVALID for an answer that is none.
+        """
+        if str(request.url) != self._holder.origin.resource:
+            raise Refused(Code.USAGE, got="another URL", expected=self._holder.origin.resource)
+        for attempt in range(2):
+            async with self._turn:
+                if attempt or self._monotonic() >= self._until:
+                    self._take((yield self._token_request()))
+                token = self._token
+            request.headers["authorization"] = f"DPoP {token}"
+            request.headers["dpop"] = self._holder.proof(request.method, str(request.url), token)
+            response = yield request
+            if response.status_code != 401:
+                return
+
+    def _token_request(self) -> httpx2.Request:
+        url = self._holder.origin.token_endpoint
+        headers = {
+            "content-type": "application/x-www-form-urlencoded",
+            "accept": "application/json",
+            "dpop": self._holder.proof("POST", url),
+        }
+        return httpx2.Request("POST", url, content=self._holder.form(), headers=headers)
+
+    def _take(self, response: httpx2.Response) -> None:
+        """Keep the token of an answer."""
+        try:
+            told = canonical.parse(response.content[:_ANSWER_BYTES_MAX])
+        except Refused:
+            told = None
+        if type(told) is not dict:
+            raise _no_answer(response.status_code)
+        if response.status_code != 200:
+            raise _refusal(told, response.status_code)
+        token, seconds = told.get("access_token"), told.get("expires_in")
+        if type(token) is not str or type(seconds) is not int or told.get("token_type") != "DPoP":
+            raise _no_answer(response.status_code)
+        self._token, self._until = token, self._monotonic() + max(0, seconds - RENEW_SECONDS)
+
+
+def _refusal(told: dict[str, object], status: int) -> Refused | EnvironmentFault:
+    ours = told.get("conclave")
+    code = ours.get("code") if type(ours) is dict else None
+    if type(code) is not int or code not in set(Code):
+        return _no_answer(status)
+    assert type(ours) is dict
+    return Refused(
+        Code(code),
+        got="a refusal of the server",
+        expected=str(ours.get("expected", "")),
+        todo=str(ours.get("todo", "")),
+    )
+
+
+def _no_answer(status: int) -> EnvironmentFault:
+    return EnvironmentFault(
+        Code.RPC_ANSWER_INVALID,
+        got=f"status {status}",
+        expected="a token, or a refusal with a code",
+        todo="check that the URL is of a conclave MCP server",
+    )

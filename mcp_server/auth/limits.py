@@ -1,0 +1,26 @@
+"""Every maximum of authentication, unit in its name. Source: docs/spec/mcp-auth.md §6."""
+
+from __future__ import annotations
+
+from ledger.limits import KIB
+
+JWS_CHARACTERS_MAX = 4 * KIB
+"""Of an assertion, a token or a proof; longer ones are refused unread."""
+FORM_BYTES_MAX = 16 * KIB
+JTI_CHARACTERS_MAX = 128
+URL_CHARACTERS_MAX = 512
+
+CLOCK_SKEW_SECONDS = 30
+"""How far two clocks may be apart."""
+TOKEN_SECONDS_MAX = 600
+ASSERTION_SECONDS_MAX = 300
+"""How far an assertion's end may lie ahead."""
+PROOF_SECONDS_MAX = 60
+"""How old a proof may be."""
+
+REPLAYS_MAX = 2**17
+"""Ids remembered, of proofs or of assertions."""
+REPLAYS_PER_KEY_MAX = 2**13
+"""Of one key: so none fills the memory alone; about ninety requests a second for as long as they are kept."""
+TOKEN_REQUESTS_WAITING_MAX = 8
+"""Token requests that wait for the ledger; beside the calls, which they never hold up."""

@@ -1,0 +1,100 @@
+"""Serving a ledger: the joining of transport, gate, guard and whatever stands around them.
+
+Promises that every call of every transport passes the guard, and that over HTTP nobody is served unknown but
+where anybody may be.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger.errors import Code, Refused
+from mcp_server.chain import Chain, Principal
+from mcp_server.guarding import Guarded, OnSuspend
+from mcp_server.listening import Listening
+from mcp_server.source import Source
+from mcp_server.standing import Standings, check_standing
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How to serve.
+
+    Attributes:
+        where: the address over HTTP; None for standard streams.
+        principal: who calls over standard streams; None for nobody.
+        around: gives the chain that stands around the guard: the audit.
+        on_suspend: told of suspensions; None to remember them only.
+        clock: gives nanoseconds since the epoch.
+    """
+
+    where: Listening | None = None
+    principal: Principal | None = None
+    around: Callable[[Chain], Chain] | None = None
+    on_suspend: OnSuspend | None = None
+    clock: Callable[[], int] = time.time_ns
+
+
+def serve(source: Source, how: Serving) -> None:
+    """Serve until the input ends or a signal comes; over HTTP says on standard error where.
+
+    Raises:
+        Refused: why the principal is not believed; KEY_FILE_INVALID.
+        VerificationFailed: the ledger cannot be believed now, where a principal is named.
+        EnvironmentFault: PORT_TAKEN, KEY_FILE_INVALID; the node does not answer.
+    """
+    standings = Standings(source)
+    if how.principal is not None:
+        check_standing(standings.of(how.principal.did), how.principal.key_id)
+    guarded: Chain = Guarded(standings, how.clock, how.on_suspend)
+    chain = guarded if how.around is None else how.around(guarded)
+    if how.where is None:
+        _over_streams(source, chain, how.principal)
+    else:
+        _over_http(source, chain, standings, how, how.where)
+
+
+def _over_streams(source: Source, chain: Chain, principal: Principal | None) -> None:
+    # The protocol's package costs seconds and memory: whoever only asks for help pays nothing.
+    from mcp_server import pipes
+    from mcp_server.server import build
+
+    _quiet()
+    pipes.run(build(source, chain, local=principal))
+
+
+def _over_http(source: Source, chain: Chain, standings: Standings, how: Serving, where: Listening) -> None:
+    from mcp_server import listener, web
+    from mcp_server.auth.metadata import Origin
+    from mcp_server.gate import Gate
+    from mcp_server.server import build
+    from mcp_server.turn import Turn
+
+    if how.principal is not None:
+        raise Refused(
+            Code.USAGE,
+            got="an agent named for everybody who calls over HTTP",
+            expected="each agent with its own token",
+            todo="leave out the agent; see docs/guides/mcp.md",
+        )
+    _quiet()
+    tls = listener.tls_of(where)
+    bound = listener.listen(where)
+    origin, turn = Origin(where.origin(bound.getsockname()[1])), Turn()
+    gate = None if where.is_anonymous else Gate(origin, standings, turn, how.clock)
+    sys.stderr.write(json.dumps({"url": origin.resource}) + "\n")
+    sys.stderr.flush()
+    listener.run(web.application(build(source, chain, turn=turn), gate), bound, tls)
+
+
+def _quiet() -> None:
+    from runtime import log
+
+    log.configure()
+    # The package tells of every request that it began and ended with it.
+    logging.getLogger("mcp").setLevel(logging.WARNING)
