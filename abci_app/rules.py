@@ -20,9 +20,9 @@ from ledger.types import ActionKind, Did, ProposalState, SubjectKind
 
 _OWN_KEYS = frozenset({ActionKind.ROTATION, ActionKind.RECOVERY, ActionKind.DEACTIVATION})
 _KINDS: Mapping[SubjectKind, frozenset[ActionKind]] = {
-    SubjectKind.HUMAN: frozenset(ActionKind) - {ActionKind.REPORT},
-    SubjectKind.AGENT: _OWN_KEYS | {ActionKind.PROPOSAL},
-    SubjectKind.NODE: _OWN_KEYS | {ActionKind.REPORT, ActionKind.SUSPENSION},
+    SubjectKind.HUMAN: frozenset(ActionKind) - {ActionKind.REPORT, ActionKind.ANCHOR, ActionKind.OBSERVATION},
+    SubjectKind.AGENT: _OWN_KEYS | {ActionKind.PROPOSAL, ActionKind.OBSERVATION},
+    SubjectKind.NODE: _OWN_KEYS | {ActionKind.REPORT, ActionKind.SUSPENSION, ActionKind.ANCHOR},
     SubjectKind.ORGANISATION: _OWN_KEYS,
 }
 """What a kind of subject may ever do, whatever its roles; a subject may always revoke its own keys."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger import canonical, codec, shape
-from ledger.agent_actions import Suspension, read_body
+from ledger.agent_actions import Anchor, Observation, Suspension, read_body
 from ledger.authority.patterns import read_patterns
 from ledger.authority.scope import Operation
 from ledger.changes import Change, Configure, Delete, Release, Rollback, Withdraw, read_change
@@ -121,7 +121,8 @@ class Deactivation:
     reason: str
 
 
-Action = Proposal | Judgement | Report | Freeze | Revocation | Hold | KeyChange | Deactivation | Suspension
+AgentAction = Suspension | Anchor | Observation
+Action = Proposal | Judgement | Report | Freeze | Revocation | Hold | KeyChange | Deactivation | AgentAction
 
 _KINDS: dict[type, ActionKind] = {
     Proposal: ActionKind.PROPOSAL,
@@ -130,6 +131,8 @@ _KINDS: dict[type, ActionKind] = {
     Revocation: ActionKind.REVOCATION,
     Deactivation: ActionKind.DEACTIVATION,
     Suspension: ActionKind.SUSPENSION,
+    Anchor: ActionKind.ANCHOR,
+    Observation: ActionKind.OBSERVATION,
 }
 _PURPOSES = {
     ActionKind.PROPOSAL: Purpose.PROPOSE,
@@ -144,6 +147,8 @@ _PURPOSES = {
     ActionKind.RECOVERY: Purpose.ROTATE,
     ActionKind.DEACTIVATION: Purpose.ROTATE,
     ActionKind.SUSPENSION: Purpose.GUARD,
+    ActionKind.ANCHOR: Purpose.REPORT,
+    ActionKind.OBSERVATION: Purpose.PROPOSE,
 }
 URGENT_KINDS = frozenset(
     {
@@ -320,4 +325,6 @@ _READERS: dict[str, Callable[[JsonObject, ActionKind], Action]] = {
     ActionKind.RECOVERY: _key_change,
     ActionKind.DEACTIVATION: _deactivation,
     ActionKind.SUSPENSION: lambda value, _: read_body(Suspension, value),
+    ActionKind.ANCHOR: lambda value, _: read_body(Anchor, value),
+    ActionKind.OBSERVATION: lambda value, _: read_body(Observation, value),
 }

@@ -6,12 +6,13 @@ elsewhere. Source: docs/spec/agents.md.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from ledger import codec
-from ledger.codec import Digest, Limits
-from ledger.limits import REASON_BYTES_MAX
+from ledger.codec import Digest, Limits, Name, Positive
+from ledger.limits import OBSERVATION_BYTES_MAX, REASON_BYTES_MAX
 from ledger.types import Did, JsonObject
 
 A = TypeVar("A")
@@ -35,6 +36,35 @@ class Suspension:
     code: CodeNumber = None
     evidence: Digest | None = None
     reason: Reason = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """How far an audit log has come: so many records, whose chain ends in ``head``.
+
+    Attributes:
+        log: names the log, for ever.
+    """
+
+    log: Digest
+    count: Positive
+    head: Digest
+
+
+class About(enum.StrEnum):
+    """What an observation is."""
+
+    OBSERVATION = "observation"
+    PAUSE_REQUESTED = "pause-requested"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an agent wants people to know. ``text`` is untrusted for ever, whoever reads it."""
+
+    about: About
+    text: Annotated[str, Limits(bytes_max=OBSERVATION_BYTES_MAX)]
+    release: Name | None = None
 
 
 def read_body(record: type[A], value: JsonObject) -> A:

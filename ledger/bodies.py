@@ -142,6 +142,16 @@ def suspension_body(
     return _write(ActionKind.SUSPENSION, {"agent": agent, **given})
 
 
+def anchor_body(log: str, count: int, head: str) -> bytes:
+    """Write the body that anchors an audit log: its id, how many records, what their chain ends in (hex)."""
+    return _write(ActionKind.ANCHOR, {"log": log, "count": count, "head": head})
+
+
+def observation_body(about: str, text: str, *, release: str | None = None) -> bytes:
+    """Write the body in which an agent says what it saw: ``observation`` or ``pause-requested``."""
+    return _write(ActionKind.OBSERVATION, {"about": about, "text": text, **_given({"release": release})})
+
+
 def _given(optional: JsonObject) -> JsonObject:
     return {name: value for name, value in optional.items() if value is not None}
 

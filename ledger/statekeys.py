@@ -17,6 +17,8 @@ INDEX_IDENTITIES = b"index/identities"
 INDEX_RELEASES = b"index/releases"
 INDEX_ROLLOUTS = b"index/rollouts"
 INDEX_SUSPENSIONS = b"index/suspensions"
+INDEX_AUDITORS = b"index/auditors"
+INDEX_OBSERVERS = b"index/observers"
 
 
 def identity(did: str) -> bytes:
@@ -152,6 +154,31 @@ def break_glass_uses(name: str) -> bytes:
 def suspension(did: str) -> bytes:
     """Key of the suspension of an agent."""
     return f"suspension/{did}".encode()
+
+
+def audit_logs(did: str) -> bytes:
+    """Key of the index of the audit logs that a node anchors."""
+    return f"index/audit-logs/{did}".encode()
+
+
+def audit_anchor(did: str, log: str) -> bytes:
+    """Key of the newest anchor of a node's audit log."""
+    return f"audit-anchor/{did}/{log}".encode()
+
+
+def audit_anchor_number(did: str, log: str, number: int) -> bytes:
+    """Key of one anchor of a node's audit log."""
+    return f"audit-anchor/{did}/{log}/{number:010d}".encode()
+
+
+def observations(did: str) -> bytes:
+    """Key of how many observations an agent has made."""
+    return f"observations/{did}".encode()
+
+
+def observation(did: str, place: int) -> bytes:
+    """Key of one of the newest observations of an agent: its number modulo how many are kept."""
+    return f"observation/{did}/{place:02d}".encode()
 
 
 def text(state_key: bytes) -> str:

@@ -47,6 +47,8 @@ class ActionKind(enum.StrEnum):
     RECOVERY = "Recovery"
     DEACTIVATION = "Deactivation"
     SUSPENSION = "Suspension"
+    ANCHOR = "Anchor"
+    OBSERVATION = "Observation"
 
 
 class ProposalState(enum.StrEnum):

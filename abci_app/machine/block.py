@@ -15,7 +15,7 @@ from typing import Any
 
 from abci_app import indexes
 from abci_app.check import Admitted, Constants, Opened, admit
-from abci_app.machine import agents, guard, identities, membership, progress, proposals, reports
+from abci_app.machine import agents, guard, identities, membership, notes, progress, proposals, reports
 from abci_app.machine.context import Context, Event
 from ledger import account as accounts
 from ledger import statekeys
@@ -30,7 +30,7 @@ from ledger.actions import (
     Report,
     Revocation,
 )
-from ledger.agent_actions import Suspension
+from ledger.agent_actions import Anchor, Observation, Suspension
 from ledger.errors import Code, Refused
 from ledger.limits import AGENDA_ITEMS_PER_BLOCK_MAX
 from ledger.receipt import Receipt
@@ -168,7 +168,7 @@ def execute(ctx: Context, admitted: Admitted, tx: bytes) -> Receipt:
             return receipt
         case action:
             _PERFORMED[type(action)](ctx, admitted, action)
-    if tx:
+    if tx and type(admitted.opened.action) not in _UNKEPT:
         ctx.state.put(statekeys.envelope(admitted.opened.id), tx)
     return receipt
 
@@ -180,5 +180,9 @@ _PERFORMED: dict[type, Callable[[Context, Admitted, Any], None]] = {
     KeyChange: identities.change_keys,
     Deactivation: lambda ctx, admitted, said: identities.deactivate(ctx, admitted.signer, said),
     Suspension: lambda ctx, admitted, said: agents.suspend(ctx, admitted.signer, said),
+    Anchor: lambda ctx, admitted, said: notes.anchor(ctx, admitted.signer, said),
+    Observation: lambda ctx, admitted, said: notes.observe(ctx, admitted.signer, said),
 }
 """What is done for the kinds of action that people are answered with an empty receipt."""
+_UNKEPT = (Anchor, Observation)
+"""Actions of which only the record is kept: there would be ever more of their envelopes."""

@@ -37,9 +37,9 @@ APPROVAL = Judgement(ActionKind.APPROVAL, RECORD.id, DIGEST, RULE)
 NODE = did_key_identity(OTHER.did, "n", SubjectKind.NODE, "a", "east", 0)
 RELEASE = ReleaseRecord("web", "demo", 2, ("east", "west"), None, ReleaseState.ACTIVE)
 ALLOWED = {
-    SubjectKind.HUMAN: set(ActionKind) - {ActionKind.REPORT},
-    SubjectKind.AGENT: {ActionKind.PROPOSAL},
-    SubjectKind.NODE: {ActionKind.REPORT, ActionKind.SUSPENSION},
+    SubjectKind.HUMAN: set(ActionKind) - {ActionKind.REPORT, ActionKind.ANCHOR, ActionKind.OBSERVATION},
+    SubjectKind.AGENT: {ActionKind.PROPOSAL, ActionKind.OBSERVATION},
+    SubjectKind.NODE: {ActionKind.REPORT, ActionKind.SUSPENSION, ActionKind.ANCHOR},
     SubjectKind.ORGANISATION: set[ActionKind](),
 }
 OWN_KEYS = {ActionKind.ROTATION, ActionKind.RECOVERY, ActionKind.DEACTIVATION}

@@ -9,7 +9,7 @@ import pytest
 
 from ledger import actions, bodies, canonical, standard
 from ledger.actions import Judgement, Proposal
-from ledger.agent_actions import Suspension
+from ledger.agent_actions import About, Anchor, Observation, Suspension
 from ledger.changes import Configure, Delete, LedgerObject, ObjectName, Release, Rollback, Withdraw
 from ledger.errors import Code
 from ledger.key_set import KeyObject
@@ -38,6 +38,8 @@ ROTATE = canonical.load(bodies.key_change_body(ActionKind.ROTATION, [KEY.to_json
 DEACTIVATE = canonical.load(bodies.deactivation_body())
 REPORT = canonical.load(bodies.report_body(report_of()))
 SUSPEND = canonical.load(bodies.suspension_body(ALICE.did, code=905, evidence=ID, reason="fire"))
+ANCHOR = canonical.load(bodies.anchor_body(ID, 7, DIGEST))
+OBSERVE = canonical.load(bodies.observation_body("pause-requested", "it fails", release="web"))
 DELETE = object()
 
 
@@ -88,12 +90,16 @@ def test_every_kind_reads_back_as_written() -> None:
     assert read(SUSPEND) == Suspension(ALICE.did, 905, ID, "fire")
     least = canonical.load(bodies.suspension_body(ALICE.did))
     assert read(least) == Suspension(ALICE.did, None, None, "")
+    assert read(ANCHOR) == Anchor(ID, 7, DIGEST)
+    assert read(OBSERVE) == Observation(About.PAUSE_REQUESTED, "it fails", "web")
+    free = canonical.load(bodies.observation_body("observation", "odd"))
+    assert read(free) == Observation(About.OBSERVATION, "odd", None)
 
 
 @pytest.mark.requires("ledger.action-round-trip")
 def test_every_kind_of_action_has_a_reader_a_kind_and_a_purpose() -> None:
     everything = (PROPOSE, APPROVE, REJECT, REPORT, FREEZE, REVOKE, PAUSE, ROTATE, DEACTIVATE, SUSPEND)
-    found = {actions.kind_of(read(body)) for body in everything}
+    found = {actions.kind_of(read(body)) for body in (*everything, ANCHOR, OBSERVE)}
     assert found | {ActionKind.RESUME, ActionKind.RECOVERY} == set(ActionKind)
     assert {actions.kind_of(read(change(PAUSE, "kind", "Resume")))} == {ActionKind.RESUME}
     assert {actions.kind_of(read(change(ROTATE, "kind", "Recovery")))} == {ActionKind.RECOVERY}
@@ -116,6 +122,16 @@ REFUSED: list[tuple[Any, str, Any, Code]] = [
     (SUSPEND, "evidence", "CD" * 32, Code.FIELD_INVALID),
     (SUSPEND, "reason", None, Code.FIELD_INVALID),
     (SUSPEND, "extra", 1, Code.FIELD_UNKNOWN),
+    (ANCHOR, "count", 0, Code.FIELD_INVALID),
+    (ANCHOR, "count", True, Code.FIELD_INVALID),
+    (ANCHOR, "head", DELETE, Code.FIELD_MISSING),
+    (ANCHOR, "log", "audit", Code.FIELD_INVALID),
+    (ANCHOR, "node", ALICE.did, Code.FIELD_UNKNOWN),
+    (OBSERVE, "about", "scale-requested", Code.FIELD_INVALID),
+    (OBSERVE, "about", DELETE, Code.FIELD_MISSING),
+    (OBSERVE, "text", "", Code.FIELD_INVALID),
+    (OBSERVE, "text", "é" * 513, Code.LIMIT_EXCEEDED),
+    (OBSERVE, "release", "Web", Code.FIELD_INVALID),
     (PROPOSE, "apiVersion", "v1", Code.ACTION_UNKNOWN),
     (PROPOSE, "apiVersion", DELETE, Code.ACTION_UNKNOWN),
     (PROPOSE, "kind", "Release", Code.ACTION_UNKNOWN),
