@@ -50,12 +50,14 @@ def devkube(folder: Path, *apiserver_arguments: str) -> Iterator[Path]:
 class Devkube:
     """One devkube in a folder; what ends, or is killed, may be started again and is the same cluster."""
 
-    def __init__(self, folder: Path, *apiserver_arguments: str) -> None:
+    def __init__(self, folder: Path, *apiserver_arguments: str, simulates_node: bool = True) -> None:
         try:
             program = find(Tool.DEVKUBE, progress=print, environ=os.environ)
         except ToolError as error:
             raise DevkubeUnavailableError(str(error)) from error
         more = [f"--apiserver-arg={argument}" for argument in apiserver_arguments]
+        more += [] if simulates_node else ["--no-node"]
+        self.program = program
         self._argv = [str(program), "up", "--dir", str(folder), *more]
         self._log = folder.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,6 +78,12 @@ class Devkube:
         """Kill one component, which ends all of them."""
         assert self._process is not None
         os.kill(self._component(self._process.pid, component), signal.SIGKILL)
+        self._await_end()
+
+    def kill_all(self) -> None:
+        """Kill every process of it at once: the components die with the one that started them."""
+        assert self._process is not None
+        self._process.kill()
         self._await_end()
 
     @staticmethod
