@@ -153,6 +153,7 @@ REQUIREMENTS: dict[str, str] = {
     "abci.byzantine-proposer": "a Byzantine proposer costs rounds, never safety or a crash [issue 4]",
     "abci.reference": "approvals, expiry, rollback agree with a small independent reference [issue 4]",
     "campaign.crash": "kill -9 under load: every proven receipt stays, no block half done [issue 4]",
+    "campaign.bridge-audit": "no write in the API server's audit log that no plan contained, no step done that is missing [issue 6]",
     "campaign.fuzz": "random and mutated transactions: a known code each, in mempool and block [issue 4]",
     "campaign.judges": "the campaigns' own judgements notice loss, halves and missing codes [issue 4]",
     "simulation.invariants": "2,000 blocks: quorums, accounts, rollouts, keys hold on every replica [issue 4]",
@@ -278,8 +279,10 @@ REQUIREMENTS: dict[str, str] = {
     "bench.p5-honest": "P5 measures durable versions, proofs and restarts of a state that holds them [issue 4]",
     # -- k8s_bridge ---------------------------------------------------------------------------------
     "bridge.same-root-not-read": "a state of the same root is not read again, and a node's word for that counts 15 s [issue 6: P4]",
+    "bridge.doorbell": "a new block is heard of without asking; who tells nothing, or too much, only delays or wakes [issue 6: P4]",
     "bridge.only-verified": "only a Verified release revision can be planned [DESIGN §3]",
     "bridge.signed-is-applied": "what is signed is exactly what is applied [DESIGN §4]",
+    "bridge.overtaken": "a write overtaken by another's is planned and made again at once, a bounded number of times [issue 6]",
     "bridge.no-op-writes-nothing": "what is in place is not written; resourceVersions stay [issue 3]",
     "bridge.upgrade": "changed objects patched, removed ones pruned, the rest untouched [issue 3 step 6]",
     "bridge.drift-undone": "a hand edit or deletion of an applied object is undone [issue 3 step 7]",

@@ -44,6 +44,13 @@ class Verdict:
     unplanned: list[str] = field(default_factory=list)
     unsent: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        own = ", ".join(f"{name} {count}" for name, count in sorted(self.own.items()))
+        return (
+            f"{self.writes} writes in the audit log ({own}), {self.planned} steps planned, {self.done} done; "
+            f"not planned {len(self.unplanned)}, not sent {len(self.unsent)}"
+        )
+
     @property
     def holds(self) -> bool:
         """Whether nothing is wrong, and there was something to be wrong."""
