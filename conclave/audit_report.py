@@ -14,13 +14,14 @@ from conclave.errors import to_json
 from conclave.files import read_file
 from conclave.output import Output
 from consensus.light.timestamp import format_time
-from ledger import canonical, shape
+from ledger import shape
+from ledger.agent_records import read_anchor
 from ledger.errors import Code, ConclaveError, Refused, VerificationFailed
 from ledger.types import JsonObject
 from mcp_server.audit.files import Checked, Trust
 from mcp_server.audit.walk import Mark
 
-_ANCHOR_KEY = "anchor/"
+_ANCHOR_KEY = "audit-anchor/"
 
 
 def trust_of(
@@ -71,8 +72,8 @@ def show(output: Output, found: Sequence[Checked]) -> None:
         )
         output.line(f"calls:       {counts.calls}, {counts.denied} of them refused")
         output.line(
-            f"starts:      {counts.starts}, {counts.kills} after a kill; {counts.unfinished} calls without an "
-            f"outcome, {counts.torn} records broken off"
+            f"starts:      {counts.starts}, {counts.kills} after a kill; {counts.unfinished} calls without "
+            f"an outcome, {counts.torn} records broken off"
         )
         output.line(f"head:        {walk.header.log}:{walk.tip.sequence}:{walk.tip.hash}")
         output.line(f"end:         {_ending(checked)}")
@@ -158,8 +159,9 @@ def _proven(path: Path, roots: dict[str, Any], now_ns: int) -> Mark:
             Code.USAGE,
             got=f"a proof of {judged.question.name or judged.question.kind}",
             expected="a proof of an anchor of an audit log, which is there",
-            todo=f"make one with: conclave export proof key/{_ANCHOR_KEY}… -o FILE",
+            todo=f"make one with: conclave export proof key/{_ANCHOR_KEY}NODE/LOG -o FILE",
             file=str(path),
         )
-    value = canonical.load_plain(judged.finding.value)
-    return Mark(value["log"], value["count"], value["head"], f"the ledger at height {judged.state_height}")
+    record = read_anchor(judged.finding.value)
+    by = f"the ledger since height {record.height}"
+    return Mark(record.log, record.count, record.head, by, node=record.node)

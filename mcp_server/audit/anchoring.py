@@ -24,19 +24,13 @@ _log = logging.getLogger("conclave.mcp.audit")
 WAKE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Proven: the ledger has it since ``height``, by ``envelope``."""
-
-    height: int
-    envelope: str
-
-
 class Anchors(Protocol):
     """A place outside this machine's reach where heads are kept."""
 
-    def anchor(self, log: str, count: int, head: str) -> Receipt:
-        """Keep that record ``count`` of ``log`` has the hash ``head``. Takes as long as it takes.
+    def anchor(self, log: str, count: int, head: str) -> int:
+        """Keep that record ``count`` of ``log`` has the hash ``head``; give the height since when.
+
+        Takes as long as it takes. What is kept already is not kept again.
 
         Raises:
             ConclaveError: it is not known to be kept.
@@ -73,10 +67,10 @@ class Anchoring:
             return False
         tip = audit.signed
         try:
-            receipt = self._anchors.anchor(audit.id, tip.sequence, tip.hash)
+            height = self._anchors.anchor(audit.id, tip.sequence, tip.hash)
             audit.anchored = tip.sequence
             self._last_s, self._failures, self.last_error = now, 0, None
-            audit.append([Anchored(tip.sequence, tip.hash, receipt.height, receipt.envelope)], sync=False)
+            audit.append([Anchored(tip.sequence, tip.hash, height)], sync=False)
         except ConclaveError as error:
             self._failures += 1
             self.last_error = error

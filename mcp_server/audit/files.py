@@ -203,10 +203,12 @@ def check(folders: Iterable[Path], trust: Trust, each: Callable[[Checked, Record
 
 def absent(found: Iterable[Checked], trust: Trust) -> VerificationFailed | None:
     """Tell of a log that somebody knows of and that is not here."""
-    here = {checked.walk.header.log for checked in found if checked.walk.header is not None}
+    headers = [checked.walk.header for checked in found if checked.walk.header is not None]
+    here = {(header.log, node) for header in headers for node in (None, header.node)}
     for log, marks in sorted(trust.marks.items()):
-        if log not in here and marks:
-            newest = max(marks, key=lambda mark: mark.count)
+        missed = [mark for mark in marks if (log, mark.node) not in here]
+        if missed:
+            newest = max(missed, key=lambda mark: mark.count)
             return VerificationFailed(
                 Code.AUDIT_CUT,
                 got=f"no log {log}",

@@ -195,17 +195,16 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """The ledger has the hash ``head`` of record ``count`` since ``height``, by an envelope."""
+    """The ledger has the hash ``head`` of record ``count`` since ``height``."""
 
     kind: ClassVar[str] = "anchored"
     count: int
     head: str
     height: int
-    envelope: str
 
     def to_json(self) -> JsonObject:
         """Give its own fields."""
-        return {"count": self.count, "head": self.head, "height": self.height, "envelope": self.envelope}
+        return {"count": self.count, "head": self.head, "height": self.height}
 
 
 Body = Segment | Started | Decision | Outcome | Head | Anchored
@@ -264,7 +263,7 @@ def _segment(given: JsonObject) -> Segment:
     if not _DIGEST_NAME.fullmatch(str(given["digests"])):
         raise shape.invalid("record.digests", given["digests"], "sha256, or hmac-sha256: and 16 hex digits")
     return Segment(
-        log=_identifier(given["log"], "record.log"),
+        log=shape.digest(given["log"], "record.log"),
         number=shape.integer(given["number"], "record.number", at_least=1),
         node=shape.did(given["node"], "record.node"),
         key=shape.text(given["key"], "record.key", bytes_max=KEY_ID_BYTES_MAX),
@@ -324,7 +323,6 @@ def _anchored(given: JsonObject) -> Anchored:
         count=shape.integer(given["count"], "record.count", at_least=1),
         head=shape.digest(given["head"], "record.head"),
         height=shape.integer(given["height"], "record.height", at_least=1),
-        envelope=shape.digest(given["envelope"], "record.envelope"),
     )
 
 
@@ -337,7 +335,7 @@ _READERS: dict[str, tuple[tuple[str, ...], Callable[[JsonObject], Body]]] = {
     "decision": (("call", "sort", "name", "principal", "key", "arguments", "verdict", "reasons"), _decision),
     "outcome": (("call", "ended", "reasons", "height", "result", "durationMicroseconds"), _outcome),
     "head": (("closes", "signature"), _head),
-    "anchored": (("count", "head", "height", "envelope"), _anchored),
+    "anchored": (("count", "head", "height"), _anchored),
 }
 
 

@@ -73,7 +73,6 @@ def event(record: Record, hash_: str, header: Segment) -> JsonObject:
                 "conclave.audit.count": body.count,
                 "conclave.audit.head": body.head,
                 "conclave.ledger.height": body.height,
-                "conclave.ledger.envelope": body.envelope,
             }
         case Head():
             found["conclave.audit.closes"] = body.closes

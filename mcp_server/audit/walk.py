@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ledger.errors import Code, ConclaveError, Refused, VerificationFailed
+from ledger.keys import DID_KEY_PREFIX
 from mcp_server.audit.limits import HEAD_RECORDS_SLACK, UNFINISHED_MAX
 from mcp_server.audit.links import BEGINNING, Tip, is_signed_by, unframed
 from mcp_server.audit.records import (
@@ -30,12 +31,16 @@ from mcp_server.audit.records import (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What somebody else knows of a log: the hash of record ``count`` is ``head``; ``by`` says who."""
+    """What somebody else knows of a log: the hash of record ``count`` is ``head``; ``by`` says who.
+
+    Where ``node`` is given it speaks of that node's log only: any node may anchor under any id.
+    """
 
     log: str
     count: int
     head: str
     by: str
+    node: str | None = None
 
 
 @dataclass(slots=True)
@@ -149,17 +154,19 @@ class Walk:
 
     def _first(self, record: Record, header: Segment) -> None:
         """Find out which log it is, what is known of it, and whether the walk may begin here."""
-        known = sorted(self.marks.get(header.log, ()), key=lambda mark: mark.count)
+        marks = (mark for mark in self.marks.get(header.log, ()) if mark.node in (None, header.node))
+        known = sorted(marks, key=lambda mark: mark.count)
         self._due = [mark for mark in known if mark.count >= record.sequence]
         before = record.sequence - 1
         is_known = any((mark.count, mark.head) == (before, record.previous) for mark in known)
         if before and (is_known or self.begins_anywhere):
             self.tip, self.signed, self.is_running = Tip(before, record.previous), before, True
-        if self.keys and header.key not in self.keys:
+        is_own = not header.node.startswith(DID_KEY_PREFIX) or header.node == DID_KEY_PREFIX + header.key
+        if not is_own or (self.keys and header.key not in self.keys):
             raise VerificationFailed(
                 Code.AUDIT_SIGNATURE_INVALID,
-                got=f"a log of key {header.key}",
-                expected="one of " + ", ".join(sorted(self.keys)),
+                got=f"a log of {header.node} with key {header.key}",
+                expected="one of " + ", ".join(sorted(self.keys)) if is_own else "the node's own key",
                 sequence=record.sequence,
             )
         if before == 0 and record.previous != BEGINNING:

@@ -116,7 +116,7 @@ class AuditLog:
                 signer = self._identity.signer
                 self._rotate(
                     Segment(
-                        log=secrets.token_hex(16),
+                        log=secrets.token_hex(32),
                         number=1,
                         node=self._identity.node,
                         key=signer.key_id,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import Code, EnvironmentFault
-from mcp_server.audit.anchoring import Anchoring, Keeper, Pace, Receipt
+from mcp_server.audit.anchoring import Anchoring, Keeper, Pace
 from mcp_server.audit.files import read_log
 from mcp_server.audit.records import Anchored
 from mcp_server.audit.walk import Walk
@@ -25,12 +25,12 @@ class Keeping:
         self.is_away = False
         self.asked = 0
 
-    def anchor(self, log: str, count: int, head: str) -> Receipt:
+    def anchor(self, log: str, count: int, head: str) -> int:
         self.asked += 1
         if self.is_away:
             raise EnvironmentFault(Code.RPC_UNREACHABLE, got="nobody", expected="a node")
         self.kept.append((log, count, head))
-        return Receipt(height=100 + len(self.kept), envelope="ab" * 32)
+        return 100 + len(self.kept)
 
 
 def anchoring(server: Server, place: Keeping) -> Anchoring:

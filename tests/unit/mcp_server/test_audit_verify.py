@@ -1,4 +1,4 @@
-"""Verifying audit logs: every harm is found, where it is, with its code; what others know cannot be passed."""
+"""Verifying audit logs: every harm is found, where it is, with a code; nothing passes what others know."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_signature_by_another_key_is_forged(tmp_path: Path) -> None:
 
 
 def mark_of_none(text: str) -> Mark:
-    return Mark("ab" * 16, 7, "cd" * 32, text)
+    return Mark("ab" * 32, 7, "cd" * 32, text)
 
 
 @pytest.mark.requires("audit.verify")
@@ -163,7 +163,7 @@ def test_another_history_under_the_same_key_is_found_by_what_others_have(tmp_pat
 @pytest.mark.requires("audit.marks")
 def test_a_log_that_is_gone_is_missed(tmp_path: Path) -> None:
     folder = a_log(tmp_path)
-    other = Mark("ab" * 16, 7, "cd" * 32, "the ledger")
+    other = Mark("ab" * 32, 7, "cd" * 32, "the ledger")
     trust = Trust(marks={other.log: (other,)})
     found = check([folder], trust, lambda _log, _record: None)
     missing = absent(found, trust)

@@ -1,0 +1,89 @@
+"""Putting the audit around a server's chain, as long as it serves.
+
+Owns the beginning and end of a log. Promises that a server with an audit serves nothing where its log cannot
+be written, and that an end in order is signed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from identity.signer import Signer, generate_key, open_signer
+from ledger.errors import Refused, unwritable
+from mcp_server.audit.anchoring import Anchoring, Anchors, Keeper
+from mcp_server.audit.audited import Audited
+from mcp_server.audit.opening import open_log
+from mcp_server.audit.writer import Clock, Identity, Settings
+from mcp_server.chain import Chain
+
+OWN_KEY_NAME = "node.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Auditing:
+    """How to audit.
+
+    Attributes:
+        folder: of the logs.
+        signer: signs heads.
+        node: the DID it signs as.
+        chain_id: the ledger that is served.
+        anchors: where heads are anchored; None for nowhere.
+    """
+
+    folder: Path
+    signer: Signer
+    node: str
+    chain_id: str
+    anchors: Anchors | None = None
+
+
+@contextlib.contextmanager
+def audited(how: Auditing | None) -> Iterator[Callable[[Chain], Chain] | None]:
+    """Open a log, give what puts the audit around a chain, and close the log; nothing for None.
+
+    Raises:
+        VerificationFailed, EnvironmentFault, Refused: as ``open_log``.
+    """
+    if how is None:
+        yield None
+        return
+    clock = Clock(time.time_ns, time.monotonic_ns)
+    log = open_log(how.folder, Identity(how.signer, how.node, how.chain_id, _version()), Settings(), clock)
+    anchoring = None if how.anchors is None else Anchoring(log, how.anchors, time.monotonic)
+    keeper = Keeper(log, anchoring)
+    keeper.start()
+    try:
+        yield lambda inner: Audited(inner, log, time.monotonic_ns)
+    finally:
+        keeper.stop()
+
+
+def own_signer(folder: Path) -> Signer:
+    """Give the key of a server that nobody named one for: it is made beside its logs, and signs only them.
+
+    Raises:
+        Refused, EnvironmentFault: KEY_FILE_INVALID, DISK_FULL, HOME_INVALID.
+    """
+    path = folder / OWN_KEY_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise unwritable(error, file=str(folder)) from None
+    if not path.exists():
+        # Another server may be making it at this very moment.
+        with contextlib.suppress(Refused):
+            return generate_key(path)
+    return open_signer(f"file:{path}")
+
+
+def _version() -> str:
+    try:
+        return version("conclave")
+    except PackageNotFoundError:
+        return "0"
