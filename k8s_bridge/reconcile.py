@@ -19,14 +19,16 @@ from k8s_bridge.bounds import Unfenced
 from k8s_bridge.changeset import ChangeSet
 from k8s_bridge.cluster import Cluster
 from k8s_bridge.contests import Contests
-from k8s_bridge.desired import desired_of
+from k8s_bridge.desired import Desired, desired_of
 from k8s_bridge.given_up import GivenUp
 from k8s_bridge.guard import Guard
 from k8s_bridge.metrics import measure
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.observe import observe
 from k8s_bridge.plan import plan
+from k8s_bridge.repair import Told, repair, settled
 from k8s_bridge.report import Finding, finding_of
+from k8s_bridge.rounds import until_undisturbed
 from k8s_bridge.store import InventoryStore, Loading
 from k8s_bridge.vitals import Vitals
 from k8s_bridge.workers import OneByOne, Workers
@@ -46,6 +48,10 @@ class Observers(Protocol):
 
     def after_apply(self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]]) -> None:
         """Take what the apply left behind as known."""
+        ...
+
+    def after_repair(self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]]) -> None:
+        """Take what the repair of some of a release's objects left behind as known."""
         ...
 
     def after_failure(self, release: str) -> None:
@@ -135,15 +141,7 @@ class Reconciler:
             given_up = self._given_up.setdefault(name, GivenUp())
             given_up.begin(desired.objects.keys(), self._clock() / NS_PER_S)
             self._observers.before_apply(name, desired.objects)
-            cluster = self._in_scope(wanted.value.namespace)
-            resting = self.contests.resting(name)
-            with Loading(self.workers.begin(self._store.load)) as claims:
-                world = observe(cluster, desired, claims, given_up, resting, self.workers)
-            decided, number = plan(wanted, world), next(self._plans)
-            trail.tell_planned(decided, number)
-            changes = carry_out(decided, cluster, self._store.save, self.workers)
-            trail.tell_done(decided, changes, number)
-            self._writes.check()
+            changes = until_undisturbed(lambda: self._round(wanted, desired, given_up))
         except Refused as refusal:
             self._observers.after_failure(name)
             changes = ChangeSet(wanted.chain_id, name, wanted.value.revision, ())
@@ -159,6 +157,48 @@ class Reconciler:
         self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
         standing = Standing(self._light(changes, vitals), None, written, changes.lasting)
         return replace(standing, again=dict(vitals.again), held=bool(vitals.held))
+
+    def _round(self, wanted: Verified[ReleaseRevision], desired: Desired, given_up: GivenUp) -> ChangeSet:
+        cluster = self._in_scope(wanted.value.namespace)
+        resting = self.contests.resting(wanted.value.name)
+        with Loading(self.workers.begin(self._store.load)) as claims:
+            world = observe(cluster, desired, claims, given_up, resting, self.workers)
+        decided, number = plan(wanted, world), next(self._plans)
+        trail.tell_planned(decided, number)
+        changes = carry_out(decided, cluster, self._store.save, self.workers)
+        trail.tell_done(decided, changes, number)
+        self._writes.check()
+        return changes
+
+    def repair(self, wanted: Verified[ReleaseRevision], told: Told) -> ChangeSet | None:
+        """Put back objects of a release that is in place, as the watch told of them, without looking first.
+
+        Gives those that are as they should be again; where some are missing, ``reconcile`` is due at once. None
+        where nothing was tried.
+
+        Raises:
+            EnvironmentFault: as ``reconcile``.
+        """
+        name, desired = wanted.value.name, desired_of(wanted)
+        decided = repair(desired, told)
+        given_up = self._given_up.get(name, GivenUp())
+        known = self.contests.resting(name).keys() | given_up.refusals.keys()
+        if decided is None or known & told.keys():
+            return None
+        self._writes.pin()
+        try:
+            self._observers.before_apply(name, told)
+            number = next(self._plans)
+            trail.tell_planned(decided, number)
+            cluster = self._in_scope(wanted.value.namespace)
+            changes = carry_out(decided, cluster, self._store.save, self.workers)
+            trail.tell_done(decided, changes, number)
+            self._writes.check()
+        except BaseException:
+            self._observers.after_failure(name)
+            raise
+        self._observers.after_repair(name, [(r.key, r.live) for r in changes.results if not r.fault])
+        return self.contests.learn(desired, settled(changes, told), whole=False)
 
     def term(self) -> str | None:
         """Give the term in which this bridge may write now; None when it may not."""

@@ -9,6 +9,7 @@ from k8s_bridge.cluster import Cluster
 from k8s_bridge.desired import desired_of
 from k8s_bridge.observe import observe
 from k8s_bridge.plan import Plan, plan
+from k8s_bridge.rounds import until_undisturbed
 from k8s_bridge.store import InventoryStore
 from ledger.release import ReleaseRevision
 
@@ -19,7 +20,8 @@ def make_plan(cluster: Cluster, wanted: Verified[ReleaseRevision]) -> Plan:
 
 
 def reconcile(cluster: Cluster, wanted: Verified[ReleaseRevision]) -> ChangeSet:
-    return carry_out(make_plan(cluster, wanted), cluster, InventoryStore(cluster, wanted.chain_id).save)
+    save = InventoryStore(cluster, wanted.chain_id).save
+    return until_undisturbed(lambda: carry_out(make_plan(cluster, wanted), cluster, save))
 
 
 def outcomes(changes: ChangeSet) -> dict[str, str]:
