@@ -89,6 +89,11 @@ campaign-verify: SEED ?= 1
 campaign-verify: $(SETUP) ## N altered light blocks and state proofs, none of which may pass, with SEED
 	@$(BIN)/python -m tests.campaign.verify $(N) $(SEED)
 
+campaign-bridge: N ?= 100
+campaign-bridge: SEED ?= 1
+campaign-bridge: $(SETUP) tools ## N rounds of kills, hand edits and releases around two bridges, with SEED
+	@$(BIN)/python -m tests.campaign.bridge $(N) $(SEED)
+
 campaign-storage: N ?= 20000
 campaign-storage: SEED ?= 1
 campaign-storage: BYTES ?= 900
@@ -116,4 +121,4 @@ bench-guard: $(SETUP) ## what the guard adds to a call of 1 KB and 80 KB
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-guard bench-memory
+.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage campaign-bridge bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-guard bench-memory

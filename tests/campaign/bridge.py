@@ -222,6 +222,10 @@ class Campaign:
         view = self._scene.reader.at()
         found = {}
         for name in release_reader.all_releases(view).value:
+            if release_reader.desired(view, CLUSTER, name).value is None:
+                # It was deleted, and the cluster told that it is gone.
+                found[name] = Wish(None, ())
+                continue
             wanted = release_reader.release(view, CLUSTER, name, evidence=self._evidence).value
             gone = wanted.state is DesiredState.DELETED
             made = self._releases.made.get((name, wanted.revision))

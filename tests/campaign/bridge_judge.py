@@ -30,9 +30,12 @@ _REVISION = "deployment.kubernetes.io/revision"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the ledger wants of one release: its newest revision and its manifests, none of a deleted one."""
+    """What the ledger wants of one release: its newest revision and its manifests, none of a deleted one.
 
-    revision: int
+    No revision: it was deleted, and the cluster has reported so.
+    """
+
+    revision: int | None
     manifests: tuple[JsonObject, ...]
 
 
@@ -157,7 +160,7 @@ class Judge:
                 yield from self._record(records[name], wishes[name], allowed)
 
     def _record(self, record: Inventory, wish: Wish, allowed: Allowed) -> Iterator[str]:
-        if record.revision != wish.revision:
+        if wish.revision is not None and record.revision != wish.revision:
             yield f"{record.release}: the record says revision {record.revision}, not {wish.revision}"
         wanted = {key_of(manifest).identity: key_of(manifest) for manifest in wish.manifests}
         for identity, entry in record.entries.items():
