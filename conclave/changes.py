@@ -42,16 +42,16 @@ def compare(old: Sequence[JsonObject], new: Sequence[JsonObject]) -> list[Change
     before = {identity(manifest): manifest for manifest in old}
     after = {identity(manifest): manifest for manifest in new}
     changes = [
-        Change(object_id(after[key]), "added", _lines(None, after[key]))
+        Change(object_id(after[key]), "added", differences(None, after[key]))
         for key in after.keys() - before.keys()
     ]
     changes += [
-        Change(object_id(before[key]), "removed", _lines(before[key], None))
+        Change(object_id(before[key]), "removed", differences(before[key], None))
         for key in before.keys() - after.keys()
     ]
     for key in before.keys() & after.keys():
         kind = "unchanged" if before[key] == after[key] else "changed"
-        lines = _lines(before[key], after[key]) if kind == "changed" else ()
+        lines = differences(before[key], after[key]) if kind == "changed" else ()
         changes.append(Change(object_id(after[key]), kind, lines))
     return sorted(changes, key=lambda change: (_ORDER[change.kind], change.object))
 
@@ -85,7 +85,8 @@ def to_json(changes: Sequence[Change]) -> list[JsonObject]:
     ]
 
 
-def _lines(old: JsonObject | None, new: JsonObject | None) -> tuple[str, ...]:
+def differences(old: JsonObject | None, new: JsonObject | None) -> tuple[str, ...]:
+    """Give the unified difference of two objects' YAML, without file headers; None is no object."""
     before, after = ([] if value is None else to_yaml(_sorted(value)).splitlines() for value in (old, new))
     return tuple(line.rstrip("\n") for line in difflib.unified_diff(before, after, lineterm="", n=3))[2:]
 

@@ -1,7 +1,7 @@
 """What a cluster must hold for one release, taken from the verified ledger.
 
 Owns the step from ``Verified[ReleaseRevision]`` to objects by key. Promises that nothing but a ``Verified``
-value becomes desired and that manifests pass through unchanged: what was signed is what is applied. The one
+value becomes a plan and that manifests pass through unchanged: what was signed is what is applied. The one
 thing set is ``spec.replicas`` of an object with a signed autoscale rule, within its bounds. Never adds a
 label, a default or a namespace.
 """
@@ -60,8 +60,16 @@ def desired_of(verified: Verified[ReleaseRevision]) -> Desired:
     """
     if not isinstance(verified, Verified) or not isinstance(verified.value, ReleaseRevision):
         raise TypeError("only a verified release revision can be desired")
-    revision = verified.value
-    about = (verified.chain_id, revision.name, revision.revision, verified.height)
+    return draft_of(verified.value, verified.chain_id, verified.height)
+
+
+def draft_of(revision: ReleaseRevision, chain_id: str, height: int) -> Desired:
+    """Give what a revision would have a cluster hold, verified or only thought of; for people to look at.
+
+    Raises:
+        Refused: as ``desired_of``.
+    """
+    about = (chain_id, revision.name, revision.revision, height)
     if revision.state is DesiredState.DELETED:
         return Desired(*about, {}, removal=True, prune=revision.prune)
     if not revision.manifests:

@@ -151,6 +151,21 @@ def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
             release whose objects are not known.
     """
     desired = desired_of(verified)
+    steps = steps_of(desired, world)
+    inventory = None
+    if world.inventory is not None:
+        ours = [step.key for step in steps if step.wanted and step.manifest is not None]
+        inventory = intend(world.inventory, desired.revision, ours)
+    about = (desired.chain_id, desired.release, desired.revision, desired.height)
+    return Plan(*about, steps, world.inventory, inventory, desired.removal)
+
+
+def steps_of(desired: Desired, world: World) -> tuple[Step, ...]:
+    """Decide the steps alone, of what is wanted or only might be: nothing can carry them out but a ``Plan``.
+
+    Raises:
+        Refused: STALE, INVENTORY_UNREADABLE, as ``plan``.
+    """
     _check_forward(desired, world.inventory)
     if desired.removal and world.inventory is None:
         raise unreadable(config_map_name(desired.release), "no readable record", "what the release owns")
@@ -158,13 +173,7 @@ def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
     applies = [_apply_step(key, desired, world, defined) for key in apply_order(desired.objects)]
     blocked = any(step.action in {Action.CONFLICT, Action.REFUSED, Action.SKIP} for step in applies)
     prunes = [_hold(step) if blocked else step for step in _prune_steps(desired, world)]
-    inventory = None
-    if world.inventory is not None:
-        ours = [step.key for step in applies if step.manifest is not None]
-        inventory = intend(world.inventory, desired.revision, ours)
-    steps = (*applies, *prunes)
-    about = (desired.chain_id, desired.release, desired.revision, desired.height)
-    return Plan(*about, steps, world.inventory, inventory, desired.removal)
+    return (*applies, *prunes)
 
 
 def owns(key: ObjectKey, live: JsonObject, inventory: Inventory | None) -> bool:
