@@ -63,11 +63,14 @@ class Contests:
         """Forget the releases that are not among these."""
         self._releases = {name: known for name, known in self._releases.items() if name in releases}
 
-    def learn(self, desired: Desired, changes: ChangeSet) -> ChangeSet:
-        """Take what an apply came to; gives it with the contested objects marked."""
+    def learn(self, desired: Desired, changes: ChangeSet, *, whole: bool = True) -> ChangeSet:
+        """Take what an apply came to; gives it with the contested objects marked.
+
+        ``whole`` tells that it was about all objects of the release: of others no contest is left.
+        """
         now, known = self._monotonic(), self._releases.setdefault(desired.release, _Known())
         before = known.contests
-        known.contests = {}
+        known.contests = {} if whole else {k: c for k, c in before.items() if k not in _keys(changes)}
         results = []
         for result in changes.results:
             manifest = desired.objects.get(result.key) if result.wanted else None
@@ -99,6 +102,10 @@ class Contests:
     def _contests(self, release: str) -> dict[ObjectKey, Contest]:
         known = self._releases.get(release)
         return known.contests if known is not None else {}
+
+
+def _keys(changes: ChangeSet) -> set[ObjectKey]:
+    return {result.key for result in changes.results}
 
 
 def _marked(result: ObjectResult, contest: Contest | None) -> ObjectResult:

@@ -37,11 +37,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whose object changed, and how."""
+    """Whose object changed, and how; ``metadata`` as it was told, None where the object is gone."""
 
     release: str
     key: ObjectKey
     change: Change
+    metadata: JsonObject | None = None
 
 
 @dataclass(slots=True)
@@ -62,10 +63,16 @@ class Tracker:
         for key in keys:
             self.seen.setdefault(key.identity, (release, None))
 
-    def learn(self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]]) -> list[Verdict]:
-        """Take what an apply left behind as known, and judge the events that were kept back."""
+    def learn(
+        self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]], *, whole: bool = True
+    ) -> list[Verdict]:
+        """Take what an apply left behind as known, and judge the events that were kept back.
+
+        ``whole`` tells that the objects are all that the release has.
+        """
         kept_back = self.paused.pop(release, {})
-        self.seen = {identity: known for identity, known in self.seen.items() if known[0] != release}
+        if whole:
+            self.seen = {identity: known for identity, known in self.seen.items() if known[0] != release}
         for key, live in objects:
             self.seen[key.identity] = (release, _slim(field_at(live, "metadata")))
         return self._judge_all(kept_back)
@@ -110,7 +117,7 @@ class Tracker:
         if change is Change.NOTHING:
             return None
         self.seen[event.key.identity] = (release, _slim(event.metadata))
-        return Verdict(release, event.key, change)
+        return Verdict(release, event.key, change, event.metadata)
 
 
 def compare(before: JsonObject | None, after: JsonObject | None) -> Change:

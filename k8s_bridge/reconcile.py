@@ -173,8 +173,8 @@ class Reconciler:
     def repair(self, wanted: Verified[ReleaseRevision], told: Told) -> ChangeSet | None:
         """Put back objects of a release that is in place, as the watch told of them, without looking first.
 
-        Gives those that are as they should be again; where some are missing, ``reconcile`` is due at once. None
-        where nothing was tried.
+        Gives those that are as they should be again; where some are missing, ``reconcile`` is due at once.
+        None where nothing was tried.
 
         Raises:
             EnvironmentFault: as ``reconcile``.

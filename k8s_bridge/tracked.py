@@ -6,6 +6,7 @@ told. Promises nothing about the cluster: the loop decides, the reconciler does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consensus.verified import Verified
@@ -26,6 +27,7 @@ class Tracked:
         standing: how it stands, None before the first attempt.
         due_s: when to apply it next, monotonic.
         rest_until_s: drift is not repaired again before.
+        drifted: objects that others wrote since, as the watch told of them.
         repairs: repairs that followed each other closely.
         failures: attempts in a row that did not bring all of it into place.
         fault: why the last attempt was cut short.
@@ -44,6 +46,7 @@ class Tracked:
     due_s: float
     standing: Standing | None = None
     rest_until_s: float = 0.0
+    drifted: dict[ObjectKey, JsonObject] = field(default_factory=dict)
     repairs: int = 0
     failures: int = 0
     fault: ConclaveError | None = None
@@ -61,6 +64,7 @@ class Tracked:
         """Give when something is to be done for it."""
         found = [self.due_s, *(max(due, self.health_due_s) for due in self.again.values())]
         found += [self.health_due_s] if self.restated else []
+        found += [self.rest_until_s] if self.drifted else []
         return found + ([self.measure_due_s] if self.is_measured else [])
 
     def due_again(self, now_s: float) -> set[ObjectKey]:
@@ -69,6 +73,14 @@ class Tracked:
         for key in found:
             del self.again[key]
         return found
+
+    def drift(self, told: Mapping[ObjectKey, JsonObject | None], now_s: float) -> None:
+        """Take note that others wrote: what is in place is put back at once, else the release looked at."""
+        changed = {key: metadata for key, metadata in told.items() if metadata is not None}
+        if len(changed) < len(told) or self.fault is not None or self.applied != aim_of(self.wanted.value):
+            self.due_s = min(self.due_s, max(now_s, self.rest_until_s))
+        else:
+            self.drifted |= changed
 
     @property
     def is_measured(self) -> bool:

@@ -80,6 +80,13 @@ class Watches:
         for key, _ in known:
             self._watch(Target(key.api_version, key.kind, key.namespace))
 
+    def after_repair(self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]]) -> None:
+        """Take what the repair of some of a release's objects left behind as known."""
+        with self._lock:
+            verdicts = self._tracker.learn(release, objects, whole=False)
+        for verdict in verdicts:
+            self._notify(verdict)
+
     def after_failure(self, release: str) -> None:
         """Judge what was kept back: the apply came to nothing."""
         with self._lock:

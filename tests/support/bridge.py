@@ -49,6 +49,9 @@ class Unwatched:
     def after_apply(self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]]) -> None:
         """Nothing."""
 
+    def after_repair(self, release: str, objects: Iterable[tuple[ObjectKey, JsonObject | None]]) -> None:
+        """Nothing."""
+
     def after_failure(self, release: str) -> None:
         """Nothing."""
 
