@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
+from consensus.doorbell import Doorbell
 from consensus.headers import ReaderSettings
 from consensus.reader import VerifiedReader
 from consensus.rpc import open_panel
@@ -89,6 +90,7 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     probes = Probes(system_clock_ns)
     if settings.metrics_port is not None:
         event(_LOG, "metrics served", port=probes.start(settings.metrics_port))
+    doorbell = _doorbell(settings, bell)
     reporter.start()
     keeper.start()
     try:
@@ -100,6 +102,7 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
             state.write(account)
     finally:
         probes.stop()
+        doorbell.stop()
         watches.stop()
         keeper.stop()
         reporter.stop()
@@ -131,6 +134,13 @@ def node_key(settings: BridgeSettings) -> tuple[str, Signer]:
             file=settings.key_uri,
         )
     return settings.did, key
+
+
+def _doorbell(settings: BridgeSettings, bell: Bell) -> Doorbell:
+    found = Doorbell(settings.endpoints, bell.block)
+    bell.listening = found.listening
+    found.start()
+    return found
 
 
 def _keeper(settings: BridgeSettings, connection: Connection, holder: Holder) -> LeaseKeeper:

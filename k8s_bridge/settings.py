@@ -21,6 +21,7 @@ class Periods:
 
     Attributes:
         poll_s: between two looks for a new block: one cheap question, and the first delay of every release.
+        listen_s: the same while a node tells of new blocks by itself.
         resync_s: between two full looks at a release, whatever its watches say (kubernetes notes, trap 8).
         staleness_s: a header older than this means that the ledger is not followed any more: hold.
         health_s: least time between two looks at one object's status; a rollout writes many.
@@ -29,6 +30,7 @@ class Periods:
     """
 
     poll_s: float = 0.1
+    listen_s: float = 10.0
     resync_s: float = 600.0
     staleness_s: float = 60.0
     health_s: float = 0.25

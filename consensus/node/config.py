@@ -18,6 +18,7 @@ from consensus.node.spec import NodeSpec, StateSync
 from ledger.errors import Code, Refused, unwritable
 from ledger.limits import (
     BLOCK_BYTES_MAX,
+    CLUSTERS_MAX,
     ENVELOPE_BYTES_MAX,
     MEMPOOL_BYTES_MAX,
     MEMPOOL_TXS_MAX,
@@ -33,6 +34,8 @@ RECHECK_TIMEOUT_S = 10
 P2P_BYTES_PER_S = 64 * MIB
 """A block of 8 MiB reaches a peer in an eighth of a second; the default 5 MB/s would need two seconds."""
 RPC_BATCH_MAX = 200
+RPC_CONNECTIONS_MAX = 5 * CLUSTERS_MAX
+"""Every bridge of a ledger on one node: each listens, reads, reports, and confirms another node's headers."""
 UNIX_SOCKET_NAME = "app.sock"
 STATE_SYNC_SERVERS_MIN = 2
 """CometBFT's own minimum (statesync/stateprovider.go)."""
@@ -63,8 +66,8 @@ laddr = "tcp://127.0.0.1:{rpc_port}"
 cors_allowed_origins = []
 grpc_laddr = ""
 unsafe = false
-max_open_connections = 900
-max_subscription_clients = 100
+max_open_connections = {rpc_connections_max}
+max_subscription_clients = {rpc_connections_max}
 max_subscriptions_per_client = 5
 timeout_broadcast_tx_commit = "10s"
 max_request_batch_size = {rpc_batch_max}
@@ -187,6 +190,7 @@ def config_toml(spec: NodeSpec) -> str:
         peers=_quoted(",".join(str(peer) for peer in spec.peers)),
         peer_ids=_quoted(",".join(peer.node_id for peer in spec.peers)),
         rpc_batch_max=RPC_BATCH_MAX,
+        rpc_connections_max=RPC_CONNECTIONS_MAX,
         rpc_request_bytes_max=RPC_REQUEST_BYTES_MAX,
         p2p_bytes_per_s=P2P_BYTES_PER_S,
         recheck_timeout_s=RECHECK_TIMEOUT_S,

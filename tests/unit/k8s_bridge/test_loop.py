@@ -18,6 +18,7 @@ from k8s_bridge.objects import ObjectKey
 from k8s_bridge.reconcile import Reconciler
 from k8s_bridge.report import Finding
 from k8s_bridge.settings import Periods
+from k8s_bridge.source import Wanted
 from k8s_bridge.state_file import StateFile
 from ledger import statekeys
 from ledger.errors import Code, EnvironmentFault
@@ -344,3 +345,43 @@ def test_an_idle_bridge_says_that_its_cluster_is_not_reached(
     account = bridge.turn(0.01)
     assert account["kubernetes"]["code"] == 0
     assert _text(cluster) == "hello"
+
+
+@pytest.mark.requires("bridge.doorbell")
+def test_a_bridge_that_listens_asks_when_it_is_rung_and_else_seldom(
+    bridge: Bridge, cluster: FakeCluster
+) -> None:
+    bridge.bell.listening = lambda: True
+    bridge.turn()
+    bridge.ledger.release("one")
+    bridge.ledger.commit()
+    asked = len(bridge.node.asked)
+    bridge.turn(Periods().listen_s / 2)
+    assert len(bridge.node.asked) == asked
+    bridge.bell.block()
+    bridge.turn(0.1)
+    assert _text(cluster) == "one"
+    bridge.ledger.release("two")
+    bridge.ledger.commit()
+    bridge.turn(Periods().listen_s + 0.1)
+    assert _text(cluster) == "two"
+
+
+@pytest.mark.requires("bridge.doorbell")
+def test_a_bell_that_never_rests_makes_a_bridge_look_half_of_the_time(bridge: Bridge) -> None:
+    bridge.turn()
+    look = bridge.source.look
+
+    def slow() -> Wanted | None:
+        found = look()
+        bridge.clock.advance(2.0)
+        return found
+
+    bridge.source.look = slow  # type: ignore[method-assign]
+    bridge.bell.block()
+    bridge.turn(0.1)
+    asked = bridge.node.asked.count("status")
+    for seconds, more in ((1.0, 0), (0.9, 0), (0.2, 1)):
+        bridge.bell.block()
+        bridge.turn(seconds)
+        assert bridge.node.asked.count("status") == asked + more
