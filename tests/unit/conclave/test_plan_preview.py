@@ -12,6 +12,7 @@ import pytest
 from conclave import plan_preview
 from conclave.plan_text import masked
 from k8s_bridge.objects import key_of
+from k8s_bridge.settings import Periods
 from k8s_bridge.trail import PLANNED
 from ledger.types import JsonObject
 from tests.support.bridge import Bridge
@@ -127,6 +128,7 @@ def test_what_others_wrote_and_what_holds_a_step_back_is_shown(site: Site) -> No
     assert "~   2 objects    configure v1/ConfigMap/shop/settings" in shown
     assert "by hand" in shown
     assert "unchanged 3" in shown
+    site.bridge.clock.monotonic_s += Periods().resync_s
     assert site.carry_out() == writing(found)
     site.cluster.put(config_map("theirs"))
     number = site.propose(*SHOP[:3], config_map("theirs"))
