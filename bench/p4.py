@@ -17,7 +17,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -48,6 +50,7 @@ LEASE = Timing(duration_s=60, renew_s=7.5)
 def main() -> None:
     """Run the measurement and print its lines."""
     wish = _wish()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with tempfile.TemporaryDirectory(prefix="p4-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         clusters = [f"c{number:03d}" for number in range(wish.bridges)]
@@ -132,9 +135,8 @@ class Fleet:
         rates = [(after - b) / seconds for after, b in zip(self._table.requests(), before, strict=True)]
         shown = " ".join(f"{rate:.0f}" for rate in rates[: max(1, self._followers)])
         ports = [int(endpoint.rpartition(":")[2]) for endpoint in self._home.endpoints]
-        _say(
-            f"requests/s of bridges to each follower: {shown}; connections to validators: {usage.connections(ports)}"
-        )
+        direct = usage.connections(ports)
+        _say(f"requests/s of bridges to each follower: {shown}; connections to validators: {direct}")
         pss, private = usage.memory(self._pids)
         _say(
             f"P4 pss_mb={statistics.mean(pss):.1f} pss_max_mb={max(pss):.1f} "

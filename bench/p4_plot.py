@@ -8,6 +8,7 @@ from __future__ import annotations
 BINS = 40
 _WIDTH, _HEIGHT, _MARGIN = 800, 320, 50
 _COLOURS = {"verified": "#1f6feb", "applied": "#d29922"}
+_FONT = 'font-family="sans-serif" font-size="13"'
 _TEXT_WIDTH = 50
 
 
@@ -18,8 +19,7 @@ def svg(verified: list[float], applied: list[float], bridges: int) -> str:
     top = max(max(found) for found in counts.values())
     step = (_WIDTH - 2 * _MARGIN) / BINS
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
-        'font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" {_FONT}>',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         f'<text x="{_MARGIN}" y="20">{bridges} bridges, one release: seconds from final to …</text>',
     ]
@@ -29,9 +29,8 @@ def svg(verified: list[float], applied: list[float], bridges: int) -> str:
         for index, count in enumerate(found):
             height = (_HEIGHT - 2 * _MARGIN) * count / top
             x, y = _MARGIN + step * (index + place / 2), _HEIGHT - _MARGIN - height
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y:.1f}" width="{step / 2 - 0.5:.1f}" height="{height:.1f}" fill="{colour}"/>'
-            )
+            size = f'width="{step / 2 - 0.5:.1f}" height="{height:.1f}"'
+            parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{colour}"/>')
     base = _HEIGHT - _MARGIN
     parts.append(f'<path d="M{_MARGIN} {base}H{_WIDTH - _MARGIN}" stroke="black"/>')
     for tenth in range(0, 11, 2):

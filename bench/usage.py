@@ -1,7 +1,7 @@
 """What processes take: memory and processor time, read from /proc.
 
-Owns the reading of ``smaps_rollup``, ``stat`` and ``net/tcp``, and the grouping of processes by what they are.
-A process that ends meanwhile is left out.
+Owns the reading of ``smaps_rollup``, ``stat`` and ``net/tcp``, and the grouping of processes by what they
+are. A process that ends meanwhile is left out.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Groups:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words = (process / "cmdline").read_bytes().decode(errors="replace")
-                folder = os.readlink(process / "cwd")
+                folder = (process / "cwd").readlink()
             except OSError:
                 continue
             about = f"{words} {folder}"
