@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from abci_app import rules
 from ledger import account as accounts
-from ledger import canonical, shape, statekeys
+from ledger import canonical, records, shape, statekeys
 from ledger import envelope as envelopes
 from ledger import identity as identities
 from ledger.account import Account
 from ledger.actions import (
     URGENT_KINDS,
     Action,
+    Judgement,
     KeyChange,
     Proposal,
     Revocation,
@@ -33,7 +34,7 @@ from ledger.changes import Release
 from ledger.envelope import Envelope
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
-from ledger.key_set import commitment, resolve_first
+from ledger.key_set import Purpose, commitment, resolve_first
 from ledger.keys import Algorithm, PublicKey, algorithm_of
 from ledger.limits import URGENT_ENVELOPES_PER_WINDOW
 from ledger.records import ContentRecord, Parameters, TouchRecord
@@ -173,8 +174,11 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
     envelope, kind = opened.envelope, kind_of(opened.action)
     rules.check_height(envelope, height)
     signer = identity_of(state, envelope.signer)
+    takes_back = _takes_back(opened.action, state, signer)
     if kind is ActionKind.RECOVERY or kind is ActionKind.ROTATION:
         identities.check_key_change_signers(signer, opened.keys)
+    elif takes_back:
+        identities.check_signers(signer, opened.keys, purpose_of(kind), Purpose.PROPOSE)
     else:
         identities.check_signers(signer, opened.keys, purpose_of(kind))
     check_not_suspended(state, signer)
@@ -183,9 +187,17 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
     most = constants.parameters.envelopes_per_window_max
     most += URGENT_ENVELOPES_PER_WINDOW if opened.is_urgent else 0
     account = accounts.count_envelope(account, height, most)
-    own = isinstance(opened.action, Revocation) and opened.action.subject == signer.did
-    rules.check_kind(signer, kind, own=own)
+    ends_own_keys = isinstance(opened.action, Revocation) and opened.action.subject == signer.did
+    rules.check_kind(signer, kind, own=ends_own_keys or takes_back)
     return Admitted(opened, signer, account)
+
+
+def _takes_back(action: Action, state: StateReader, signer: IdentityRecord) -> bool:
+    """Tell whether this rejects what the signer proposed itself."""
+    if not isinstance(action, Judgement) or action.kind is not ActionKind.REJECTION:
+        return False
+    content = state.get(statekeys.proposal(action.proposal))
+    return content is not None and records.read_proposal(content).proposer == signer.did
 
 
 def check_not_suspended(state: StateReader, subject: IdentityRecord) -> None:

@@ -25,7 +25,8 @@ _KINDS: Mapping[SubjectKind, frozenset[ActionKind]] = {
     SubjectKind.NODE: _OWN_KEYS | {ActionKind.REPORT, ActionKind.SUSPENSION, ActionKind.ANCHOR},
     SubjectKind.ORGANISATION: _OWN_KEYS,
 }
-"""What a kind of subject may ever do, whatever its roles; a subject may always revoke its own keys."""
+"""What a kind of subject may ever do, whatever its roles; besides, it may always revoke its own keys and
+reject its own proposals."""
 
 
 def check_height(envelope: Envelope, height: int) -> None:
@@ -56,7 +57,7 @@ def check_kind(signer: IdentityRecord, action: ActionKind, *, own: bool = False)
     Args:
         signer: who.
         action: what.
-        own: a revocation of the signer's own keys, which everybody may.
+        own: a revocation of the signer's own keys, or a rejection of its own proposal, which everybody may.
 
     Raises:
         Refused: AGENT_MAY_NOT_APPROVE or VERB_NOT_ALLOWED.

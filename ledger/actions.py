@@ -171,7 +171,10 @@ def kind_of(action: Action) -> ActionKind:
 
 
 def purpose_of(kind: ActionKind) -> Purpose:
-    """Give the purpose a key must have to sign such an action."""
+    """Give the purpose a key must have to sign such an action.
+
+    To take back what one proposed oneself, ``propose`` is enough too.
+    """
     return _PURPOSES[kind]
 
 

@@ -154,15 +154,15 @@ def read_identity_object(name: str, spec: Json, where: str, *, chain_id: str, he
     return IdentityRecord(did, name, kind, organisation, cluster, records, following, 0, None, 1, height)
 
 
-def check_signers(identity: IdentityRecord, key_ids: Sequence[str], purpose: Purpose) -> None:
-    """Every key that signed is an active one of the signer, for this purpose.
+def check_signers(identity: IdentityRecord, key_ids: Sequence[str], *purposes: Purpose) -> None:
+    """Every key that signed is an active one of the signer, for one of these purposes.
 
     Raises:
         Refused: SIGNER_DEACTIVATED, KEY_NOT_OF_SIGNER, KEY_NOT_ACTIVE, KEY_PURPOSE_MISSING.
     """
     _check_not_deactivated(identity)
     for key_id in key_ids:
-        _check_key(identity, key_id, purpose)
+        _check_key(identity, key_id, *purposes)
 
 
 def check_key_change_signers(identity: IdentityRecord, key_ids: Sequence[str]) -> None:
@@ -187,7 +187,7 @@ def _check_not_deactivated(identity: IdentityRecord) -> None:
         )
 
 
-def _check_key(identity: IdentityRecord, key_id: str, purpose: Purpose) -> None:
+def _check_key(identity: IdentityRecord, key_id: str, *purposes: Purpose) -> None:
     key = _key(identity, key_id)
     if key is None:
         raise Refused(Code.KEY_NOT_OF_SIGNER, got=key_id, expected="a key of the signer", signer=identity.did)
@@ -198,11 +198,11 @@ def _check_key(identity: IdentityRecord, key_id: str, purpose: Purpose) -> None:
             expected="an active key of the signer",
             signer=identity.did,
         )
-    if purpose not in key.purposes:
+    if not set(purposes) & set(key.purposes):
         raise Refused(
             Code.KEY_PURPOSE_MISSING,
             got=", ".join(key.purposes),
-            expected=purpose.value,
+            expected=" or ".join(purposes),
             signer=identity.did,
             keyId=key_id,
         )

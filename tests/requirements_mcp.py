@@ -41,6 +41,8 @@ MCP: dict[str, str] = {
     "audit.siem": "a record is a flat JSON line in ECS names, exported only once it was verified [issue 7; mcp-audit.md 6]",
     "audit.killed": "after kill -9 at any moment every call that was served is in the log, which verifies [issue 7; mcp-audit.md 3]",
     "audit.wired": "the server audits by default, and audit verify proves its log offline [issue 7]",
+    "agents.take-back": "whoever proposed something, an agent too, takes it back with a key that proposes; nobody else so [authority.md 5]",
+    "agents.reference": "suspensions and what is taken back are as an independent reference has them, in any history [agents.md 2]",
     "agents.anchors": "anchors of a node's log only grow, the newest stands for all, so many are kept [agents.md 3]",
     "agents.observations": "an agent's newest observations are kept, within its scope, and nothing else comes of them [agents.md 4]",
     "agents.read": "suspensions, anchors and observations are read with proof, complete, each of whom it was asked about [agents.md]",

@@ -23,7 +23,7 @@ class Different(AssertionError):
 
 
 def compare(content: Mapping[bytes, bytes], reference: Reference, proposals: list[str]) -> None:
-    """Compare all cases, releases, desired revisions, freezes and incidents.
+    """Compare all cases, releases, desired revisions, freezes, suspensions and incidents.
 
     Args:
         content: the machine's state.
@@ -50,6 +50,8 @@ def _pairs(content: Mapping[bytes, bytes], reference: Reference, proposals: list
         yield from _of_rollout(content, reference, name)
     freezes = _read(content, statekeys.FREEZES, {"freezes": []})["freezes"]
     yield "freezes", {f["name"]: f["releases"][0] for f in freezes}, reference.releases.freezes
+    cut_off = {_read(content, key)["name"] for key in content if key.startswith(b"suspension/")}
+    yield "suspensions", cut_off, {who.name for who in reference.suspended}
     count = _read(content, statekeys.INCIDENTS, {"count": 0})["count"]
     yield "incidents", count, len(reference.releases.incidents)
     for number, incident in enumerate(reference.releases.incidents, 1):

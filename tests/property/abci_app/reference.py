@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 
 from ledger.errors import Code
-from tests.property.abci_app.reference_releases import Releases, Revision
+from tests.property.abci_app.reference_releases import Incident, Releases, Revision
 from tests.property.abci_app.reference_rollouts import Plan, Said
 
 RETRY_SECONDS = 60
@@ -55,7 +55,7 @@ class Need:
 
 @dataclass
 class Case:
-    """A proposal. It is of content on clusters, of going back, of a rule, or of lifting a freeze."""
+    """A proposal. It is of content on clusters, of going back, of a rule, or of lifting a stop."""
 
     operation: str
     proposer: Person
@@ -66,6 +66,7 @@ class Case:
     to_revision: int | None = None
     rule: tuple[str, Rule] | None = None
     lifts: str | None = None
+    frees: Person | None = None
     state: str = "open"
     due: int = 0
     held: bool = False
@@ -98,6 +99,7 @@ class Reference:
         self.members, self.releases, self.seen = members, all_, all_.seen
         self.cases: list[Case] = []
         self.revoked: set[Person] = set()
+        self.suspended: set[Person] = set()
         self.height = self.time = 0
 
     def block(self, height: int, time: int) -> None:
@@ -157,6 +159,16 @@ class Reference:
         self.revoked.add(subject)
         return Outcome(Code.OK)
 
+    def suspend(self, who: Person, agent: Person) -> Outcome:
+        """Cut an agent off at once."""
+        if who in self.revoked:
+            return Outcome(Code.KEY_NOT_ACTIVE)
+        if agent in self.suspended:
+            return Outcome(Code.OBJECT_DUPLICATE)
+        self.suspended.add(agent)
+        self.releases.incidents.append(Incident("agent-suspended", None, None))
+        return Outcome(Code.OK)
+
     def propose(self, case: Case) -> Outcome:
         """Propose a change."""
         refused = self._refused_proposal(case)
@@ -169,35 +181,45 @@ class Reference:
     def _refused_proposal(self, case: Case) -> Code | None:
         if case.proposer in self.revoked:
             return Code.KEY_NOT_ACTIVE
+        if case.proposer in self.suspended:
+            self.seen["a suspended agent proposes"] += 1
+            return Code.AGENT_SUSPENDED
         if case.proposer.kind not in ("human", "agent"):
             return Code.VERB_NOT_ALLOWED
         if case.operation == "rollback":
-            known = self.releases.by_name.get(str(case.release))
-            if known is None:
-                return Code.RELEASE_UNKNOWN
-            return Code.REVISION_UNKNOWN if (case.to_revision or 0) > len(known.revisions) else None
+            return self._refused_rollback(case)
         if case.operation == "configure" and case.proposer.kind == "agent":
             return Code.PERMISSION_DENIED
         return self._refused_change(case)
+
+    def _refused_rollback(self, case: Case) -> Code | None:
+        known = self.releases.by_name.get(str(case.release))
+        if known is None:
+            return Code.RELEASE_UNKNOWN
+        return Code.REVISION_UNKNOWN if (case.to_revision or 0) > len(known.revisions) else None
 
     def _refused_change(self, case: Case) -> Code | None:
         if case.operation == "apply":
             return self.releases.refused_clusters(str(case.release), case.clusters)
         if case.lifts is not None and case.lifts not in self.releases.freezes:
             return Code.OBJECT_UNKNOWN
+        if case.frees is not None and case.frees not in self.suspended:
+            return Code.OBJECT_UNKNOWN
         return None
 
     def judge(self, who: Person, number: int, *, approves: bool, exact: bool, digest: str) -> Outcome:
         """Approve or reject case ``number``, from 0; ``exact`` when its own digest was given."""
         case = self.cases[number]
-        need = self.need(case)
+        need, own = self.need(case), who == case.proposer and not approves
         reasons = (
             (who in self.revoked, Code.KEY_NOT_ACTIVE),
-            (who.kind == "agent", Code.AGENT_MAY_NOT_APPROVE),
-            (who.kind != "human", Code.VERB_NOT_ALLOWED),
+            (who in self.suspended, Code.AGENT_SUSPENDED),
+            (who.kind == "agent" and not own, Code.AGENT_MAY_NOT_APPROVE),
+            (who.kind not in ("human", "agent"), Code.VERB_NOT_ALLOWED),
             (case.state == "expired", Code.PROPOSAL_EXPIRED),
             (case.state == "open" and self.height > case.expires, Code.PROPOSAL_EXPIRED),
             (case.state != "open" and (approves or case.state != "approved"), Code.PROPOSAL_NOT_OPEN),
+            (approves and case.proposer in self.suspended, Code.AGENT_SUSPENDED),
             (not exact, Code.APPROVAL_DIGEST_MISMATCH),
             (digest != need.digest, Code.REQUIREMENT_CHANGED),
             (case.rejections.get(who) == need.digest, Code.APPROVAL_DUPLICATE),
@@ -206,6 +228,9 @@ class Reference:
         refused = next((code for holds, code in reasons if holds), None)
         if refused is not None:
             self.seen[f"{refused.name} in {case.state}"] += 1
+            self.seen["asked for by a suspended agent"] += (
+                refused is Code.AGENT_SUSPENDED and who not in self.suspended
+            )
             return Outcome(refused)
         return self._approve(who, number, need) if approves else self._reject(who, case, need)
 
@@ -214,6 +239,8 @@ class Reference:
         case.rejections[who] = need.digest
         against = self._counted(case.rejections, need)
         if who == case.proposer or len(against) >= need.deny:
+            self.seen["taken back by an agent"] += who.kind == "agent"
+            self.seen["rejected while suspended"] += case.proposer in self.suspended
             self.seen["denied by two"] += need.deny == 2 and who != case.proposer
             self.seen["vetoed in the delay"] += case.state == "approved" and not self.releases.frozen(
                 case.release
@@ -249,6 +276,10 @@ class Reference:
 
     def _execute_due(self, number: int) -> None:
         case = self.cases[number]
+        if case.proposer in self.suspended:
+            case.state, case.code = "failed", Code.AGENT_SUSPENDED
+            self.seen["suspended in the delay"] += 1
+            return
         need = self.need(case)
         self.seen["an approver revoked in the delay"] += bool(self.revoked & set(case.approvals))
         if not self._enough(self._counted(case.approvals, need), need):
@@ -282,6 +313,9 @@ class Reference:
             del self.releases.freezes[case.lifts]
             for other in self.cases:
                 other.due = self.time if other.held else other.due
+        if case.frees is not None:
+            self.seen["suspension lifted"] += 1
+            self.suspended.remove(case.frees)
         if case.release is None:
             return None
         wanted = Revision(number, case.clusters, case.plan)

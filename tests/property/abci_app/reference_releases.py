@@ -40,8 +40,8 @@ class Incident:
     """What people should look at."""
 
     kind: str
-    release: str
-    revision: int
+    release: str | None
+    revision: int | None
     new_revision: int | None = None
 
 

@@ -23,6 +23,7 @@ from tests.property.abci_app.reference import Case, Outcome, Person, Reference, 
 from tests.property.abci_app.reference_releases import Releases
 from tests.property.abci_app.reference_rollouts import Said
 from tests.support import subjects
+from tests.support.agents import policy_object
 from tests.support.memory_state import MemoryState
 from tests.support.subjects import AGENT, ALICE, BOB, CAROL, NODE, ORGANISATION, OTHER_NODE, Subject
 
@@ -46,6 +47,7 @@ def _genesis() -> dict[bytes, bytes]:
     members = (*HUMANS, AGENT, *NODES.values(), ORGANISATION)
     document["identities"] = [who.record() for who in members]
     others = [o for o in subjects.constitution(members) if o["kind"] != "ApprovalRule"]
+    others.append(policy_object(AGENT.name, AGENT.did, NODE.did))
     document["objects"] = [*others, *(rule_object(name, rule) for name, rule in RULES.items())]
     document["clusters"] = [{"name": name} for name in sorted(NODES)]
     return genesis_state(subjects.genesis_bytes(document), subjects.CHAIN_ID)
@@ -158,6 +160,8 @@ class SideBySide:
             body = bodies.rollback_body(str(case.release), case.to_revision)
         elif case.rule is not None:
             body = bodies.configure_body([rule_object(*case.rule)])
+        elif case.frees is not None:
+            body = bodies.configure_body([], [("Suspension", case.frees.name)])
         else:
             body = bodies.configure_body([], [("Freeze", str(case.lifts))])
         wanted = self.reference.propose(case)
@@ -223,6 +227,12 @@ class SideBySide:
         self.begin()
         wanted = self.reference.revoke(person(who), person(subject))
         self.say(who, bodies.revocation_body(subject.did), wanted)
+
+    def suspend(self, who: Subject) -> None:
+        """Cut the agent off, by a human or by the node that watches over it."""
+        self.begin()
+        wanted = self.reference.suspend(person(who), person(AGENT))
+        self.say(who, bodies.suspension_body(AGENT.did, code=905, evidence="ab" * 32), wanted)
 
     def compare(self) -> None:
         """Everything the reference knows is what the machine wrote."""

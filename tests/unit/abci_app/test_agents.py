@@ -18,7 +18,7 @@ from ledger.authority.objects import read_stored
 from ledger.authority.patterns import is_guarded
 from ledger.errors import Code
 from ledger.records import IncidentKind
-from ledger.types import JsonObject, ProposalState
+from ledger.types import ActionKind, JsonObject, ProposalState
 from state.reader import Overlay
 from tests.support.agents import BUDGET, policy_object
 from tests.support.memory_state import CONSTANTS
@@ -36,6 +36,7 @@ from tests.support.subjects import (
     Subject,
     genesis_bytes,
     genesis_document,
+    judgement_body,
     release,
 )
 from tests.unit.abci_app.test_governance import Story, delayed
@@ -265,3 +266,33 @@ def test_the_dry_run_of_a_suspended_agent_says_so() -> None:
     ctx = Context(Overlay(story.state), story.state.height + 1, story.state.time, CONSTANTS)
     question = {"signer": AGENT.did, "body": json.loads(bodies.release_body(release()))}
     assert dry_run(ctx, canonical.dump(question))["code"] == Code.AGENT_SUSPENDED
+
+
+@pytest.mark.requires("agents.take-back")
+def test_an_agent_takes_back_what_it_proposed_and_nothing_else() -> None:
+    story = Story()
+    mine = story.propose(bodies.release_body(release()), AGENT)
+    theirs = story.propose(bodies.release_body(release("other")))
+    for other in (theirs, story.pen.propose(ALICE)):
+        assert story.codes(story.pen.reject(AGENT, other)) == [Code.AGENT_MAY_NOT_APPROVE]
+    assert story.codes(story.pen.approve(AGENT, mine)) == [Code.AGENT_MAY_NOT_APPROVE]
+    assert story.approve(BOB, mine) is Code.OK
+    assert story.codes(story.pen.reject(AGENT, mine)) == [Code.OK]
+    assert (story.record(mine).state, len(story.record(mine).rejections)) == (ProposalState.REJECTED, 1)
+    account = accounts.read(story.state.get(statekeys.account(AGENT.did)))
+    assert account.open == ()
+    assert story.codes(story.pen.reject(AGENT, mine)) == [Code.PROPOSAL_NOT_OPEN]
+    assert story.record(theirs).state is ProposalState.OPEN
+
+
+@pytest.mark.requires("agents.take-back")
+def test_an_agent_takes_back_what_waits_for_its_delay() -> None:
+    story = Story()
+    story.configure(delayed(60))
+    tx = story.propose(bodies.release_body(release()), AGENT)
+    assert [story.approve(BOB, tx), story.approve(CAROL, tx)] == [Code.OK] * 2
+    body = judgement_body(tx, ActionKind.REJECTION, story.record(tx).requirement)
+    assert say(story, AGENT, body) is Code.OK
+    story.state.time += 60
+    assert story.codes() == []
+    assert story.record(tx).state is ProposalState.REJECTED

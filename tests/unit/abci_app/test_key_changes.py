@@ -184,3 +184,28 @@ def test_a_key_that_only_authenticates_signs_nothing_on_the_ledger() -> None:
         signing = (SECOND, THIRD) if b"Rotation" in body else (SECOND,)
         assert erin.say(body, *signing) is Code.KEY_PURPOSE_MISSING
     assert Purpose.AUTHENTICATE not in {purpose_of(kind) for kind in ActionKind}
+
+
+@pytest.mark.requires("agents.take-back")
+def test_a_key_that_proposes_takes_back_its_owners_proposals_alone() -> None:
+    erin = Keys()
+    only = [k.to_json() for k in presented(SECOND, purposes=("propose",))]
+    assert erin.say(bodies.key_change_body(ActionKind.ROTATION, only, []), FIRST, SECOND) is Code.OK
+    theirs = erin.propose(bodies.release_body(release()))
+    assert erin.say(judgement_body(theirs, ActionKind.REJECTION), SECOND) is Code.KEY_PURPOSE_MISSING
+    mine = erin.seal(bodies.release_body(release("mine")), SECOND)
+    assert erin.codes(mine) == [Code.OK]
+    assert erin.say(judgement_body(mine), SECOND) is Code.KEY_PURPOSE_MISSING
+    assert erin.say(judgement_body(mine, ActionKind.REJECTION), SECOND) is Code.OK
+    assert erin.record(mine).state == "rejected"
+
+
+@pytest.mark.requires("agents.take-back")
+def test_a_key_for_reports_takes_nothing_back() -> None:
+    erin = Keys()
+    mine = erin.seal(bodies.release_body(release("mine")), FIRST)
+    assert erin.codes(mine) == [Code.OK]
+    only = [k.to_json() for k in presented(SECOND, purposes=("report",))]
+    change = bodies.key_change_body(ActionKind.ROTATION, only, list(committed(THIRD)))
+    assert erin.say(change, FIRST, SECOND) is Code.OK
+    assert erin.say(judgement_body(mine, ActionKind.REJECTION), SECOND) is Code.KEY_PURPOSE_MISSING
