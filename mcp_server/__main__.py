@@ -7,6 +7,7 @@ and that a wrong start ends with a code, never a traceback.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ from identity.signer import open_signer
 from ledger import canonical
 from ledger.errors import Code, ConclaveError, EnvironmentFault
 from ledger.limits import MIB
+from mcp_server.audit.around import Auditing, audited, own_signer
+from mcp_server.audit.ledger_anchors import LedgerAnchors
 from mcp_server.chain import Principal
 from mcp_server.options import HELP, Asked, where
 from mcp_server.serving import Serving, serve
@@ -48,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--agent-key", type=Path, metavar="FILE", help="over --stdio: the key of the agent that calls"
     )
+    parser.add_argument("--audit", type=Path, metavar="DIR", help=f"{HELP['audit']} [beside --trust]")
+    parser.add_argument("--no-audit", action="store_true", help=HELP["no-audit"])
+    parser.add_argument("--node-key", type=Path, metavar="FILE", help=HELP["node-key"])
     given = parser.parse_args(arguments)
     try:
         _serve(given)
@@ -76,12 +82,28 @@ def _serve(given: argparse.Namespace) -> None:
     store = TrustStore(given.trust)
     store.ensure(root)
     rpc = open_panel(given.endpoint, given.trust.parent)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(rpc.close)
         source = Source(rpc, VerifiedReader(rpc, store, clock=time.time_ns), root, os.urandom(32))
         principal = None if signer is None else Principal(owner_of(source, signer.key_id), signer.key_id)
-        serve(source, Serving(where=listening, principal=principal))
-    finally:
-        rpc.close()
+        auditing = None if given.no_audit else _auditing(given, source, stack)
+        around = stack.enter_context(audited(auditing))
+        serve(source, Serving(where=listening, principal=principal, around=around))
+
+
+def _auditing(given: argparse.Namespace, source: Source, stack: contextlib.ExitStack) -> Auditing:
+    """Find out who signs the audit, and whether the ledger can know it."""
+    place, chain_id = given.audit or given.trust.parent / "audit", source.root.chain_id
+    if given.node_key is None:
+        signer = own_signer(place)
+        return Auditing(place, signer, signer.did, chain_id)
+    signer = open_signer(f"file:{given.node_key}", _passphrase())
+    node = owner_of(source, signer.key_id)
+    # Beside the calls, whose reader is no friend of threads.
+    beside = open_panel(given.endpoint, given.trust.parent)
+    stack.callback(beside.close)
+    reader = VerifiedReader(beside, TrustStore(given.trust), clock=time.time_ns)
+    return Auditing(place, signer, node, chain_id, LedgerAnchors(beside, reader, node, signer))
 
 
 def _passphrase() -> bytes | None:

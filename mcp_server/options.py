@@ -19,6 +19,9 @@ HELP = {
     "url": "How clients call the server (https://NAME:PORT), if not by that address.",
     "tls-cert": "Certificate chain, PEM: TLS 1.3.",
     "tls-key": "Its private key, PEM.",
+    "audit": "Where the audit of calls is kept.",
+    "no-audit": "Keep none.",
+    "node-key": "Signs the audit; a node identity of the ledger also anchors it there.",
     "anonymous": "On loopback: whoever connects may read, without a token.",
 }
 

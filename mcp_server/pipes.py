@@ -102,7 +102,7 @@ async def serve(server: Server[Any]) -> None:
 
 def run(server: Server[Any]) -> None:
     """Serve until standard input ends, SIGTERM or Ctrl-C."""
-    # A thread that waits for a line cannot be called back: the signal ends the process, which holds nothing
-    # that a sudden end could spoil.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A thread that waits for a line cannot be called back: the signal ends the process, as SIGTERM does; what
+    # a sudden end could spoil closes itself there.
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     anyio.run(serve, server)

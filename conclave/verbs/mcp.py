@@ -1,23 +1,28 @@
 """``conclave mcp``: the ledger for a model, over the Model Context Protocol.
 
-Promises that the server reads as this home does, with proof, signs nothing with a key of it, and that nothing
+Promises that the server reads as this home does, with proof, signs nothing but its audit, and that nothing
 of the protocol's package is loaded by any other verb.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from conclave.command import CONTEXT, Session, Verb, shared, verb
+from ledger.errors import Code, Refused
 from mcp_server.listening import Listening
 from mcp_server.options import HELP, Asked, where
+
+if TYPE_CHECKING:
+    from mcp_server.audit.around import Auditing
 
 _EXAMPLES = (
     "conclave mcp --stdio",
@@ -27,6 +32,8 @@ _EXAMPLES = (
     "conclave mcp config claude-desktop",
 )
 _FILE = click.Path(path_type=Path, dir_okay=False)
+OWN_NAME = "mcp"
+"""The node identity of a home that its MCP server is, if it has one of that name."""
 CLIENTS = ("claude-desktop", "vscode", "cursor", "generic")
 
 
@@ -47,12 +54,17 @@ class _Group(click.Group):
 @click.option("--tls-key", "key", type=_FILE, metavar="FILE", help=HELP["tls-key"])
 @click.option("--anonymous", is_flag=True, help=HELP["anonymous"])
 @click.option("--as", "name", metavar="NAME", help="Over --stdio: the agent of this home that calls.")
+@click.option(
+    "--audit", "folder", type=click.Path(path_type=Path), metavar="DIR", help=f"{HELP['audit']} [HOME/audit]"
+)
+@click.option("--no-audit", is_flag=True, help=HELP["no-audit"])
+@click.option("--node-key", "node", metavar="NAME|FILE", help=f"{HELP['node-key']} [mcp, else its own]")
 @shared
 @click.pass_context
 def command(ctx: click.Context, /, *, name: str | None, **given: Any) -> None:
-    """Serve the ledger to a model over the Model Context Protocol: proven, guarded reads.
+    """Serve the ledger to a model over the Model Context Protocol: proven, guarded, audited reads.
 
-    Runs in the foreground until its input ends, SIGTERM or Ctrl-C. It signs nothing.
+    Runs in the foreground until its input ends, SIGTERM or Ctrl-C. It signs nothing but its audit.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -65,22 +77,58 @@ def command(ctx: click.Context, /, *, name: str | None, **given: Any) -> None:
         key=given["key"],
         is_anonymous=given["anonymous"],
     )
-    _serve(ctx.obj, where(asked), name)
+    if given["no_audit"] and (given["folder"] is not None or given["node"] is not None):
+        raise Refused(Code.USAGE, got="--no-audit beside --audit or --node-key", todo="leave one out")
+    listening = where(asked)
+    with contextlib.ExitStack() as stack:
+        auditing = None if given["no_audit"] else _auditing(ctx.obj, stack, given["folder"], given["node"])
+        _serve(ctx.obj, listening, name, auditing)
 
 
-def _serve(session: Session, listening: Listening | None, name: str | None) -> None:
+def _auditing(
+    session: Session, stack: contextlib.ExitStack, folder: Path | None, named: str | None
+) -> Auditing:
+    """Find out who signs the audit, and whether the ledger can know it."""
+    from conclave.client import connect, open_key, open_key_file
+    from conclave.home import load
+    from ledger.types import SubjectKind
+    from mcp_server.audit.around import Auditing, own_signer
+    from mcp_server.audit.ledger_anchors import LedgerAnchors
+
+    home = load(session.home)
+    place = folder or home.path / "audit"
+    nodes = {subject.name: subject for subject in home.subjects if subject.kind is SubjectKind.NODE}
+    subject = nodes.get(named or OWN_NAME)
+    if subject is not None:
+        signer, node = open_key(home, subject), subject.did
+    elif named is not None:
+        signer = open_key_file(f"file:{Path(named).absolute()}", named)
+        node = signer.did
+    else:
+        signer = own_signer(place)
+        return Auditing(place, signer, signer.did, home.chain_id)
+    # Beside the calls, whose reader is no friend of threads.
+    beside = stack.enter_context(connect(session))
+    anchors = LedgerAnchors(beside.rpc, beside.reader, node, signer)
+    return Auditing(place, signer, node, home.chain_id, anchors)
+
+
+def _serve(
+    session: Session, listening: Listening | None, name: str | None, auditing: Auditing | None
+) -> None:
     from conclave.client import connect, open_key, trust_root
+    from mcp_server.audit.around import audited
     from mcp_server.chain import Principal
     from mcp_server.serving import Serving, serve
     from mcp_server.source import Source
 
-    with connect(session) as client:
+    with connect(session) as client, audited(auditing) as around:
         source = Source(client.rpc, client.reader, trust_root(client.home), os.urandom(32))
         principal = None
         if name is not None:
             subject = client.home.subject(name)
             principal = Principal(subject.did, open_key(client.home, subject).key_id)
-        serve(source, Serving(where=listening, principal=principal))
+        serve(source, Serving(where=listening, principal=principal, around=around))
 
 
 @verb("config", "conclave mcp config claude-desktop", "conclave mcp config vscode > .vscode/mcp.json")

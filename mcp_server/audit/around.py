@@ -7,6 +7,9 @@ be written, and that an end in order is signed.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,10 +61,26 @@ def audited(how: Auditing | None) -> Iterator[Callable[[Chain], Chain] | None]:
     anchoring = None if how.anchors is None else Anchoring(log, how.anchors, time.monotonic)
     keeper = Keeper(log, anchoring)
     keeper.start()
+    _end_in_order(keeper)
     try:
         yield lambda inner: Audited(inner, log, time.monotonic_ns)
     finally:
         keeper.stop()
+
+
+def _end_in_order(keeper: Keeper) -> None:
+    """Have SIGTERM close the log before it ends the process, where nobody handles it yet."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def end(number: int, _frame: object) -> None:
+        keeper.stop(timeout_s=0.5)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def own_signer(folder: Path) -> Signer:
