@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from k8s_bridge.drift import Change, Verdict
 from k8s_bridge.objects import ObjectKey
+from ledger.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,12 @@ class Rung:
     """What happened since the last look.
 
     Attributes:
-        drifted: objects that somebody else changed or deleted, by release.
+        drifted: objects that somebody else changed, with their metadata, or deleted (None), by release.
         restated: objects whose status changed, by release.
         block: there is said to be a new block.
     """
 
-    drifted: dict[str, set[ObjectKey]] = field(default_factory=dict)
+    drifted: dict[str, dict[ObjectKey, JsonObject | None]] = field(default_factory=dict)
     restated: dict[str, set[ObjectKey]] = field(default_factory=dict)
     block: bool = False
 
@@ -41,7 +42,7 @@ class Bell:
         self._block = False
         # Reentrant: a signal handler may ring while the loop, in the same thread, holds it.
         self._changed = threading.Condition(threading.RLock())
-        self._drifted: dict[str, set[ObjectKey]] = {}
+        self._drifted: dict[str, dict[ObjectKey, JsonObject | None]] = {}
         self._restated: dict[str, set[ObjectKey]] = {}
         self._stop = False
 
@@ -54,7 +55,7 @@ class Bell:
         """Tell that an owned object changed."""
         with self._changed:
             if verdict.change is Change.DRIFT:
-                self._drifted.setdefault(verdict.release, set()).add(verdict.key)
+                self._drifted.setdefault(verdict.release, {})[verdict.key] = verdict.metadata
             elif verdict.change is Change.STATUS:
                 self._restated.setdefault(verdict.release, set()).add(verdict.key)
             self._changed.notify()

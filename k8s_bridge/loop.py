@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from k8s_bridge.bell import Bell
-from k8s_bridge.changeset import Outcome, ReleaseOutcome
+from k8s_bridge.changeset import ChangeSet, Outcome, ReleaseOutcome
 from k8s_bridge.guard import SETTLE_S
 from k8s_bridge.metrics import interval_s, is_absent
 from k8s_bridge.reconcile import Reconciler, Standing
@@ -33,6 +33,8 @@ from runtime.retry import Backoff
 REPAIRS = Backoff(base_s=0.05, ceiling_s=2.0)
 """Pauses between repairs of one release that follow each other: two writers that disagree must not spin."""
 REPAIRS_FORGOTTEN_S = 1.0
+LOOK_AFTER_S = 1.0
+"""After a repair without a look, the look."""
 UNDONE_LISTED_MAX = 8
 _WRITTEN = frozenset({Outcome.CREATED, Outcome.CONFIGURED, Outcome.DELETED})
 IDLE_SHARE = 10
@@ -106,10 +108,9 @@ class Loop:
         now = self._clocks.monotonic_s()
         for name in rung.drifted.keys() & self._tracked.keys():
             # What rests is looked at when its rest is over, however often it is written meanwhile.
-            if rung.drifted[name] <= self._reconciler.contests.resting(name).keys():
+            if rung.drifted[name].keys() <= self._reconciler.contests.resting(name).keys():
                 continue
-            tracked = self._tracked[name]
-            tracked.due_s = min(tracked.due_s, max(now, tracked.rest_until_s))
+            self._tracked[name].drift(rung.drifted[name], now)
         for name in rung.restated.keys() & self._tracked.keys():
             self._tracked[name].restated |= rung.restated[name]
         if rung.block:
@@ -127,6 +128,9 @@ class Loop:
     def _attend(self, name: str, tracked: Tracked, now: float) -> None:
         """Do what is due for one release."""
         tracked.restated |= tracked.due_again(now)
+        repairable = tracked.due_s > now and tracked.drifted and tracked.rest_until_s <= now
+        if repairable:
+            self._repair(name, tracked, now)
         if tracked.due_s <= now:
             self._reconcile(name, tracked)
         elif tracked.restated and tracked.health_due_s <= now:
@@ -243,6 +247,28 @@ class Loop:
                 tracked.wanted, tracked.due_s = verified, now
                 tracked.failures = tracked.repairs = 0
 
+    def _repair(self, name: str, tracked: Tracked, now: float) -> None:
+        """Put back what others wrote; the full look that it takes, or that makes sure, is due then."""
+        told, tracked.drifted = tracked.drifted, {}
+        try:
+            changes = self._reconciler.repair(tracked.wanted, told)
+        except EnvironmentFault:
+            # The full look meets it again, and tells.
+            changes = None
+        done = changes is not None and len(changes.results) == len(told)
+        if changes is not None and changes.results:
+            self._tell_undone(name, tracked, changes)
+        if done:
+            self._rest(tracked, written=True)
+        tracked.due_s = min(tracked.due_s, now + LOOK_AFTER_S if done else now)
+
+    def _rest(self, tracked: Tracked, *, written: bool) -> None:
+        """Have the next repair wait: a moment after a look that found nothing, after others write longer."""
+        now = self._clocks.monotonic_s()
+        close = now - tracked.rest_until_s < REPAIRS_FORGOTTEN_S
+        tracked.repairs = (tracked.repairs if close else 0) + written
+        tracked.rest_until_s = now + REPAIRS.delay_s(tracked.repairs if written else 1)
+
     def _reconcile(self, name: str, tracked: Tracked) -> None:
         revision = tracked.wanted.value.revision
         was_applied = tracked.applied == aim_of(tracked.wanted.value)
@@ -256,7 +282,7 @@ class Loop:
             tracked.fault = fault
             tracked.due_s = self._clocks.monotonic_s() + OUTAGE.delay_s(tracked.failures)
             return
-        tracked.fault, tracked.restated, tracked.again = None, set(), {}
+        tracked.fault, tracked.restated, tracked.again, tracked.drifted = None, set(), {}, {}
         outcome = tracked.standing.finding.changes.outcome
         tracked.failures = 0 if outcome is ReleaseOutcome.APPLIED else tracked.failures + 1
         now = self._clocks.monotonic_s()
@@ -264,23 +290,20 @@ class Loop:
         delay = 0.0 if tracked.standing.lasting else self._backoff.delay_s(tracked.failures)
         contested_s = self._reconciler.contests.due_in_s(name)
         tracked.due_s = now + min(delay or self._periods.resync_s, contested_s or self._periods.resync_s)
-        # A rest of one base step bounds looks that find nothing; repairs that repeat rest longer.
-        close = tracked.standing.written and now - tracked.rest_until_s < REPAIRS_FORGOTTEN_S
-        tracked.repairs = tracked.repairs + 1 if close else 1
-        tracked.rest_until_s = now + REPAIRS.delay_s(tracked.repairs)
+        self._rest(tracked, written=tracked.standing.written)
         if tracked.standing.written or tracked.failures == 1:
             counts = tracked.standing.finding.changes.counts()
             event(_LOG, "applied", release=name, revision=revision, outcome=outcome.value, **counts)
         if was_applied and tracked.standing.written:
-            self._tell_undone(name, tracked, tracked.standing)
+            self._tell_undone(name, tracked, tracked.standing.finding.changes)
         if outcome is ReleaseOutcome.APPLIED:
             tracked.applied = aim_of(tracked.wanted.value)
         self._offer(tracked, tracked.standing)
 
-    def _tell_undone(self, name: str, tracked: Tracked, standing: Standing) -> None:
+    def _tell_undone(self, name: str, tracked: Tracked, changes: ChangeSet) -> None:
         """Say aloud that somebody else wrote: the same wish was in place before."""
         tracked.undone += 1
-        undone = [r for r in standing.finding.changes.results if r.outcome in _WRITTEN]
+        undone = [r for r in changes.results if r.outcome in _WRITTEN]
         listed = [f"{r.key}: {r.reason}" for r in undone[:UNDONE_LISTED_MAX]]
         event(_LOG, "foreign write undone", level=logging.WARNING, release=name, objects=listed)
 
