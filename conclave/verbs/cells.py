@@ -102,6 +102,39 @@ def freeze_cells(client: Client, item: JsonObject) -> Sequence[object]:
     return (item["name"], *scope, client.home.name_of(item["by"]), item["height"], item["reason"])
 
 
+def policy_cells(client: Client, item: JsonObject) -> Sequence[object]:
+    """Give the row of an agent's policy."""
+    spec = item["spec"]
+    calls = spec["budget"]["calls"]
+    return (
+        item["name"],
+        item["version"],
+        [tool["tool"] for tool in spec["tools"]],
+        f"{calls['capacity']} in {calls['perSeconds']} s",
+        spec["openProposalsMax"],
+        [client.home.name_of(did) for did in spec.get("guards", ())],
+        spec["agent"],
+    )
+
+
+def suspension_cells(client: Client, item: JsonObject) -> Sequence[object]:
+    """Give the row of a suspension."""
+    shown = (item["code"], item["height"], item["incident"], item["reason"], item["agent"])
+    return (item["name"], client.home.name_of(item["by"]), *shown)
+
+
+def anchor_cells(client: Client, item: JsonObject) -> Sequence[object]:
+    """Give the row of the newest anchor of an audit log."""
+    shown = ("log", "number", "count", "height", "head", "digest")
+    return (client.home.name_of(item["node"]), *(item[field] for field in shown))
+
+
+def observation_cells(client: Client, item: JsonObject) -> Sequence[object]:
+    """Give the row of an observation; its text is what a model wrote, on one line."""
+    shown = ("number", "about", "release", "height", "text")
+    return (client.home.name_of(item["agent"]), *(item[field] for field in shown))
+
+
 def rollout_cells(client: Client, item: JsonObject) -> Sequence[object]:
     """Give the row of a rollout."""
     waves = f"{min(item['wave'] + 1, len(item['waves']))}/{len(item['waves'])}"

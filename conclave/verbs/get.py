@@ -22,7 +22,7 @@ def _starting(_ctx: click.Context, _parameter: click.Parameter, word: str) -> li
     "conclave get proposal 1 -o yaml",
     "conclave get release guestbook -o json",
     "conclave get identity alice -o yaml",
-    "conclave get incidents",
+    "conclave get observations scout",
 )
 @click.argument("kind", metavar="KIND", shell_complete=_starting)
 @click.argument("name", required=False)
@@ -30,7 +30,8 @@ def command(session: Session, kind: str, name: str | None) -> None:
     """Read objects of the ledger, with proof.
 
     KIND is one of releases, proposals, rollouts, reports, incidents, freezes, identities, clusters, roles,
-    bindings, rules, break-glasses, validators, parameters. With NAME, and with -o json or yaml, a release
+    bindings, rules, break-glasses, validators, parameters, agentpolicies, suspensions, anchors, observations
+    (what an agent wrote, to be read with care). With NAME, and with -o json or yaml, a release
     comes with its manifests and a proposal with its change; identities come with all their keys.
     """
     table = kind_of(kind)

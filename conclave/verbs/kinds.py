@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from conclave.client import Client, record_json
+from conclave.people import person
 from conclave.verbs import cells
 from conclave.verbs.judge import which
-from consensus import ledger_reader, release_reader
+from consensus import agent_reader, ledger_reader, release_reader
 from consensus.reader import View
 from ledger.errors import Code, Refused
 from ledger.records import ProposalRecord, state_at
@@ -120,6 +121,22 @@ def _freezes(view: View, name: str | None) -> list[JsonObject]:
     return _named([record_json(item) for item in ledger_reader.freezes(view).value], name, ("name",))
 
 
+def _suspensions(view: View, name: str | None) -> list[JsonObject]:
+    found = [record_json(item) for item in agent_reader.suspensions(view).value]
+    return _named(found, name, ("name", "agent"))
+
+
+def _anchors(view: View, name: str | None) -> list[JsonObject]:
+    return _named([record_json(item) for item in agent_reader.anchors(view).value], name, ("node", "log"))
+
+
+def _observations(view: View, name: str | None) -> list[JsonObject]:
+    """Give what agents observed; of one agent by name or DID."""
+    if name is not None:
+        return [record_json(o) for o in agent_reader.observations(view, person(view, name).did).value]
+    return [record_json(item) for item in agent_reader.all_observations(view).value]
+
+
 def _incidents(view: View, name: str | None) -> list[JsonObject]:
     found = [record_json(item) for item in ledger_reader.incidents(view).value]
     for item in found:
@@ -226,6 +243,20 @@ KINDS: dict[str, Kind] = {
     "validators": Kind(
         _validators,
         *_fields(("name", "name"), ("power", "power"), ("key", "keyId"), ("node", "node")),
+    ),
+    "agentpolicies": Kind(
+        _objects("AgentPolicy"),
+        ("name", "version", "tools", "calls", "open proposals", "guards", "agent"),
+        cells.policy_cells,
+    ),
+    "suspensions": Kind(
+        _suspensions, ("name", "by", "code", "height", "incident", "reason", "agent"), cells.suspension_cells
+    ),
+    "anchors": Kind(
+        _anchors, ("node", "log", "number", "count", "height", "head", "digest"), cells.anchor_cells
+    ),
+    "observations": Kind(
+        _observations, ("agent", "number", "about", "release", "height", "text"), cells.observation_cells
     ),
     "parameters": Kind(_parameters, *_fields(("name", "name"), ("value", "value"))),
 }

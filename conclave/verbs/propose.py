@@ -43,7 +43,7 @@ def command(
 
     SOURCE is a YAML file, a folder of YAML files, a kustomization, a Helm chart, or a release.yaml. YAML of
     ledger objects (Role, RoleBinding, ApprovalRule, BreakGlass, Identity, Cluster, Parameters, Validator,
-    Upgrade) is one change: all of it or nothing.
+    Upgrade, AgentPolicy) is one change: all of it or nothing.
 
     A node is asked first whether it would pass; what it answers is its word, and the proposal carries the
     digest of it. With --dry-run that is all that is done.

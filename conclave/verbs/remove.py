@@ -22,6 +22,7 @@ def _starting(_ctx: click.Context, _parameter: click.Parameter, word: str) -> li
 @verb(
     "remove",
     "conclave remove Freeze/incident-7 --as alice",
+    "conclave remove Suspension/scout --reason 'looked at the audit' --as alice",
     "conclave remove RoleBinding/operator-dave Identity/dave --reason 'dave left' --as alice",
 )
 @click.argument("objects", metavar="KIND/NAME...", nargs=-1, required=True, shell_complete=_starting)
@@ -29,7 +30,7 @@ def _starting(_ctx: click.Context, _parameter: click.Parameter, word: str) -> li
 def command(session: Session, objects: tuple[str, ...], **wording: Any) -> None:
     """Propose to remove ledger objects, all of them or none.
 
-    To remove an Identity ends it for ever; to remove a Freeze lets its scope go on.
+    To remove an Identity ends it for ever; to remove a Freeze lets its scope go on, a Suspension its agent.
     """
     change: JsonObject = {"configure": {"remove": [_read(text) for text in objects]}}
     read_change(change, "change", image_digest_required=False)
