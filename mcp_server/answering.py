@@ -19,6 +19,7 @@ from ledger.types import JsonObject, sha256
 from mcp_server import pruning
 from mcp_server.catalogue import BY_NAME, Tool
 from mcp_server.projection import project
+from mcp_server.proposer import Proposer
 from mcp_server.read_tools import Asked, Entry
 from mcp_server.source import Source
 
@@ -59,8 +60,21 @@ def tool_named(name: str) -> Tool:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls (None: nobody known), and what speaks for agents here (None: this server only reads)."""
+
+    did: str | None = None
+    proposer: Proposer | None = None
+
+
 def answer(
-    source: Source, tool: Tool, given: object, *, clock: Callable[[], float] = time.monotonic
+    source: Source,
+    tool: Tool,
+    given: object,
+    *,
+    caller: Caller | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Answer:
     """Answer a call.
 
@@ -68,6 +82,7 @@ def answer(
         source: the ledger.
         tool: which.
         given: arguments as they came, unread.
+        caller: who calls.
         clock: gives seconds.
 
     Raises:
@@ -77,7 +92,8 @@ def answer(
     read, late = tool.read(given), clock() + PAGE_SECONDS_MAX
     height, start = _place(read)
     view = source.view(height)
-    asked = Asked(source, view, read)
+    who = caller or Caller()
+    asked = Asked(source, view, read, who.did, who.proposer)
     entries = tool.run(asked)
     # A proof file is whole or useless; its own limit holds.
     bytes_max = None if read.get("inline") else ANSWER_BYTES_MAX - FRAME_BYTES_MAX

@@ -46,16 +46,16 @@ def text(field: str, bytes_max: int, *, required: bool = False) -> Field:
     )
 
 
-def integer(field: str, *, at_most: int | None = None, required: bool = False) -> Field:
-    """Give a field that holds an integer from 1."""
-    schema: JsonObject = {"type": "integer", "minimum": 1}
+def integer(field: str, *, at_least: int = 1, at_most: int | None = None, required: bool = False) -> Field:
+    """Give a field that holds an integer from ``at_least``."""
+    schema: JsonObject = {"type": "integer", "minimum": at_least}
     if at_most is not None:
         schema["maximum"] = at_most
     highest = JSON_INTEGER_MAX - 1 if at_most is None else at_most
     return Field(
         field,
         schema,
-        lambda value, where: shape.integer(value, where, at_least=1, at_most=highest),
+        lambda value, where: shape.integer(value, where, at_least=at_least, at_most=highest),
         required,
     )
 

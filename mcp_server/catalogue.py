@@ -1,7 +1,7 @@
 """The tools, in one table: name, what for, arguments, what comes back.
 
-Promises a fixed order, read-only tools alone, and schemas that say exactly what is accepted. The whole table
-costs a model at most ``TOKENS_MAX`` tokens, counted as the bytes of ``tools/list`` over four.
+Promises a fixed order, no tool that approves or executes, and schemas that say exactly what is accepted. The
+whole table costs a model at most ``TOKENS_MAX`` tokens, counted as the bytes of ``tools/list`` over four.
 """
 
 from __future__ import annotations
@@ -9,10 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ledger.limits import DID_BYTES_MAX, OBJECT_ID_BYTES_MAX, STATE_KEY_BYTES_MAX
+from ledger.limits import (
+    CLUSTERS_PER_RELEASE_MAX,
+    DID_BYTES_MAX,
+    OBJECT_ID_BYTES_MAX,
+    OBSERVATION_BYTES_MAX,
+    REASON_BYTES_MAX,
+    REPLICAS_MAX,
+    STATE_KEY_BYTES_MAX,
+)
 from ledger.types import JsonObject, ProposalState
-from mcp_server import arguments, audit_tools, authority_tools, proof_tool, proposal_tools, read_tools
+from mcp_server import (
+    arguments,
+    audit_tools,
+    authority_tools,
+    proof_tool,
+    proposal_tools,
+    propose_tools,
+    read_tools,
+)
 from mcp_server.arguments import Field
+from mcp_server.edits import EDITS_MAX
 from mcp_server.read_tools import Asked, Entry
 
 TOOLS_MAX = 14
@@ -32,7 +49,8 @@ class Tool:
     Attributes:
         told: the names of what its entries hold, beside which they may hold more.
         note: tells what an answer does not cover; None where it covers everything.
-        opens_proposal: whether it asks the ledger for something.
+        writes: whether it says something to the ledger, as the agent that calls.
+        opens_proposal: whether what it says is a proposal.
         opaque: where its answers hold what looks random and belongs there (docs/spec/mcp-guard.md §4).
     """
 
@@ -42,13 +60,19 @@ class Tool:
     run: Callable[[Asked], Sequence[Entry]]
     told: tuple[str, ...]
     note: Callable[[Asked], str | None] = lambda _: None
+    writes: bool = False
     opens_proposal: bool = False
     opaque: tuple[str, ...] = ()
 
     @property
+    def all_fields(self) -> tuple[Field, ...]:
+        """Its own fields, and those of every list where it gives one."""
+        return self.fields if self.writes else (*self.fields, *arguments.paging(ITEMS_MAX))
+
+    @property
     def input_schema(self) -> JsonObject:
         """The JSON Schema of its arguments."""
-        return arguments.schema((*self.fields, *arguments.paging(ITEMS_MAX)))
+        return arguments.schema(self.all_fields)
 
     @property
     def output_schema(self) -> JsonObject:
@@ -63,7 +87,7 @@ class Tool:
 
     def read(self, given: object) -> JsonObject:
         """Read arguments. Raises as ``arguments.read``."""
-        return arguments.read((*self.fields, *arguments.paging(ITEMS_MAX)), given)
+        return arguments.read(self.all_fields, given)
 
 
 def _type_of(name: str) -> JsonObject:
@@ -76,6 +100,9 @@ def _type_of(name: str) -> JsonObject:
 
 _RELEASE = arguments.name("release")
 _REVISION = arguments.integer("revision")
+_REASON = arguments.text("reason", REASON_BYTES_MAX, required=True)
+_PROPOSED = ("number", "state", "forAHuman")
+IMAGE_BYTES_MAX = 512
 
 TOOLS: tuple[Tool, ...] = (
     Tool(
@@ -167,7 +194,73 @@ TOOLS: tuple[Tool, ...] = (
         ("sha256", "bytes", "provenBy", "verify", "proof"),
         opaque=("items.*.proof",),
     ),
+    Tool(
+        "propose_release",
+        "Propose a release or a change of one; people approve. images, objects (whole manifests; Secrets "
+        "without data), remove (ids); of a new one clusters and namespace too.",
+        (
+            arguments.name("release", required=True),
+            _REASON,
+            arguments.several(
+                arguments.record(
+                    "images",
+                    (
+                        arguments.text("object", OBJECT_ID_BYTES_MAX, required=True),
+                        arguments.name("container", required=True),
+                        arguments.text("image", IMAGE_BYTES_MAX, required=True),
+                    ),
+                ),
+                at_most=EDITS_MAX,
+            ),
+            arguments.several(arguments.manifest("objects"), at_most=EDITS_MAX),
+            arguments.several(arguments.text("remove", OBJECT_ID_BYTES_MAX), at_most=EDITS_MAX),
+            arguments.several(arguments.name("clusters"), at_most=CLUSTERS_PER_RELEASE_MAX),
+            arguments.name("namespace"),
+        ),
+        propose_tools.propose_release,
+        _PROPOSED,
+        writes=True,
+        opens_proposal=True,
+        opaque=("**.proposal",),
+    ),
+    Tool(
+        "request_change",
+        "Ask for scale (object, replicas), rollback (toRevision) or pause of a release; people decide.",
+        (
+            arguments.choice("operation", propose_tools.OPERATIONS, required=True),
+            arguments.name("release", required=True),
+            _REASON,
+            arguments.text("object", OBJECT_ID_BYTES_MAX),
+            arguments.integer("replicas", at_least=0, at_most=REPLICAS_MAX),
+            arguments.integer("toRevision"),
+        ),
+        propose_tools.request_change,
+        _PROPOSED,
+        writes=True,
+        opens_proposal=True,
+        opaque=("**.proposal",),
+    ),
+    Tool(
+        "withdraw_proposal",
+        "Take back an open proposal of your own.",
+        (arguments.integer("number", required=True), arguments.text("reason", REASON_BYTES_MAX)),
+        propose_tools.withdraw_proposal,
+        ("number", "state"),
+        writes=True,
+    ),
+    Tool(
+        "report_observation",
+        "Write down for people what you saw.",
+        (
+            arguments.text("text", OBSERVATION_BYTES_MAX, required=True),
+            _RELEASE,
+        ),
+        propose_tools.report_observation,
+        ("state",),
+        writes=True,
+    ),
 )
+READ_TOOLS = tuple(tool for tool in TOOLS if not tool.writes)
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in TOOLS}
 
 assert len(TOOLS) <= TOOLS_MAX

@@ -22,6 +22,7 @@ from ledger.manifest import images, object_id
 from ledger.records import ProposalRecord, state_at
 from ledger.rollout import RolloutRecord
 from ledger.types import JsonObject
+from mcp_server.proposer import Proposer
 from mcp_server.source import Source
 
 PROBLEMS_MAX = 20
@@ -33,11 +34,21 @@ Entry = Callable[[], JsonObject | None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question: of which ledger, in which proven state, with which arguments, already read."""
+    """A question.
+
+    Attributes:
+        source: of which ledger.
+        view: in which proven state.
+        arguments: already read.
+        principal: who asks; None for nobody known.
+        proposer: speaks for agents; None where this server only reads.
+    """
 
     source: Source
     view: View
     arguments: JsonObject
+    principal: str | None = None
+    proposer: Proposer | None = None
 
 
 def clusters(asked: Asked) -> Sequence[Entry]:

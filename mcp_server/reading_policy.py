@@ -10,8 +10,8 @@ import functools
 
 from ledger.agent_policy import AgentPolicy, read_policy
 from ledger.types import Did, Json, JsonObject
-from mcp_server.arguments import Field, paging
-from mcp_server.catalogue import ITEMS_MAX, TOOLS, Tool
+from mcp_server.arguments import Field
+from mcp_server.catalogue import TOOLS, Tool
 
 POLL_SECONDS = 5
 """The same question again after so long is waiting, not a loop."""
@@ -28,7 +28,7 @@ _ITEM_BYTES_MAX = 256
 
 def reading_policy(agent: str) -> JsonObject:
     """Give the spec of an ``AgentPolicy`` under which an agent reads everything and proposes nothing."""
-    tools = [tool for tool in TOOLS if not tool.opens_proposal]
+    tools = [tool for tool in TOOLS if not tool.writes]
     return {
         "agent": agent,
         "tools": [_tool(tool) for tool in sorted(tools, key=lambda tool: tool.name)],
@@ -46,8 +46,7 @@ def reader_of(principal: Did) -> AgentPolicy:
 
 
 def _tool(tool: Tool) -> JsonObject:
-    fields = (*tool.fields, *paging(ITEMS_MAX))
-    rules = sorted((_rule(field) for field in fields), key=lambda rule: str(rule["path"]))
+    rules = sorted((_rule(field) for field in tool.all_fields), key=lambda rule: str(rule["path"]))
     return {"tool": tool.name, "arguments": rules, "budget": BUDGET, "pollSeconds": POLL_SECONDS}
 
 

@@ -10,13 +10,15 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ledger.envelope import AnySigningKey
 from ledger.errors import Code, Refused
 from mcp_server.chain import Chain, Principal
 from mcp_server.guarding import Guarded, OnSuspend
 from mcp_server.listening import Listening
+from mcp_server.proposer import Proposer
 from mcp_server.source import Source
 from mcp_server.standing import Standings, check_standing
 
@@ -30,6 +32,7 @@ class Serving:
         principal: who calls over standard streams; None for nobody.
         around: gives the chain that stands around the guard: the audit.
         on_suspend: told of suspensions; None to remember them only.
+        keys: by DID, the keys of the agents whose word this server signs; without, it only reads.
         clock: gives nanoseconds since the epoch.
     """
 
@@ -37,6 +40,7 @@ class Serving:
     principal: Principal | None = None
     around: Callable[[Chain], Chain] | None = None
     on_suspend: OnSuspend | None = None
+    keys: Mapping[str, Sequence[AnySigningKey]] = field(default_factory=dict)
     clock: Callable[[], int] = time.time_ns
 
 
@@ -53,22 +57,27 @@ def serve(source: Source, how: Serving) -> None:
         check_standing(standings.of(how.principal.did), how.principal.key_id)
     guarded: Chain = Guarded(standings, how.clock, how.on_suspend)
     chain = guarded if how.around is None else how.around(guarded)
+    proposer = Proposer(source.rpc, source.reader, how.keys) if how.keys else None
     if how.where is None:
-        _over_streams(source, chain, how.principal)
+        _over_streams(source, chain, how.principal, proposer)
     else:
-        _over_http(source, chain, standings, how, how.where)
+        _over_http(source, chain, standings, how, proposer)
 
 
-def _over_streams(source: Source, chain: Chain, principal: Principal | None) -> None:
+def _over_streams(
+    source: Source, chain: Chain, principal: Principal | None, proposer: Proposer | None
+) -> None:
     # The protocol's package costs seconds and memory: whoever only asks for help pays nothing.
     from mcp_server import pipes
     from mcp_server.server import build
 
     _quiet()
-    pipes.run(build(source, chain, local=principal))
+    pipes.run(build(source, chain, local=principal, proposer=proposer))
 
 
-def _over_http(source: Source, chain: Chain, standings: Standings, how: Serving, where: Listening) -> None:
+def _over_http(
+    source: Source, chain: Chain, standings: Standings, how: Serving, proposer: Proposer | None
+) -> None:
     from mcp_server import listener, web
     from mcp_server.auth.metadata import Origin
     from mcp_server.gate import Gate
@@ -82,14 +91,17 @@ def _over_http(source: Source, chain: Chain, standings: Standings, how: Serving,
             expected="each agent with its own token",
             todo="leave out the agent; see docs/guides/mcp.md",
         )
+    where = how.where
+    assert where is not None
     _quiet()
     tls = listener.tls_of(where)
     bound = listener.listen(where)
     origin, turn = Origin(where.origin(bound.getsockname()[1])), Turn()
     gate = None if where.is_anonymous else Gate(origin, standings, turn, how.clock)
+    server = build(source, chain, turn=turn, proposer=proposer)
     sys.stderr.write(json.dumps({"url": origin.resource}) + "\n")
     sys.stderr.flush()
-    listener.run(web.application(build(source, chain, turn=turn), gate), bound, tls)
+    listener.run(web.application(server, gate), bound, tls)
 
 
 def _quiet() -> None:

@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import MIB
 from mcp_server import listener
-from mcp_server.catalogue import BY_NAME
+from mcp_server.catalogue import READ_TOOLS
 from mcp_server.framing import MESSAGE_BYTES_MAX
 from mcp_server.listening import LOOPBACK, Listening
 from tests.support.mcp_process import BODY_SECONDS, HEAD_SECONDS
@@ -64,7 +64,7 @@ HOSTILE = [
 async def _session(target: Any, mode: str) -> None:
     async with Client(target, mode=mode, read_timeout_seconds=PATIENCE) as client:
         listed = await client.list_tools()
-        assert [tool.name for tool in listed.tools] == list(BY_NAME)
+        assert [tool.name for tool in listed.tools] == [tool.name for tool in READ_TOOLS]
         found = await client.call_tool("get_releases", {"release": "guestbook"})
         assert found.structured_content["items"][0]["revision"] == 3
         refused = await client.call_tool("get_releases", {"limit": True})
@@ -125,7 +125,7 @@ def _lives(port: int) -> None:
     headers = {"mcp_protocol_version": "2026-07-28", "mcp_method": "tools/list"}
     status, body = _post(port, json.dumps(modern).encode(), **headers)
     assert status == 200, body
-    assert len(json.loads(body)["result"]["tools"]) == len(BY_NAME)
+    assert len(json.loads(body)["result"]["tools"]) == len(READ_TOOLS)
 
 
 @pytest.mark.requires("mcp.transports")
@@ -190,7 +190,7 @@ def test_any_line_is_answered_and_the_next_one_served() -> None:
     errors = [answer["error"]["data"]["name"] for answer in answers if "error" in answer]
     assert len(errors) == len(lines) + 1
     assert errors[-1] == "BODY_TOO_LARGE"
-    assert len(answers[-1]["result"]["tools"]) == len(BY_NAME)
+    assert len(answers[-1]["result"]["tools"]) == len(READ_TOOLS)
     assert b"raceback" not in done.stderr
 
 

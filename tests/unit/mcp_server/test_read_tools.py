@@ -15,7 +15,7 @@ from ledger.bodies import release_body
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import sha256
 from mcp_server.answering import ANSWER_BYTES_MAX, META_KEY, answer, tool_named
-from mcp_server.catalogue import BY_NAME, TOKENS_MAX, TOOLS, TOOLS_MAX
+from mcp_server.catalogue import BY_NAME, READ_TOOLS, TOKENS_MAX, TOOLS, TOOLS_MAX
 from mcp_server.refusals import error_json
 from tests.support.ledger import ALICE, CAROL, Ledger, a_release, envelope
 from tests.support.mcp import Speaking, a_story, ask, items, source_of
@@ -25,7 +25,7 @@ STORY = a_story()
 STORY.commit(envelope(ALICE, release_body(a_release(text="three"))))
 STORY.commit()
 OPEN = 4
-PROPOSE_TOOLS = 4
+READS = [tool.name for tool in READ_TOOLS]
 REQUIRED: dict[str, dict[str, Any]] = {
     "get_object": {"kind": "Release", "name": "guestbook"},
     "get_history": {"release": "guestbook"},
@@ -43,7 +43,7 @@ def refused(source: Any, tool: str, given: object) -> ConclaveError:
 
 
 @pytest.mark.requires("mcp.read")
-@pytest.mark.parametrize("tool", BY_NAME)
+@pytest.mark.parametrize("tool", READS)
 def test_every_tool_answers_with_what_proves_it(tool: str) -> None:
     given = ask(source_of(Speaking(STORY)), tool, **REQUIRED.get(tool, {}))
     meta = given.meta[META_KEY]
@@ -159,7 +159,7 @@ def test_a_stale_answer_says_so() -> None:
 
 
 @pytest.mark.requires("mcp.proven")
-@pytest.mark.parametrize("tool", [name for name in BY_NAME if name != "export_proof"])
+@pytest.mark.parametrize("tool", [name for name in READS if name != "export_proof"])
 def test_no_tool_believes_a_value_the_node_changed(tool: str) -> None:
     node = Speaking(STORY)
     node.lies["abci_query"] = lambda said: dataclasses.replace(said, value=said.value + b" ")
@@ -209,7 +209,7 @@ def test_arguments_are_refused_never_converted(tool: str, given: object, code: C
 
 @pytest.mark.requires("mcp.strict")
 def test_every_tool_is_asked_exactly_what_its_schema_says() -> None:
-    for tool in TOOLS:
+    for tool in READ_TOOLS:
         schema = tool.input_schema
         assert schema["additionalProperties"] is False
         for name in schema["properties"]:
@@ -255,14 +255,13 @@ def test_the_table_of_tools_is_small_and_in_one_order() -> None:
             "description": tool.description,
             "inputSchema": tool.input_schema,
             "outputSchema": tool.output_schema,
-            "annotations": {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True},
+            "annotations": {"destructiveHint": False} if tool.writes else {"readOnlyHint": True},
         }
         for tool in TOOLS
     ]
     content = json.dumps(listed, separators=(",", ":"))
-    assert len(TOOLS) + PROPOSE_TOOLS <= TOOLS_MAX
-    # Room for the tools that propose.
-    assert len(content) // 4 <= TOKENS_MAX - 150 * PROPOSE_TOOLS
+    assert len(TOOLS) <= TOOLS_MAX
+    assert len(content) // 4 <= TOKENS_MAX
     assert [tool.name for tool in TOOLS] == list(BY_NAME)
 
 

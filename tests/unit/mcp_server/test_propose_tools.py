@@ -1,0 +1,175 @@
+"""What a model asks for reaches the ledger as its own word, and nothing more than a proposal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from consensus import agent_reader, release_reader
+from ledger.bodies import judgement_body
+from ledger.changes import Release
+from ledger.errors import Code, ConclaveError
+from ledger.types import ActionKind, JsonObject
+from mcp_server.answering import Caller, answer, tool_named
+from mcp_server.proposer import Proposer
+from mcp_server.source import Source
+from tests.support.ledger import ALICE, CAROL, ROBOT, Ledger, Subject, envelope
+from tests.support.mcp import Speaking, a_story, source_of
+
+GREETING = "v1/ConfigMap/guestbook/greeting"
+MORE: JsonObject = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "more", "namespace": "guestbook"},
+    "data": {"a": "1"},
+}
+
+
+class Agent:
+    """A model's calls, as the agent ``robot``, on a ledger of its own."""
+
+    def __init__(self, subject: Subject = ROBOT) -> None:
+        self.ledger: Ledger = a_story()
+        self.source: Source = source_of(Speaking(self.ledger))
+        self.did = subject.did
+        self.proposer = Proposer(self.source.rpc, self.source.reader, {subject.did: [subject]})
+
+    def ask(self, tool: str, **given: Any) -> JsonObject:
+        """Call a tool; give its one entry."""
+        caller = Caller(self.did, self.proposer)
+        (item,) = answer(self.source, tool_named(tool), given, caller=caller).content["items"]
+        found: JsonObject = item
+        return found
+
+    def refused(self, tool: str, **given: Any) -> Code:
+        """Call a tool; give the code it is refused with."""
+        before = self.ledger.height
+        with pytest.raises(ConclaveError) as raised:
+            self.ask(tool, **given)
+        assert self.ledger.height == before, "nothing was sent"
+        return raised.value.code
+
+
+@pytest.mark.requires("mcp.propose")
+def test_a_change_of_a_release_is_proposed_by_the_agent_itself() -> None:
+    agent = Agent()
+    found = agent.ask("propose_release", release="guestbook", reason="one more", objects=[MORE])
+    assert (found["state"], found["forAHuman"]) == ("open", f"conclave approve {found['number']}")
+    assert found["nodeSays"]["missing"]
+    assert found["retryAfterSeconds"] > 0
+    view = agent.source.view()
+    record = release_reader.proposal(view, found["number"]).value
+    proposed = release_reader.proposed(view, record.id).value
+    assert (record.proposer, proposed.reason) == (ROBOT.did, "one more")
+    assert isinstance(proposed.change, Release)
+    assert proposed.change.manifests[1] == MORE
+    assert proposed.against == 3
+    assert proposed.dry_run is not None
+
+
+@pytest.mark.requires("mcp.propose")
+def test_a_rollback_and_a_pause_are_asked_for() -> None:
+    agent = Agent()
+    back = agent.ask("request_change", operation="rollback", release="guestbook", toRevision=2, reason="b")
+    assert back["state"] == "open"
+    paused = agent.ask("request_change", operation="pause", release="guestbook", reason="errors rise")
+    assert paused["forAHuman"] == "conclave pause guestbook"
+    (seen,) = agent_reader.observations(agent.source.view(), ROBOT.did).value
+    assert (seen.about.value, seen.release, seen.text) == ("pause-requested", "guestbook", "errors rise")
+
+
+@pytest.mark.requires("mcp.propose")
+def test_a_model_takes_back_what_it_proposed_and_only_that() -> None:
+    agent = Agent()
+    number = agent.ask("propose_release", release="guestbook", reason="r", objects=[MORE])["number"]
+    assert agent.ask("withdraw_proposal", number=number)["state"] == "rejected"
+    theirs = release_reader.proposals(agent.source.view()).value[-1].number
+    assert agent.refused("withdraw_proposal", number=theirs) is Code.ARGUMENT_NOT_ALLOWED
+
+
+@pytest.mark.requires("mcp.propose")
+@pytest.mark.parametrize(
+    ("tool", "given", "code"),
+    [
+        ("propose_release", {"reason": "r"}, Code.FIELD_MISSING),
+        ("propose_release", {"release": "guestbook", "reason": "r"}, Code.FIELD_INVALID),
+        ("propose_release", {"release": "guestbook", "reason": "r", "yaml": "a: b"}, Code.FIELD_UNKNOWN),
+        ("propose_release", {"release": "guestbook", "reason": "r", "objects": ["a: b"]}, Code.FIELD_INVALID),
+        (
+            "propose_release",
+            {"release": "guestbook", "reason": "r", "images": [{"object": GREETING, "image": "a"}]},
+            Code.FIELD_MISSING,
+        ),
+        (
+            "propose_release",
+            {
+                "release": "guestbook",
+                "reason": "r",
+                "objects": [
+                    {
+                        "apiVersion": "v1",
+                        "kind": "Secret",
+                        "metadata": {"name": "s", "namespace": "guestbook"},
+                        "data": {"a": "YQ=="},
+                    }
+                ],
+            },
+            Code.SECRET_WITH_DATA,
+        ),
+        ("request_change", {"operation": "scale", "release": "guestbook", "reason": "r"}, Code.FIELD_MISSING),
+        (
+            "request_change",
+            {"operation": "pause", "release": "guestbook", "reason": "r", "replicas": 2},
+            Code.FIELD_UNKNOWN,
+        ),
+        (
+            "request_change",
+            {"operation": "approve", "release": "guestbook", "reason": "r"},
+            Code.FIELD_INVALID,
+        ),
+        (
+            "request_change",
+            {"operation": "rollback", "release": "guestbook", "toRevision": 9, "reason": "r"},
+            Code.REVISION_UNKNOWN,
+        ),
+        ("report_observation", {"text": "x" * 1025}, Code.LIMIT_EXCEEDED),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_signed(
+    tool: str, given: JsonObject, code: Code
+) -> None:
+    assert Agent().refused(tool, **given) is code
+
+
+@pytest.mark.requires("mcp.propose")
+def test_whom_the_server_does_not_speak_for_proposes_nothing() -> None:
+    agent = Agent()
+    agent.did = ALICE.did
+    given: JsonObject = {"release": "guestbook", "reason": "r", "objects": [MORE]}
+    assert agent.refused("propose_release", **given) is Code.TOOL_NOT_ALLOWED
+    agent.did = ""
+    assert agent.refused("report_observation", text="x") is Code.TOOL_NOT_ALLOWED
+
+
+@pytest.mark.requires("mcp.propose")
+def test_what_waits_is_final_once_people_approved_it() -> None:
+    agent = Agent()
+    number = agent.ask("propose_release", release="guestbook", reason="r", objects=[MORE])["number"]
+    record = release_reader.proposal(agent.source.view(), number).value
+    for human in (ALICE, CAROL):
+        body = judgement_body(ActionKind.APPROVAL, record.id, record.digest, record.requirement)
+        agent.ledger.commit(envelope(human, body))
+    agent.ledger.commit()
+    assert agent.ask("explain_proposal", number=number)["state"] == "final"
+
+
+@pytest.mark.requires("mcp.propose")
+def test_an_agents_key_approves_nothing_whatever_the_server_does() -> None:
+    agent = Agent()
+    number = agent.ask("propose_release", release="guestbook", reason="r", objects=[MORE])["number"]
+    record = release_reader.proposal(agent.source.view(), number).value
+    body = judgement_body(ActionKind.APPROVAL, record.id, record.digest, record.requirement)
+    with pytest.raises(ConclaveError) as raised:
+        agent.proposer.say(ROBOT.did, body)
+    assert raised.value.code is Code.AGENT_MAY_NOT_APPROVE
