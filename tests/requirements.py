@@ -360,6 +360,7 @@ REQUIREMENTS: dict[str, str] = {
     "render.objects": "lists expand, artefacts go, a non-object is refused with file and line [ledger.md §2]",
     "render.namespaces": "every namespaced object names its namespace, or is refused [ledger.md §2]",
     "render.pins": "pins add digests and keep tags; every unpinned image is listed [issue 3 Real input]",
+    "render.bad-input": "what no API server would take is refused before it is signed, with file, line and field [issue 6]",
     "render.secrets": "every Secret with data is named and refused [issue 3 Real input]",
     "render.source-bounded": "nothing outside the source folder is read [issue 3 Bad input]",
     "render.offline": "an entry to be fetched is refused with its file before a renderer runs [issue 3]",

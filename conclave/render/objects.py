@@ -1,9 +1,9 @@
 """From YAML documents to the release's manifests.
 
 Owns expansion of ``List``, removal of generator artefacts and the explicit namespace of every object.
-Promises that nothing an author meant is lost: only null creation times and empty status are dropped, and
-a namespace on a built-in cluster-scoped kind, which the API server ignores too. Null values elsewhere
-stay: in a server-side apply they mean what the author wrote. Pure.
+Promises that nothing an author meant is lost: only null creation times and empty status are dropped, and a
+namespace on a built-in cluster-scoped kind, which the API server ignores too. Null values elsewhere stay as
+they are: ``admissible`` judges them. Pure.
 """
 
 from __future__ import annotations

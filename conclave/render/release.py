@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from conclave.render import helm, kustomize, yaml_files
+from conclave.render.admissible import check_kinds, check_objects
 from conclave.render.objects import (
     Placed,
     expand,
@@ -112,12 +113,14 @@ def render(path: Path, options: RenderOptions, find_tool: FindTool | None = None
     target = _target(path, spec, options)
     rendered = _render_source(spec, options, target, find_tool or built_tool)
     placed = without_artefacts(expand(rendered.documents))
+    check_kinds(placed)
     create = spec.create_namespace if options.create_namespace is None else options.create_namespace
     if create and not any(_is_namespace(item.manifest, target.namespace) for item in placed):
         placed = [namespace_object(target.namespace), *placed]
     placed = with_namespaces(placed, target.namespace, spec.cluster_scoped)
     manifests = [pinned(item.manifest, pins) for item in placed]
     _refuse_secrets(placed)
+    check_objects(placed)
     release = _release(target, manifests, rendered)
     read_release(release, image_digest_required=options.image_digest_required, where="release")
     _check_size(release)

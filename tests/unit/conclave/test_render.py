@@ -88,14 +88,22 @@ def test_lists_expand_and_generator_artefacts_go(tmp_path: Path) -> None:
         "- apiVersion: v1\n  kind: ServiceList\n  items:\n"
         "  - {apiVersion: v1, kind: Service, metadata: {name: s}, status: {}}\n"
         "- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: d}\n"
-        "  spec: {x: null, template: {metadata: {creationTimestamp: null}}}\n",
+        "  spec: {template: {metadata: {creationTimestamp: null}}}\n"
+        "- apiVersion: example.org/v1\n  kind: Thing\n  metadata: {name: t, namespace: default}\n"
+        "  spec: {x: null}\n",
     )
     release = render(tmp_path, EAST)
-    assert ids(release) == ["v1/ConfigMap/default/a", "v1/Service/default/s", "apps/v1/Deployment/default/d"]
-    config, service, deployment = release["spec"]["manifests"]
+    assert ids(release) == [
+        "v1/ConfigMap/default/a",
+        "v1/Service/default/s",
+        "apps/v1/Deployment/default/d",
+        "example.org/v1/Thing/default/t",
+    ]
+    config, service, deployment, thing = release["spec"]["manifests"]
     assert "creationTimestamp" not in config["metadata"]
     assert "status" not in service
-    assert deployment["spec"] == {"x": None, "template": {"metadata": {}}}
+    assert deployment["spec"] == {"template": {"metadata": {}}}
+    assert thing["spec"] == {"x": None}
 
 
 @pytest.mark.requires("render.objects")
