@@ -163,8 +163,8 @@ def build_driver(folder: Path) -> Path:
     return build_go(DRIVER_SOURCES, folder / "loaddriver")
 
 
-def build_go(sources: Path, target: Path) -> Path:
-    """Build the Go program in ``sources`` as ``target``; give it.
+def build_go(sources: Path, target: Path, package: str = ".", timeout_s: int = 300) -> Path:
+    """Build the Go program in ``sources``, or another one its module names, as ``target``; give it.
 
     Raises:
         EnvironmentFault: TOOL_MISSING (no Go), TOOL_BUILD_FAILED.
@@ -173,12 +173,12 @@ def build_go(sources: Path, target: Path) -> Path:
     if go is None:
         raise EnvironmentFault(Code.TOOL_MISSING, got="no go on PATH", expected="Go 1.26 or newer")
     done = subprocess.run(
-        [go, "build", "-o", str(target), "."],
+        [go, "build", "-o", str(target), package],
         cwd=sources,
         env={**os.environ, "GOTOOLCHAIN": "local"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_s,
         check=False,
     )
     if done.returncode != 0:
