@@ -8,7 +8,7 @@ Never judges freshness: it shows the age, the caller decides.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from consensus.answers import NodeStatus, QueryAnswer
@@ -63,6 +63,10 @@ class View:
     def keys_read(self) -> tuple[bytes, ...]:
         """The keys whose values, or absence, were proven through this view so far, sorted."""
         return tuple(sorted(self._known))
+
+    def proven(self, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
+        """Give what was proven of ``keys`` through this view so far."""
+        return {key: self._known[key] for key in keys if key in self._known}
 
     def get(self, key: bytes) -> Verified[bytes | None]:
         """Give the value of ``key``, or proven absence.
@@ -209,6 +213,14 @@ class VerifiedReader:
             )
         return status
 
+    def still(self, known: Mapping[bytes, bytes | None], height: int) -> bool:
+        """Tell whether the node says that values are the same at ``height``: a hint, nothing is proven.
+
+        Raises:
+            EnvironmentFault: the node does not answer.
+        """
+        return attempt(self._rpc, lambda rpc: _says_same(rpc, known, height))
+
     def at(self, height: int | None = None) -> View:
         """Give the newest provable state, or that of ``height``.
 
@@ -240,6 +252,14 @@ class VerifiedReader:
         # A header that was verified before is not judged again, but the clock may have been set back since.
         is_not_from_future(header.header, self.settings.options.clock_drift_ns, now_ns)
         return View(self._rpc, header, now_ns, self.settings.staleness_ns)
+
+
+def _says_same(rpc: Rpc, known: Mapping[bytes, bytes | None], height: int) -> bool:
+    if not isinstance(rpc, Batching) or not known:
+        return False
+    answers = rpc.abci_queries(STATE_PATH, list(known), height)
+    told = zip(answers, known.values(), strict=True)
+    return all(answer.code == 0 and answer.value == (value or b"") for answer, value in told)
 
 
 def check_fresh(view: View) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from consensus import release_reader
+from consensus.answers import NodeStatus
 from consensus.operators import Evidence
 from consensus.reader import VerifiedReader, View, check_fresh
 from consensus.verified import Verified
@@ -67,6 +68,13 @@ class LedgerSource:
         self._evidence = Evidence(reader.chain_id)
         self._known: dict[str, tuple[_Basis, Verified[ReleaseRevision]]] = {}
         self._usual: tuple[bytes, ...] = ()
+        self._read_always = (
+            statekeys.FREEZES,
+            statekeys.ledger_object("Cluster", cluster),
+            statekeys.cluster_releases(cluster),
+            statekeys.desired(cluster, ""),
+            statekeys.scale(cluster, ""),
+        )
         self._height = 0
 
     @property
@@ -83,24 +91,32 @@ class LedgerSource:
             Refused: CLUSTER_UNKNOWN and other answers of the ledger.
         """
         newest, began_s = self._reader.newest(), self._monotonic_s()
-        if self._height and (newest.height <= self._height + 1 or self._rests(newest.app_hash, began_s)):
+        if self._height and (newest.height <= self._height + 1 or self._rests(newest, began_s)):
             return None
         view = self._reader.at_newest(newest.height)
         check_fresh(view)
         if self._last is not None and self._last.app_hash == view.app_hash:
+            basis = self._last.basis
             wanted = replace(self._last.wanted, height=view.height, time_ns=view.time_ns)
         else:
             wanted = self._read(view)
+            basis = view.proven(key for key in view.keys_read if key.startswith(self._read_always))
         # What was refused is asked again: another node may prove what this one did not.
         proven = all(error.code is Code.FROZEN for error in wanted.refused.values())
-        self._last = _Look(view.app_hash, wanted, began_s) if proven else None
+        self._last = _Look(view.app_hash, view.app_hash, basis, wanted, began_s) if proven else None
         self._height = view.height
         return wanted
 
-    def _rests(self, app_hash: bytes, now_s: float) -> bool:
-        """Whether the node says that the state is the one read last, and it was looked at not long ago."""
+    def _rests(self, newest: NodeStatus, now_s: float) -> bool:
+        """Whether the node says that nothing changed for this cluster, and it was looked at not long ago."""
         last = self._last
-        return last is not None and app_hash == last.app_hash and now_s - last.at_s < REST_S
+        if last is None or now_s - last.at_s >= REST_S:
+            return False
+        if newest.app_hash != last.said_hash:
+            if not self._reader.still(last.basis, newest.height - 1):
+                return False
+            self._last = replace(last, said_hash=newest.app_hash)
+        return True
 
     def _read(self, view: View) -> Wanted:
         releases: dict[str, Verified[ReleaseRevision]] = {}
@@ -177,9 +193,14 @@ class LedgerSource:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was read of the state of one root, and when a header of it was last verified."""
+    """What was read of the state of one root, and when a header of it was last verified.
+
+    ``said_hash`` is the root of a later state, of which the node says that ``basis`` is the same in it.
+    """
 
     app_hash: bytes
+    said_hash: bytes
+    basis: Mapping[bytes, bytes | None]
     wanted: Wanted
     at_s: float
 

@@ -281,6 +281,7 @@ REQUIREMENTS: dict[str, str] = {
     # -- k8s_bridge ---------------------------------------------------------------------------------
     "bridge.same-root-not-read": "a state of the same root is not read again, and a node's word for that counts 15 s [issue 6: P4]",
     "bridge.doorbell": "a new block is heard of without asking; who tells nothing, or too much, only delays or wakes [issue 6: P4]",
+    "bridge.others-changes": "a block that changes nothing for this cluster costs one question, and a node's word for that counts 15 s [issue 6: P4]",
     "bridge.only-verified": "only a Verified release revision can be planned [DESIGN §3]",
     "bridge.signed-is-applied": "what is signed is exactly what is applied [DESIGN §4]",
     "bridge.overtaken": "a write overtaken by another's is planned and made again at once, a bounded number of times [issue 6]",

@@ -11,10 +11,10 @@ from consensus.answers import NodeStatus
 from consensus.reader import VerifiedReader
 from consensus.trust_store import TrustRoot, TrustStore
 from k8s_bridge.source import REST_S, LedgerSource
-from ledger.bodies import freeze_body
+from ledger.bodies import freeze_body, release_body
 from ledger.errors import Code
 from tests.support.chain import set_of
-from tests.support.ledger import CAROL, BatchingNode, Ledger, Node, envelope
+from tests.support.ledger import CAROL, BatchingNode, Ledger, Node, a_release, envelope
 
 
 @dataclass
@@ -37,7 +37,19 @@ class Looking:
 def looking(tmp_path: Path) -> Looking:
     ledger = Ledger()
     ledger.commit()
-    node, chain = Node(ledger), ledger.chain
+    return _looking(Node(ledger), tmp_path)
+
+
+@pytest.fixture
+def batching(tmp_path: Path) -> Looking:
+    ledger = Ledger()
+    ledger.commit()
+    return _looking(BatchingNode(ledger), tmp_path)
+
+
+def _looking(node: Node, tmp_path: Path) -> Looking:
+    ledger = node.ledger
+    chain = ledger.chain
     node.lies["status"] = lambda s: replace(s, app_hash=chain.blocks[s.height].signed_header.header.app_hash)
     store = TrustStore(tmp_path / "trust.json")
     store.ensure(TrustRoot(chain.chain_id, 1, None, set_of(chain.members[1])))
@@ -135,3 +147,42 @@ def test_a_look_takes_few_exchanges_however_many_keys_it_reads(tmp_path: Path) -
 
 def _with(status: NodeStatus, app_hash: bytes) -> NodeStatus:
     return replace(status, app_hash=app_hash)
+
+
+@pytest.mark.requires("bridge.others-changes")
+def test_what_changes_for_others_costs_no_header_and_what_changes_here_is_read(batching: Looking) -> None:
+    batching.ledger.release("one")
+    batching.ledger.commit()
+    assert batching.source.look() is not None
+    batching.ledger.commit(envelope(CAROL, release_body(a_release("elsewhere", clusters=("east",)))))
+    batching.ledger.commit()
+    asked = batching.asked()
+    assert set(asked) == {"status", "abci_query"}
+    assert asked.count("status") == 1
+    batching.ledger.commit()
+    assert batching.asked() == ["status"]
+    batching.ledger.release("two")
+    batching.ledger.commit()
+    found = batching.source.look()
+    assert found is not None
+    assert found.releases["guestbook"].value.revision == 2
+
+
+@pytest.mark.requires("bridge.others-changes")
+def test_a_node_that_says_that_nothing_changed_here_is_believed_for_a_while_only(batching: Looking) -> None:
+    batching.ledger.release("one")
+    batching.ledger.commit()
+    assert batching.source.look() is not None
+    before = batching.ledger.height - 1
+    batching.ledger.release("two")
+    batching.ledger.commit()
+    honest = batching.node
+    old = Node(batching.ledger)
+    honest.lies["abci_query"] = lambda answer: (
+        answer if batching.seconds[0] >= 100.0 + REST_S else old.abci_query("/state", answer.key, before)
+    )
+    assert batching.source.look() is None
+    batching.seconds[0] += REST_S
+    found = batching.source.look()
+    assert found is not None
+    assert found.releases["guestbook"].value.revision == 2
