@@ -51,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--agent-key", type=Path, metavar="FILE", help="over --stdio: the key of the agent that calls"
     )
+    parser.add_argument(
+        "--speak-for", type=Path, action="append", default=[], metavar="KEYFILE", help=HELP["speak-for"]
+    )
     parser.add_argument("--audit", type=Path, metavar="DIR", help=f"{HELP['audit']} [beside --trust]")
     parser.add_argument("--no-audit", action="store_true", help=HELP["no-audit"])
     parser.add_argument("--node-key", type=Path, metavar="FILE", help=HELP["node-key"])
@@ -88,7 +91,10 @@ def _serve(given: argparse.Namespace) -> None:
         principal = None if signer is None else Principal(owner_of(source, signer.key_id), signer.key_id)
         auditing = None if given.no_audit else _auditing(given, source, stack)
         around = stack.enter_context(audited(auditing))
-        serve(source, Serving(where=listening, principal=principal, around=around))
+        speaking = [] if signer is None else [signer]
+        speaking += [open_signer(f"file:{path}", _passphrase()) for path in given.speak_for]
+        keys = {owner_of(source, each.key_id): [each] for each in speaking}
+        serve(source, Serving(where=listening, principal=principal, around=around, keys=keys))
 
 
 def _auditing(given: argparse.Namespace, source: Source, stack: contextlib.ExitStack) -> Auditing:

@@ -22,6 +22,7 @@ HELP = {
     "audit": "Where the audit of calls is kept.",
     "no-audit": "Keep none.",
     "node-key": "Signs the audit; a node identity of the ledger also anchors it there.",
+    "speak-for": "Over HTTP: an agent whose proposals this server signs; repeat.",
     "anonymous": "On loopback: whoever connects may read, without a token.",
 }
 

@@ -20,7 +20,7 @@ from mcp_server.guarding import Guarded, OnSuspend
 from mcp_server.listening import Listening
 from mcp_server.proposer import Proposer
 from mcp_server.source import Source
-from mcp_server.standing import Standings, check_standing
+from mcp_server.standing import Standings, check_key, check_standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,9 @@ def serve(source: Source, how: Serving) -> None:
     standings = Standings(source)
     if how.principal is not None:
         check_standing(standings.of(how.principal.did), how.principal.key_id)
+    for did, signing in how.keys.items():
+        for key in signing:
+            check_key(standings.of(did).identity, key.key_id)
     guarded: Chain = Guarded(standings, how.clock, how.on_suspend)
     chain = guarded if how.around is None else how.around(guarded)
     proposer = Proposer(source.rpc, source.reader, how.keys) if how.keys else None

@@ -54,6 +54,7 @@ class _Group(click.Group):
 @click.option("--tls-key", "key", type=_FILE, metavar="FILE", help=HELP["tls-key"])
 @click.option("--anonymous", is_flag=True, help=HELP["anonymous"])
 @click.option("--as", "name", metavar="NAME", help="Over --stdio: the agent of this home that calls.")
+@click.option("--speak-for", "agents", multiple=True, metavar="NAME", help=HELP["speak-for"])
 @click.option(
     "--audit", "folder", type=click.Path(path_type=Path), metavar="DIR", help=f"{HELP['audit']} [HOME/audit]"
 )
@@ -62,9 +63,10 @@ class _Group(click.Group):
 @shared
 @click.pass_context
 def command(ctx: click.Context, /, *, name: str | None, **given: Any) -> None:
-    """Serve the ledger to a model over the Model Context Protocol: proven, guarded, audited reads.
+    """Serve the ledger to a model over the Model Context Protocol: proven, guarded, audited.
 
-    Runs in the foreground until its input ends, SIGTERM or Ctrl-C. It signs nothing but its audit.
+    Runs in the foreground until its input ends, SIGTERM or Ctrl-C. It signs its audit, and proposals of the
+    agents named by --as or --speak-for with their own keys; nothing it signs can approve.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -82,7 +84,7 @@ def command(ctx: click.Context, /, *, name: str | None, **given: Any) -> None:
     listening = where(asked)
     with contextlib.ExitStack() as stack:
         auditing = None if given["no_audit"] else _auditing(ctx.obj, stack, given["folder"], given["node"])
-        _serve(ctx.obj, listening, name, auditing)
+        _serve(ctx.obj, listening, name, given["agents"], auditing)
 
 
 def _auditing(
@@ -114,7 +116,11 @@ def _auditing(
 
 
 def _serve(
-    session: Session, listening: Listening | None, name: str | None, auditing: Auditing | None
+    session: Session,
+    listening: Listening | None,
+    name: str | None,
+    agents: tuple[str, ...],
+    auditing: Auditing | None,
 ) -> None:
     from conclave.client import connect, open_key, trust_root
     from mcp_server.audit.around import audited
@@ -124,28 +130,33 @@ def _serve(
 
     with connect(session) as client, audited(auditing) as around:
         source = Source(client.rpc, client.reader, trust_root(client.home), os.urandom(32))
-        principal = None
-        if name is not None:
-            subject = client.home.subject(name)
-            principal = Principal(subject.did, open_key(client.home, subject).key_id)
-        serve(source, Serving(where=listening, principal=principal, around=around))
+        principal, keys = None, {}
+        for agent in (*agents, *([name] if name is not None else [])):
+            subject = client.home.subject(agent)
+            signer = open_key(client.home, subject)
+            keys[subject.did] = [signer]
+            if agent == name:
+                principal = Principal(subject.did, signer.key_id)
+        serve(source, Serving(where=listening, principal=principal, around=around, keys=keys))
 
 
 @verb("config", "conclave mcp config claude-desktop", "conclave mcp config vscode > .vscode/mcp.json")
 @click.argument("client", type=click.Choice(CLIENTS))
-def config(session: Session, client: str) -> None:
+@click.option("--as", "name", metavar="NAME", help="The agent of this home that calls.")
+def config(session: Session, client: str, name: str | None) -> None:
     """Print what a client's configuration needs to start this server over stdio.
 
-    No secret is in it: the server reads this home's endpoints and root of trust, and no key.
+    No secret is in it: the server reads this home's endpoints, its root of trust and, of the agent named, the
+    key that is in this home.
     """
-    print(json.dumps(_configuration(client, session.home.absolute()), indent=2))
+    print(json.dumps(_configuration(client, session.home.absolute(), name), indent=2))
 
 
-def _configuration(client: str, home: Path) -> dict[str, Any]:
+def _configuration(client: str, home: Path, name: str | None) -> dict[str, Any]:
     program = shutil.which(sys.argv[0]) or sys.argv[0]
     started: dict[str, Any] = {
         "command": str(Path(program).absolute()),
-        "args": ["mcp", "--stdio", "--home", str(home)],
+        "args": ["mcp", "--stdio", "--home", str(home), *(["--as", name] if name else [])],
     }
     if client == "vscode":
         return {"servers": {"conclave": {"type": "stdio", **started}}}
