@@ -20,6 +20,7 @@ setup: $(SETUP) ## the environment in .venv, from the lock
 
 tools: $(SETUP) ## build or find CometBFT, Kubernetes, helm and kustomize
 	@$(BIN)/python -m runtime.tools
+	@$(BIN)/python -m runtime.node_programs
 
 demo: $(SETUP) ## the whole story on four validators and a real Kubernetes API
 	@$(BIN)/conclave demo

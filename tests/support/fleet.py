@@ -11,7 +11,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,8 +226,17 @@ def _overtaking() -> Iterator[None]:
 
 
 @contextmanager
-def running_fleet(folder: Path, *clusters: str, validators: int) -> Iterator[Fleet]:
-    """Give a fleet that is up; everything is gone afterwards."""
+def running_fleet(
+    folder: Path, *clusters: str, validators: int, kubeconfigs: Mapping[str, Path] | None = None
+) -> Iterator[Fleet]:
+    """Give a fleet that is up; everything is gone afterwards.
+
+    Args:
+        folder: for the ledger.
+        clusters: their names.
+        validators: how many.
+        kubeconfigs: of clusters that run already; a devkube stands for each other one.
+    """
     stage = Stage(folder / "ledger", Narrator(io.StringIO()), "default", None)
     # A cluster named by the environment would stand for all of them at once.
     environment = os.environ.pop("KUBECONFIG", None)
@@ -238,7 +247,8 @@ def running_fleet(folder: Path, *clusters: str, validators: int) -> Iterator[Fle
         named = [word for cluster in clusters for word in ("--cluster", cluster)]
         size = ("--validators", str(validators), "--base-port", str(free_base(2 * validators)))
         stage.quietly("init", *size, *named)
-        up = stage.quietly("up")
+        given = [f"--kubeconfig={name}={path}" for name, path in (kubeconfigs or {}).items()]
+        up = stage.quietly("up", *given)
         cubes = {name: KubeCluster(connect(path, {})) for name, path in up["kubeconfigs"].items()}
         for cube in cubes.values():
             stack.callback(cube.close)

@@ -77,14 +77,26 @@ def registration(port: int) -> list[JsonObject]:
 
 @contextmanager
 def serving(folder: Path, load: Load, pods: Callable[[str], list[JsonObject]]) -> Iterator[int]:
-    """Serve on a free port of 127.0.0.1, and give it.
+    """Serve what pods would use that share a load, on a free port of 127.0.0.1, and give it.
 
     Args:
         folder: for the certificate.
         load: looked at on every request.
         pods: gives the pods of a namespace.
     """
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(load, pods))
+    with serving_measured(folder, lambda namespace: _measured(load, pods(namespace))) as port:
+        yield port
+
+
+@contextmanager
+def serving_measured(folder: Path, measured: Callable[[str], list[JsonObject]]) -> Iterator[int]:
+    """Serve on a free port of 127.0.0.1, and give it.
+
+    Args:
+        folder: for the certificate.
+        measured: gives the ``PodMetrics`` of a namespace, asked on every request.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(measured))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(folder))
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -98,16 +110,15 @@ def serving(folder: Path, load: Load, pods: Callable[[str], list[JsonObject]]) -
         thread.join(5)
 
 
-def _handler(load: Load, pods: Callable[[str], list[JsonObject]]) -> type[BaseHTTPRequestHandler]:
+def _handler(measured: Callable[[str], list[JsonObject]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = self.path.partition("?")[0].strip("/").split("/")
             if parts[:3] != ["apis", *GROUP_VERSION.split("/")]:
                 self._answer(404, {"kind": "Status", "apiVersion": "v1", "code": 404, "status": "Failure"})
             elif len(parts) == 6 and parts[3] == "namespaces":
-                items = _measured(load, pods(parts[4]))
                 kind = {"kind": "PodMetricsList", "apiVersion": GROUP_VERSION, "metadata": {}}
-                self._answer(200, {**kind, "items": items})
+                self._answer(200, {**kind, "items": measured(parts[4])})
             else:
                 self._answer(200, _RESOURCES)
 

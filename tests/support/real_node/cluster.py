@@ -15,7 +15,7 @@ from pathlib import Path
 from runtime.node_programs import NodePrograms, find
 from runtime.tools import ToolError
 from tests.support.devkube import Devkube, DevkubeUnavailableError
-from tests.support.real_node.node import RealNode
+from tests.support.real_node.node import RealNode, groups
 
 
 class RealPodsUnavailableError(Exception):
@@ -25,10 +25,8 @@ class RealPodsUnavailableError(Exception):
 class RealCluster:
     """One devkube without a node of its own, and a real one."""
 
-    def __init__(self, folder: Path, programs: NodePrograms) -> None:
-        self._control = Devkube(folder / "d", simulates_node=False)
-        self.kubeconfig = self._control.start()
-        self.node = RealNode(folder / "n", programs, self._control.program, folder / "d")
+    def __init__(self, control: Devkube, kubeconfig: Path, node: RealNode) -> None:
+        self._control, self.kubeconfig, self.node = control, kubeconfig, node
 
     def kill(self) -> None:
         """Kill everything of the cluster at once: control plane, node and what runs on it."""
@@ -39,11 +37,6 @@ class RealCluster:
         """Start what was killed, on the same disk."""
         self._control.start()
         self.node.boot()
-
-    def close(self) -> None:
-        """End everything, and remove what is not in the folder."""
-        self.node.close()
-        self._control.stop()
 
 
 @contextmanager
@@ -57,12 +50,15 @@ def real_cluster() -> Iterator[RealCluster]:
     # A short path: it holds unix sockets.
     with tempfile.TemporaryDirectory(prefix="dk-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         try:
-            cluster = RealCluster(Path(name), programs)
+            control = Devkube(Path(name) / "d", simulates_node=False)
+            stack.callback(control.stop)
+            kubeconfig = control.start()
         except DevkubeUnavailableError as error:
             raise RealPodsUnavailableError(str(error)) from error
-        stack.callback(cluster.close)
-        cluster.node.boot()
-        yield cluster
+        node = RealNode(Path(name) / "n", programs, control.program, Path(name) / "d")
+        stack.callback(node.close)
+        node.boot()
+        yield RealCluster(control, kubeconfig, node)
 
 
 def _needed() -> NodePrograms:
@@ -76,6 +72,12 @@ def _needed() -> NodePrograms:
         ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "true"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+    try:
+        can_group = all(group.parent.is_dir() and os.access(group.parent, os.W_OK) for group in groups("dk"))
+    except OSError:
+        can_group = False
+    if not can_group:
+        raise RealPodsUnavailableError("real pods need cgroups that can be made under /sys/fs/cgroup")
     if tried.returncode:
         raise RealPodsUnavailableError(f"real pods need namespaces of their own: {tried.stderr.strip()}")
     return programs

@@ -48,7 +48,7 @@ class RealNode:
             kubelet: the devkube that has a kubelet as a sub-command.
             cluster: the folder of the devkube that runs.
         """
-        self._folder, self._programs, self._kubelet = folder, programs, kubelet
+        self.folder, self._programs, self._kubelet = folder, programs, kubelet
         self._kubeconfig = cluster / "pki" / "node.kubeconfig"
         self._group = f"dk-{os.getpid()}-{folder.name}"
         self._room: Room | None = None
@@ -74,7 +74,7 @@ class RealNode:
         Raises:
             RoomError: the namespaces cannot be made, or the runtime does not come up.
         """
-        for group in _groups(self._group):
+        for group in groups(self._group):
             group.mkdir(exist_ok=True)
         port = _port_of(self._kubeconfig)
         self._room = Room(self._programs.path, ADDRESS, self._log("room"))
@@ -87,9 +87,9 @@ class RealNode:
             "containerd", "containerd", "-c", self._at("containerd.toml"), log=self._log("containerd")
         )
         self._until("containerd answers", lambda: self._ctr("version"))
-        if not (self._folder / "imported").exists():
+        if not (self.folder / "imported").exists():
             self._ctr("images", "import", self._at("images.tar"))
-            (self._folder / "imported").touch()
+            (self.folder / "imported").touch()
         self.room.start(
             "kubelet", str(self._kubelet), "kubelet", f"--config={self._at('kubelet.json')}",
             f"--kubeconfig={self._kubeconfig}", f"--root-dir={self._at('kubelet')}",
@@ -102,12 +102,15 @@ class RealNode:
         self.room.kill(*PROGRAMS)
 
     def power_off(self) -> None:
-        """End everything that runs on the node at once; its disk stays."""
+        """End everything that runs on the node at once; its disk stays, and nothing that is in memory."""
         if self._room is not None:
             self._room.close()
         if self._relay is not None:
             self._relay.close()
         self._room = self._relay = None
+        end = time.monotonic() + CGROUPS_GONE_S
+        while not _remove_groups(self._group) and time.monotonic() < end:
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Leave nothing behind but the folder."""
@@ -115,9 +118,6 @@ class RealNode:
         for name, content in self._kernel.items():
             if _kernel(name).read_text() != content:
                 _kernel(name).write_text(content)
-        end = time.monotonic() + CGROUPS_GONE_S
-        while not _remove_groups(self._group) and time.monotonic() < end:
-            time.sleep(0.1)
 
     def said(self) -> str:
         """Give the last lines of both programs."""
@@ -127,10 +127,10 @@ class RealNode:
         self.room.run("ctr", "-n", "k8s.io", *arguments, log=self._log("ctr"))
 
     def _at(self, name: str) -> str:
-        return str(self._folder / name)
+        return str(self.folder / name)
 
     def _log(self, name: str) -> Path:
-        return self._folder / "log" / name
+        return self.folder / "log" / name
 
     def _until(self, what: str, attempt: Callable[[], None]) -> None:
         end = time.monotonic() + RUNTIME_S
@@ -156,7 +156,7 @@ def _port_of(kubeconfig: Path) -> int:
     return int(found[1])
 
 
-def _groups(name: str) -> Iterator[Path]:
+def groups(name: str) -> Iterator[Path]:
     """Give the node's cgroup in every hierarchy: the kubelet wants them there before it starts."""
     if (CGROUPS / "cgroup.controllers").exists():
         yield CGROUPS / name
@@ -168,18 +168,18 @@ def _groups(name: str) -> Iterator[Path]:
 
 def _remove_groups(name: str) -> bool:
     """Remove the node's cgroups, the deepest first; tells whether all are gone."""
-    for group in _groups(name):
+    for group in groups(name):
         for folder, _folders, _files in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()
-    return not any(group.exists() for group in _groups(name))
+    return not any(group.exists() for group in groups(name))
 
 
 def _runtime_configuration(folder: Path, plugins: Path) -> str:
     # Copied snapshots: two megabytes each, and they work on any file system, an overlay among them.
     return f"""version = 2
 root = "{folder}/containerd/root"
-state = "{folder}/containerd/state"
+state = "/run/containerd"
 grpc = {{address = "{SOCKET}"}}
 [plugins]
   "io.containerd.internal.v1.opt" = {{path = "{folder}/containerd/opt"}}

@@ -90,7 +90,9 @@ class Room:
 
     def connect(self, host: str, port: int) -> socket.socket:
         """Give a socket that was connected in there."""
-        return self._ask("connect", host=host, port=port)[1][0]
+        connected = self._ask("connect", host=host, port=port)[1][0]
+        connected.settimeout(ANSWER_S)
+        return connected
 
     def _ask(self, do: str, **request: Any) -> tuple[JsonObject, list[socket.socket]]:
         with self._lock:
