@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from k8s_bridge.changeset import ChangeSet
-from k8s_bridge.objects import uid_of
+from k8s_bridge.objects import metadata_text, uid_of
 from k8s_bridge.plan import WRITING, Plan
 from ledger.types import JsonObject
 from runtime.log import event
@@ -33,6 +33,7 @@ def planned(plan: Plan, number: int) -> list[JsonObject]:
             "action": step.action.value,
             "object": str(step.key),
             "uid": uid_of(step.live),
+            "version": metadata_text(step.manifest, "resourceVersion"),
             "takeover": step.foreign is not None,
         }
         for step in plan.steps

@@ -160,7 +160,7 @@ def _wrong_apply(body: JsonObject, step: Planned, revision: Signed) -> Iterator[
     uid, version = metadata.pop("uid", None), metadata.pop("resourceVersion", None)
     if {**body, "metadata": metadata} != revision.manifests.get(str(step.key)):
         yield SIGNED
-    if (uid, version) != ((step.uid, None) if step.action == "configure" else (None, "1")):
+    if (uid, version) != ((step.uid, step.version or None) if step.action == "configure" else (None, "1")):
         yield BOUND
 
 

@@ -76,6 +76,7 @@ class Planned:
     action: str
     key: ObjectKey
     uid: str
+    version: str
     takeover: bool
     from_us: int
     until_us: int = _NEVER_US
@@ -141,8 +142,9 @@ def planned_of(name: str, lines: Iterable[JsonObject]) -> list[Planned]:
                     found[index] = replace(found[index], until_us=at_us)
                     del open_[other]
             open_[key] = len(found)
-            about = (line["release"], line["revision"], line["action"], key, line["uid"], line["takeover"])
-            found.append(Planned(plan, *about, from_us=at_us))
+            about = (line["release"], line["revision"], line["action"], key)
+            bound = (line["uid"], line["version"], line["takeover"])
+            found.append(Planned(plan, *about, *bound, from_us=at_us))
         elif event == DONE:
             index = open_.pop(parse_object_id(line["object"]))
             found[index] = replace(found[index], until_us=at_us, outcome=line["outcome"])

@@ -73,8 +73,8 @@ class Campaign:
     """One scene and the three who act on it."""
 
     def __init__(self, played: Scene, seed: int, say: Callable[[str], None]) -> None:
-        self._scene, self._seed, self._say = played, seed, say
-        self._hand = Hand(played.admin, played.client)
+        self.scene, self._seed, self._say = played, seed, say
+        self.hand = Hand(played.admin, played.client)
         self._judge = Judge(played.admin, played.client)
         sources = played.folder / "sources"
         sources.mkdir()
@@ -100,7 +100,7 @@ class Campaign:
             self._round(number)
         self.tally.seconds = time.monotonic() - self._began
         self.tally.refused = self._releases.refused
-        self.tally.verdict = self._audit()
+        self.tally.verdict = self.audited()
         return self.tally
 
     # -- a round --------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Campaign:
         began, self._actions, self._kills = time.monotonic(), [], []
         quiet = self._chance(number, "quiet")
         for _ in range(quiet.randint(0, 2)):
-            self._do("beside", lambda: self._hand.beside(quiet, anywhere=True))
+            self._do("beside", lambda: self.hand.beside(quiet, anywhere=True))
         actors = {"killer": self._kill, "hand": self._edit, "people": self._release}
         threads = [
             threading.Thread(target=self._act, args=(act, self._chance(number, name)), name=name)
@@ -122,9 +122,9 @@ class Campaign:
             if thread.is_alive():
                 raise self._failed(number, [f"{thread.name} does not end"])
         acted = time.monotonic()
-        self._scene.raise_validators()
-        self._scene.raise_bridges()
-        self._do("clear", lambda: f"cleared {self._hand.clear()}")
+        self.scene.raise_validators()
+        self.scene.raise_bridges()
+        self._do("clear", lambda: f"cleared {self.hand.clear()}")
         took = self._settle(number)
         self.tally.rounds += 1
         self.tally.settled.append(took)
@@ -146,16 +146,16 @@ class Campaign:
                 cluster_lives = False
                 component, pause_s = chance.choice(COMPONENTS), chance.uniform(0, 1.5)
                 self._hurt("cluster", f"kill {component}")
-                self._scene.restart_cluster(component, pause_s)
+                self.scene.restart_cluster(component, pause_s)
             elif what == "validator":
                 number, member = chance.randrange(VALIDATORS), chance.choice(["app", "cometbft", "node"])
                 self._hurt("validator", f"kill {member} of validator {number}")
-                self._scene.kill_validator(number, member)
+                self.scene.kill_validator(number, member)
             else:
                 name, pause_s = chance.choice(BRIDGES), chance.uniform(0, 2.5)
                 number = signal.SIGSTOP if what == "stop" else signal.SIGKILL
                 self._hurt("bridge", f"{'stop' if what == 'stop' else 'kill'} the {name} bridge")
-                self._scene.hurt_bridge(name, number, pause_s)
+                self.scene.hurt_bridge(name, number, pause_s)
 
     def _hurt(self, whom: str, how: str) -> None:
         self._kills.append(how)
@@ -165,9 +165,9 @@ class Campaign:
         for _ in range(chance.randint(2, 9)):
             time.sleep(chance.uniform(0, PAUSE_S_MAX))
             if chance.random() < 0.25:
-                self._do("beside", lambda: self._hand.beside(chance, anywhere=False))
+                self._do("beside", lambda: self.hand.beside(chance, anywhere=False))
             else:
-                self._do("edit", lambda: self._hand.edit(chance))
+                self._do("edit", lambda: self.hand.edit(chance))
 
     def _release(self, chance: random.Random) -> None:
         for _ in range(chance.randint(0, 3)):
@@ -193,11 +193,11 @@ class Campaign:
             raise self._failed(number, failed)
         began = time.monotonic()
         while True:
-            differences = self._look()
+            differences = self.look()
             if not differences:
                 before = self._written()
                 time.sleep(QUIET_S)
-                differences = self._look()
+                differences = self.look()
                 wrote = self._written() - before
                 if not differences and not wrote:
                     return time.monotonic() - began
@@ -208,18 +208,19 @@ class Campaign:
                 raise self._failed(number, differences)
             time.sleep(LOOK_S)
 
-    def _look(self) -> list[str]:
+    def look(self) -> list[str]:
+        """Name everything that is not as the ledger and the hand have it."""
         try:
             wishes = self._wishes()
             self._kinds |= self._judge.kinds()
-            used = {key.identity for key in self._hand.used if key.kind in CONTAINERS}
-            differences = self._judge.differences(wishes, Allowed(used, self._hand.stripped))
-            return differences + self._judge.touched(self._hand.foreign)
+            used = {key.identity for key in self.hand.used if key.kind in CONTAINERS}
+            differences = self._judge.differences(wishes, Allowed(used, self.hand.stripped))
+            return differences + self._judge.touched(self.hand.foreign)
         except ConclaveError as error:
             return [f"not seen: {error}"]
 
     def _wishes(self) -> dict[str, Wish]:
-        view = self._scene.reader.at()
+        view = self.scene.reader.at()
         found = {}
         for name in release_reader.all_releases(view).value:
             if release_reader.desired(view, CLUSTER, name).value is None:
@@ -238,7 +239,7 @@ class Campaign:
         """Count the writes of ours that are no lease."""
         return sum(
             b'"resource":"leases"' not in line and b"dryRun" not in line
-            for line in (self._scene.folder / "audit.log").read_bytes().splitlines()
+            for line in (self.scene.folder / "audit.log").read_bytes().splitlines()
             if b'"username":"' + BRIDGE_USER.encode() in line
         )
 
@@ -247,7 +248,7 @@ class Campaign:
         logs = [
             f"  {name}: {line}"
             for name in BRIDGES
-            for line in self._scene.log_of(name).read_text().splitlines()[-8:]
+            for line in self.scene.log_of(name).read_text().splitlines()[-8:]
         ]
         again = f"again: make campaign-bridge SEED={self._seed} N={number}"
         return CampaignFailed(
@@ -256,13 +257,14 @@ class Campaign:
 
     # -- the audit ------------------------------------------------------------------------------
 
-    def _audit(self) -> Verdict:
-        planned = [step for name in BRIDGES for step in audit_log.planned_of(name, self._scene.lines(name))]
-        writes = audit_log.writes_of(self._scene.audit(), self._scene.users())
+    def audited(self) -> Verdict:
+        """Judge the audit log so far against the plans of all bridges so far."""
+        planned = [step for name in BRIDGES for step in audit_log.planned_of(name, self.scene.lines(name))]
+        writes = audit_log.writes_of(self.scene.audit(), self.scene.users())
         return audit.judge(writes, planned, self._kinds, dict(self._signed()), BRIDGE_USER)
 
     def _signed(self) -> Iterator[tuple[tuple[str, int], Signed]]:
-        view = self._scene.reader.at()
+        view = self.scene.reader.at()
         for name in release_reader.all_releases(view).value:
             newest = release_reader.release_record(view, name).value.revision
             for number in range(1, newest + 1):

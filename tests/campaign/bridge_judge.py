@@ -102,10 +102,8 @@ class Judge:
             trial = _renamed(key, manifest)
             name = key_of(trial)
             path = self._client.kind_of(key.api_version, key.kind).path(key.namespace, name.name)
-            options = {"field_manager": FIELD_MANAGER, "dry_run": "All", "force_conflicts": True}
-            self._fresh[text] = self._connection.ask(
-                "patch", path, body=trial, content_type=APPLY, **options
-            )[1]
+            options: Any = {"field_manager": FIELD_MANAGER, "dry_run": "All", "content_type": APPLY}
+            self._fresh[text] = self._connection.ask("patch", path, body=trial, **options)[1]
         return self._fresh[text]
 
     def _get(self, key: ObjectKey) -> JsonObject | None:

@@ -85,6 +85,8 @@ class Scene:
                 self.signal_bridge(name, signal.SIGKILL)
             self._bridges[name].wait()
         self.kube.stop()
+        # In this process, whose children they are; then for what may be left.
+        self.conclave("down")
         clean_up(self._stage)
         if hasattr(self, "_rpc"):
             self._rpc.close()

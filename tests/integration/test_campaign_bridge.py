@@ -1,34 +1,79 @@
-"""Kills, hand edits and releases at once, a few rounds: all agrees afterwards, and the audit log holds the plans."""
+"""A few rounds of kills, hand edits and releases at once: all agrees afterwards, the audit log too."""
 
 from __future__ import annotations
 
+import random
+import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.campaign.bridge import campaign
+from k8s_bridge.client import KubernetesClient
+from k8s_bridge.connection import connect
+from tests.campaign import audit
+from tests.campaign.bridge import Campaign, Tally, campaign
+from tests.campaign.bridge_stage import BRIDGES
+from tests.support.manifests import config_map
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 ROUNDS, SEED = 5, 7
 
 
+@pytest.fixture(scope="module")
+def played() -> Iterator[tuple[Campaign, Tally]]:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="cb-") as folder:
+        patch.delenv("KUBECONFIG", raising=False)
+        with campaign(Path(folder), SEED, print) as found:
+            yield found, found.run(ROUNDS)
+
+
 @pytest.mark.requires("campaign.bridge", "campaign.bridge-audit")
 def test_after_chaos_the_cluster_is_the_ledger_and_the_audit_log_is_the_plans(
-    monkeypatch: pytest.MonkeyPatch,
+    played: tuple[Campaign, Tally],
 ) -> None:
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    # A short path: it holds unix sockets.
-    with tempfile.TemporaryDirectory(prefix="cb-") as folder, campaign(Path(folder), SEED, print) as played:
-        tally = played.run(ROUNDS)
-        assert tally.rounds == ROUNDS
-        assert tally.refused == []
-        hurt = {"kill cluster", "kill bridge", "kill validator"}
-        assert hurt <= tally.done.keys(), str(tally)
-        assert tally.done["edit"] >= ROUNDS, str(tally)
-        verdict = tally.verdict
-        assert verdict.unplanned == []
-        assert verdict.unsent == []
-        assert verdict.holds, str(tally)
-        assert verdict.own.keys() == {"lease", "inventory"}, str(tally)
+    _, tally = played
+    assert tally.rounds == ROUNDS
+    assert tally.refused == []
+    hurt = {"kill cluster", "kill bridge", "kill validator"}
+    assert hurt <= tally.done.keys(), str(tally)
+    assert tally.done["edit"] >= ROUNDS, str(tally)
+    assert (tally.verdict.unplanned, tally.verdict.unsent) == ([], [])
+    assert tally.verdict.holds, str(tally)
+    assert tally.verdict.own.keys() == {"lease", "inventory"}, str(tally)
+
+
+@pytest.mark.requires("campaign.bridge", "campaign.bridge-audit")
+def test_what_goes_wrong_then_is_seen(played: tuple[Campaign, Tally]) -> None:
+    """With the bridges gone, nobody mends what is done to the cluster, or keeps to a plan."""
+    found, _ = played
+    scene = found.scene
+    for name in BRIDGES:
+        scene.signal_bridge(name, signal.SIGKILL)
+    assert found.look() == []
+    chance = random.Random(SEED)  # noqa: S311 - reproducible, not secret
+    while not found.hand.foreign:
+        found.hand.beside(chance, anywhere=False)
+    assert found.look() == []
+    key = min(found.hand.foreign)
+    named = {"name": key.name, **({"namespace": key.namespace} if key.namespace else {})}
+    touched = {
+        "apiVersion": key.api_version,
+        "kind": key.kind,
+        "metadata": {**named, "labels": {"text": "ours"}},
+    }
+    bridge = KubernetesClient(connect(str(scene.folder / "bridge.kubeconfig"), {}))
+    try:
+        bridge.apply(config_map("unplanned", "default"))
+        bridge.apply(touched)
+        bridge.apply(config_map("tried", "default"), dry_run=True)
+    finally:
+        bridge.close()
+    said = found.look()
+    assert sum("nobody wants it" in line for line in said) == 2, said
+    assert sum("of others" in line for line in said) == 1, said
+    verdict = found.audited()
+    assert [line.rpartition(": ")[2] for line in verdict.unplanned] == [audit.NONE] * 2
+    assert verdict.unsent == []

@@ -34,15 +34,9 @@ def _log(second: float, event: str, **fields: Any) -> JsonObject:
 
 
 def _planned(second: float, plan: int, action: str, name: str, uid: str = "") -> JsonObject:
-    about = {
-        "plan": plan,
-        "release": "shop",
-        "revision": 3,
-        "action": action,
-        "object": IDS[name],
-        "uid": uid,
-    }
-    return _log(second, "step planned", **about, takeover=action == "configure")
+    about = {"plan": plan, "release": "shop", "revision": 3, "action": action, "object": IDS[name]}
+    bound = {"uid": uid, "version": "", "takeover": action == "configure"}
+    return _log(second, "step planned", **about, **bound)
 
 
 def _done(second: float, plan: int, name: str, outcome: str) -> JsonObject:
@@ -214,6 +208,14 @@ def test_a_revision_that_was_never_final_is_named(case: Case) -> None:
     for line in case.log:
         line.update(revision=4) if "revision" in line else None
     assert {said.rpartition(": ")[2] for said in case.judge().unplanned} == {audit.FINAL}
+
+
+@pytest.mark.requires("campaign.bridge-audit")
+def test_a_step_that_names_a_version_is_bound_to_it(case: Case) -> None:
+    case.log[2]["version"] = "7"
+    assert [said.rpartition(": ")[2] for said in case.judge().unplanned] == [audit.BOUND]
+    case.events[5]["requestObject"] = _bound(WEB, uid="u-web", resourceVersion="7")
+    assert case.judge().holds
 
 
 @pytest.mark.requires("campaign.bridge-audit")

@@ -57,7 +57,7 @@ def test_each_step_that_writes_is_said_before_and_after(
     assert _brief(planned) == [("configure", "one"), ("delete", "two")]
     assert planned[1] == {
         "plan": 3, "release": "guestbook", "revision": 2, "action": "delete",
-        "object": str(key_of(SHOP[2])), "uid": uid, "takeover": False,
+        "object": str(key_of(SHOP[2])), "uid": uid, "version": "", "takeover": False,
     }  # fmt: skip
     assert _said(caplog, trail.DONE)[1] == {
         "plan": 3, "object": str(key_of(SHOP[2])), "outcome": "deleted", "code": 0,
@@ -74,6 +74,20 @@ def test_what_was_planned_is_said_though_the_process_dies_at_the_first_write(
         reconciler.reconcile(release(SHOP))
     assert len(_said(caplog, trail.PLANNED)) == len(SHOP)
     assert _said(caplog, trail.DONE) == []
+
+
+@pytest.mark.requires("bridge.trail")
+def test_what_is_put_back_without_a_look_is_said_with_its_version(
+    reconciler: Reconciler, cluster: FakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    reconciler.reconcile(release(SHOP))
+    caplog.set_level(logging.INFO, "bridge.plan")
+    live = cluster.objects[key_of(SHOP[1]).identity]
+    live["data"] = {"key": "theirs"}
+    reconciler.repair(release(SHOP), {key_of(SHOP[1]): live["metadata"]})
+    (planned,), (done,) = _said(caplog, trail.PLANNED), _said(caplog, trail.DONE)
+    assert (planned["action"], planned["version"]) == ("configure", live["metadata"]["resourceVersion"])
+    assert done["outcome"] == "configured"
 
 
 @pytest.mark.requires("bridge.trail")
