@@ -20,10 +20,10 @@ from ledger.types import JsonObject
 LEASE_NAME = "conclave-bridge"
 NETWORK_S = 1.5
 """What left the process and was not received after this long is dropped (``connection.UNRECEIVED_S``)."""
-DURATION_S_MIN, DURATION_S_MAX = 6, 60
+DURATION_S, DURATION_S_MIN, DURATION_S_MAX = 12, 6, 60
 RENEWALS_MIN = 8
 """Renewals that fit into a duration: some may fail."""
-RENEW_S_MIN = 0.2
+RENEW_S, RENEW_S_MIN = 1.5, 0.2
 LOOKS = 3
 """A bridge that waits looks this often in the time between two renewals."""
 _DRIFT_PERCENT = 1
@@ -42,8 +42,8 @@ class Timing:
         Refused: FIELD_INVALID.
     """
 
-    duration_s: int = 12
-    renew_s: float = 1.5
+    duration_s: int = DURATION_S
+    renew_s: float = RENEW_S
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -68,6 +68,15 @@ class Timing:
     def settle_s(self) -> float:
         """After this long nothing that a process sent is still on its way."""
         return self.write_s + NETWORK_S
+
+
+def timing_of(duration_s: int) -> Timing:
+    """Give the timing of a lease of this length: renewed as often as usual, or as often as it then must be.
+
+    Raises:
+        Refused: FIELD_INVALID.
+    """
+    return Timing(duration_s, min(RENEW_S, duration_s / RENEWALS_MIN))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Any
 
 import click
 
@@ -17,6 +18,9 @@ from conclave.errors import to_json
 from conclave.home import load
 from conclave.verbs import bridge_manifests
 from ledger.errors import ConclaveError
+
+LEASE_S, LEASE_S_MIN, LEASE_S_MAX = 12, 6, 60
+"""Those of ``k8s_bridge.lease``, which help must not import."""
 
 
 class _BridgeGroup(click.Group):
@@ -49,6 +53,7 @@ def command() -> None:
     "conclave bridge run east",
     "conclave bridge run east --kubeconfig ~/.kube/config --impersonate",
     "conclave bridge run east --endpoint http://127.0.0.1:26657",
+    "conclave bridge run east --lease-seconds 30",
 )
 @click.argument("cluster")
 @click.option("--kubeconfig", metavar="FILE", help="The cluster's [KUBECONFIG, else the pod's own account].")
@@ -64,6 +69,14 @@ def command() -> None:
     metavar="PORT",
     help="Serve /healthz, /readyz and /metrics on 127.0.0.1 [off; 0 takes a free port].",
 )
+@click.option(
+    "--lease-seconds",
+    type=click.IntRange(LEASE_S_MIN, LEASE_S_MAX),
+    default=LEASE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Another bridge writes when this one was silent for so long; longer where admission is slow.",
+)
 def run(
     session: Session,
     cluster: str,
@@ -71,13 +84,17 @@ def run(
     endpoints: tuple[str, ...],
     *,
     impersonate: bool | None,
-    metrics_port: int | None,
+    **numbers: Any,
 ) -> None:
     """Run the bridge of CLUSTER in the foreground until SIGTERM or Ctrl-C.
 
     It verifies everything it applies itself: the endpoints need not be trusted.
+
+    Of many bridges of one cluster one writes, by a lease. A write takes 7/24 of --lease-seconds at most
+    (3.5 s of 12) and is tried again: longer admission needs a longer lease (docs/spec/bridge-lease.md).
     """
     from k8s_bridge import run as bridges
+    from k8s_bridge.lease import timing_of
     from k8s_bridge.settings import BridgeSettings
     from runtime import log
 
@@ -96,7 +113,8 @@ def run(
         environ=os.environ,
         did=subject.did,
         impersonate=not (kubeconfig or os.environ.get("KUBECONFIG")) if impersonate is None else impersonate,
-        metrics_port=metrics_port,
+        metrics_port=numbers["metrics_port"],
+        lease=timing_of(numbers["lease_seconds"]),
     )
     try:
         bridges.run(settings)

@@ -41,7 +41,7 @@ ETCD = '{"level":"warn","ts":"2026-11-26T11:29:33.231149Z","caller":"embed/confi
 @pytest.fixture(autouse=True)
 def utc(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Local time is one and a half hours before UTC."""
-    monkeypatch.setenv("TZ", "XXX+1:30")
+    monkeypatch.setenv("TZ", "ZZZ+1:30")
     time.tzset()
     yield
     monkeypatch.undo()
