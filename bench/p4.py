@@ -28,7 +28,7 @@ from typing import Any
 
 from bench import grounds, p4_plot, usage
 from bench.forked import ENDPOINTS_MAX, NAMESPACE, RELEASE, Table, Wish, end_all, fork_all
-from bench.p2 import Bench
+from bench.p2_stage import Bench
 from bench.slices import Slice, make_slices
 from conclave.client import trust_root
 from conclave.home import Home
@@ -37,9 +37,9 @@ from consensus.rpc import RpcClient
 from consensus.submit import submit
 from k8s_bridge.lease import Timing
 from k8s_bridge.settings import BridgeSettings
-from ledger.bodies import judgement_body, release_body
+from ledger.bodies import release_body
 from ledger.errors import EnvironmentFault
-from ledger.types import ActionKind, JsonObject
+from ledger.types import JsonObject
 from tests.support.devkube import devkube
 
 WAIT_S = 300.0
@@ -110,9 +110,9 @@ class Fleet:
         spent = usage.Groups(self._home.path.parent, self._pids)
         bench.send(bench.envelope("alice", release_body(self._release(revision))))
         record = bench.proposals(revision)[-1]
-        bench.send(bench.envelope("bob", _approval(record)))
+        bench.send(bench.envelope("bob", approval(record)))
         with _heights(self._home.endpoints[0]) as heights:
-            proven = submit(bench.rpc, bench.reader, bench.envelope("carol", _approval(record)))
+            proven = submit(bench.rpc, bench.reader, bench.envelope("carol", approval(record)))
         final = next(heights[h] for h in sorted(heights) if h >= proven.height)
         _await(lambda: all(self._table.applied(revision)), f"revision {revision} applied", self._tell)
         times = Times(final, self._table, revision)
@@ -206,10 +206,6 @@ def _heights(endpoint: str) -> Any:
         stop.set()
         thread.join()
         rpc.close()
-
-
-def _approval(record: Any) -> bytes:
-    return judgement_body(ActionKind.APPROVAL, record.id, record.digest, record.requirement)
 
 
 def _config_map(name: str, revision: int) -> JsonObject:
