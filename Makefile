@@ -110,6 +110,13 @@ bench-P2: $(SETUP) ## final to applied
 bench-P3: $(SETUP) ## headers and proofs verified/s against the Go light client and ics23
 	@$(BIN)/python -m bench.p3
 
+bench-P4: N ?= 500
+bench-P4: $(SETUP) tools ## one release to N forked bridges on one ledger
+	@$(BIN)/python -m bench.p4 --bridges $(N)
+
+bench-objects: $(SETUP) tools ## 10,000 objects of one bridge beside 10,000 of nobody's
+	@$(BIN)/python -m bench.ten_thousand
+
 bench-P5: $(SETUP) ## the state from 1 k to 1 M keys against cosmos iavl
 	@$(BIN)/python -m bench.p5
 
@@ -122,4 +129,4 @@ bench-guard: $(SETUP) ## what the guard adds to a call of 1 KB and 80 KB
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage campaign-bridge bench-P1 bench-P2 bench-P3 bench-P5 bench-reader bench-guard bench-memory
+.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage campaign-bridge bench-P1 bench-P2 bench-P3 bench-P4 bench-objects bench-P5 bench-reader bench-guard bench-memory

@@ -28,7 +28,7 @@ from typing import Any
 
 from bench import grounds, p4_plot, usage
 from bench.forked import ENDPOINTS_MAX, NAMESPACE, RELEASE, Table, Wish, end_all, fork_all
-from bench.p2_stage import Bench
+from bench.p2_stage import Bench, approval
 from bench.slices import Slice, make_slices
 from conclave.client import trust_root
 from conclave.home import Home
