@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 
 from ledger.envelope import AnySigningKey
 from ledger.errors import Code, Refused
+from mcp_server.auth.assertion import check_key
 from mcp_server.chain import Chain, Principal
 from mcp_server.guarding import Guarded, OnSuspend
 from mcp_server.listening import Listening
 from mcp_server.proposer import Proposer
 from mcp_server.source import Source
-from mcp_server.standing import Standings, check_key, check_standing
+from mcp_server.standing import Standings, check_standing
 
 
 @dataclass(frozen=True, slots=True)

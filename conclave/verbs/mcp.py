@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from conclave.command import CONTEXT, Session, Verb, shared, verb
 from ledger.errors import Code, Refused
@@ -53,7 +54,6 @@ class _Group(click.Group):
 @click.option("--tls-cert", "certificate", type=_FILE, metavar="FILE", help=HELP["tls-cert"])
 @click.option("--tls-key", "key", type=_FILE, metavar="FILE", help=HELP["tls-key"])
 @click.option("--anonymous", is_flag=True, help=HELP["anonymous"])
-@click.option("--as", "name", metavar="NAME", help="Over --stdio: the agent of this home that calls.")
 @click.option("--speak-for", "agents", multiple=True, metavar="NAME", help=HELP["speak-for"])
 @click.option(
     "--audit", "folder", type=click.Path(path_type=Path), metavar="DIR", help=f"{HELP['audit']} [HOME/audit]"
@@ -62,11 +62,12 @@ class _Group(click.Group):
 @click.option("--node-key", "node", metavar="NAME|FILE", help=f"{HELP['node-key']} [mcp, else its own]")
 @shared
 @click.pass_context
-def command(ctx: click.Context, /, *, name: str | None, **given: Any) -> None:
+def command(ctx: click.Context, /, **given: Any) -> None:
     """Serve the ledger to a model over the Model Context Protocol: proven, guarded, audited.
 
-    Runs in the foreground until its input ends, SIGTERM or Ctrl-C. It signs its audit, and proposals of the
-    agents named by --as or --speak-for with their own keys; nothing it signs can approve.
+    Runs in the foreground until its input ends, SIGTERM or Ctrl-C. --as names, over --stdio, the agent that
+    calls. The server signs its audit, and proposals of the agents named by --as or --speak-for with their own
+    keys; nothing it signs can approve.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -84,7 +85,17 @@ def command(ctx: click.Context, /, *, name: str | None, **given: Any) -> None:
     listening = where(asked)
     with contextlib.ExitStack() as stack:
         auditing = None if given["no_audit"] else _auditing(ctx.obj, stack, given["folder"], given["node"])
-        _serve(ctx.obj, listening, name, given["agents"], auditing)
+        _serve(ctx.obj, listening, _caller(ctx), given["agents"], auditing)
+
+
+def _caller(ctx: click.Context | None) -> str | None:
+    """Give the agent named on the command line; who signs otherwise (CONCLAVE_AS) is a person."""
+    while ctx is not None:
+        if ctx.get_parameter_source("as_") is ParameterSource.COMMANDLINE:
+            name: str | None = ctx.find_root().obj.as_name
+            return name
+        ctx = ctx.parent
+    return None
 
 
 def _auditing(
@@ -142,14 +153,17 @@ def _serve(
 
 @verb("config", "conclave mcp config claude-desktop", "conclave mcp config vscode > .vscode/mcp.json")
 @click.argument("client", type=click.Choice(CLIENTS))
-@click.option("--as", "name", metavar="NAME", help="The agent of this home that calls.")
-def config(session: Session, client: str, name: str | None) -> None:
-    """Print what a client's configuration needs to start this server over stdio.
+def config(session: Session, client: str) -> None:
+    """Print what a client's configuration needs to start this server over stdio, as the agent of --as.
 
     No secret is in it: the server reads this home's endpoints, its root of trust and, of the agent named, the
     key that is in this home.
     """
-    print(json.dumps(_configuration(client, session.home.absolute(), name), indent=2))
+    print(
+        json.dumps(
+            _configuration(client, session.home.absolute(), _caller(click.get_current_context())), indent=2
+        )
+    )
 
 
 def _configuration(client: str, home: Path, name: str | None) -> dict[str, Any]:
