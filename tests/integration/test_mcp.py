@@ -15,6 +15,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 
 from conclave.demo.stage import Stage
+from conclave.errors import EXIT_VERIFICATION
 from conclave.home import load
 from tests.support.live import release, running_ledger
 
@@ -73,3 +74,39 @@ def test_a_model_reads_a_running_ledger_over_both_transports(stage: Stage, tmp_p
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+async def _anchored(target: Any, stage: Stage) -> dict[str, Any]:
+    """Call once, and wait until the log says that the ledger has its head."""
+    async with Client(target, read_timeout_seconds=60) as client:
+        assert not (await client.call_tool("get_clusters", {})).is_error
+        with anyio.fail_after(120):
+            while True:
+                (log,) = stage.quietly("audit", "verify", str(stage.home / "audit-anchored"))["logs"]
+                if log["anchored"] is not None:
+                    found: dict[str, Any] = log
+                    return found
+                await anyio.sleep(0.5)
+
+
+@pytest.mark.requires("audit.anchored")
+def test_the_audit_of_a_running_server_is_anchored_and_proven_with_no_network(
+    stage: Stage, tmp_path: Path
+) -> None:
+    home, folder = load(stage.home), stage.home / "audit-anchored"
+    node = home.bridge_subject("east")
+    options = ["--audit", str(folder), "--node-key", node.name, "--home", str(stage.home)]
+    over_streams = StdioServerParameters(
+        command=sys.executable, args=["-m", "conclave", "mcp", "--stdio", *options]
+    )
+    log = anyio.run(_anchored, over_streams, stage)
+    assert (log["node"], log["isLive"]) == (node.did, True)
+    proof = tmp_path / "anchor.proof.json"
+    stage.quietly("export", "proof", f"key/audit-anchor/{node.did}/{log['log']}", "-o", str(proof))
+    given = ["audit", "verify", str(folder), "--anchor-proof", str(proof), "--genesis", str(home.genesis)]
+    (judged,) = stage.quietly(*given)["logs"]
+    assert (judged["marksMet"], judged["isClosed"], judged["kills"]) == (1, True, 0)
+    (path,) = folder.glob("log-1/*.jsonl")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[: log["anchored"]["count"] - 1]))
+    assert stage.quietly("audit", "verify", str(folder))["verdict"] == "verified"
+    assert stage.quietly(*given, status=EXIT_VERIFICATION)["verdict"] == "AUDIT_CUT"
