@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
 from consensus import ledger_reader, release_reader
-from k8s_bridge.health import HealthStatus, health_of
 from k8s_bridge.health_rules import time_s
 from ledger.errors import EnvironmentFault
 from ledger.manifest import object_id
@@ -27,6 +26,7 @@ from tests.support.real_node.cluster import RealCluster, RealPodsUnavailableErro
 from tests.support.real_node.images import PORT
 from tests.support.real_node.node import NAME
 from tests.support.real_node.usage import used
+from tests.support.real_node.watching import Watched, watching
 from tests.support.real_node.workloads import (
     bare,
     burning,
@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 EAST = "east"
 WEB, BARE, ABSENT, BUSY = "web", "bare", "absent", "busy"
+CRASH = "sleep 0.2; exit 3"
 FALLS_S = 120.0
 """A kubelet waits 10 s, 20 s and 40 s between starts: three falls take some 35 s."""
 BACK_S = 90.0
@@ -95,6 +96,13 @@ class Pods:
         found = ledger_reader.incidents(self.fleet.view()).value
         return next((incident for incident in reversed(found) if incident.release == name), None)
 
+    def dealt_with(self, name: str) -> IncidentRecord:
+        """Wait for the first incident of a release."""
+        self.until(f"an incident of {name}", lambda: self.incident(name), FALLS_S)
+        found = self.incident(name)
+        assert found is not None
+        return found
+
     def steps(self) -> int:
         """Count what the bridge says it wrote, or would have."""
         log = self.fleet.stage.home / "bridges" / EAST / "log" / "bridge.log"
@@ -148,34 +156,8 @@ def test_an_approved_release_runs_the_image_it_names_and_is_reported_current(
     assert len(told.objects) == 2
 
 
-@dataclass(slots=True)
-class Trouble:
-    """What was seen while revisions that cannot work were final, until the machine had dealt with each.
-
-    Attributes:
-        pretended: looks at which Kubernetes said that the crash loop is available and complete.
-        believed: revisions of it that the ledger ever held for healthy.
-        unhealthy: what the bridge said of each object that is not current, by release.
-    """
-
-    pretended: int = 0
-    believed: set[int | None] = field(default_factory=set)
-    unhealthy: dict[str, JsonObject] = field(default_factory=dict)
-
-    def look(self, pods: Pods, crashing: JsonObject) -> None:
-        """Look once at everything."""
-        live = pods.cube.found(crashing)
-        is_new = "exit 3" in str(live["spec"]["template"])
-        self.pretended += is_new and health_of(live, time.time()).status is HealthStatus.CURRENT
-        self.believed.add(release_reader.release_record(pods.fleet.view(), BARE).value.healthy)
-        for name, told in pods.fleet.status(EAST)["releases"].items():
-            self.unhealthy.setdefault(name, {}).update(
-                {key: said for key, said in told.get("unhealthy", {}).items() if said["health"] == "failed"}
-            )
-
-
 @pytest.fixture(scope="module")
-def trouble(pods: Pods, running: list[JsonObject]) -> Trouble:
+def trouble(pods: Pods, running: list[JsonObject]) -> Iterator[Watched]:
     """Release an upgrade that never answers, one that ends again and again, and an image that is not here."""
     fleet, image = pods.fleet, pods.image
     good = bare(BARE, image, "exec sleep 1000")
@@ -183,70 +165,17 @@ def trouble(pods: Pods, running: list[JsonObject]) -> Trouble:
     missing = with_image(web(ABSENT, image), image.partition("@")[0] + "@sha256:" + "ab" * 32)
     fleet.release(ABSENT, [namespace_object(ABSENT), missing])
     fleet.complete(BARE, 1)
-    fleet.release(WEB, [namespace_object(WEB), with_command(web(WEB, image), "exit 3")])
-    crashing = with_command(good, "sleep 0.2; exit 3")
-    fleet.release(BARE, [namespace_object(BARE), crashing])
-    seen = Trouble()
-
-    def dealt_with() -> bool:
-        seen.look(pods, crashing)
-        return all(pods.incident(name) for name in (WEB, BARE, ABSENT))
-
-    pods.until("an incident of each", dealt_with, FALLS_S)
-    return seen
-
-
-@pytest.mark.requires("pods.rollback")
-def test_an_upgrade_that_never_answers_is_rolled_back_and_the_old_pods_never_left(
-    pods: Pods, running: list[JsonObject], trouble: Trouble
-) -> None:
-    incident = pods.incident(WEB)
-    assert incident is not None
-    assert (incident.kind, incident.revision, incident.new_revision) == (IncidentKind.ROLLBACK, 2, 3)
-    pods.fleet.complete(WEB, 3)
-    assert containers(pods.ready(WEB, 2)) == containers(running)
-    assert pods.standing(WEB).health == "current"
-    assert "ProgressDeadlineExceeded" in str(trouble.unhealthy[WEB])
-
-
-@pytest.mark.requires("pods.crash-loop")
-def test_a_crash_loop_that_kubernetes_calls_available_is_never_taken_for_healthy(
-    pods: Pods, trouble: Trouble
-) -> None:
-    assert trouble.pretended > 0
-    assert trouble.believed == {1}
-    incident = pods.incident(BARE)
-    assert incident is not None
-    assert (incident.kind, incident.revision, incident.new_revision) == (IncidentKind.ROLLBACK, 2, 3)
-    assert "fell from ready" in str(trouble.unhealthy[BARE])
-    pods.fleet.complete(BARE, 3)
-    pods.ready(BARE, 1)
-
-
-@pytest.mark.requires("pods.image-absent")
-def test_an_image_that_is_not_there_is_reported_as_failed_and_of_which_object(
-    pods: Pods, trouble: Trouble
-) -> None:
-    told = pods.fleet.reported(EAST, ABSENT, 1, health="failed")
-    failed = [o["object"] for o in told.objects if o["health"] == "failed"]
-    assert failed == [f"apps/v1/Deployment/{ABSENT}/web"]
-    said = trouble.unhealthy[ABSENT]
-    assert failed == list(said)
-    incident = pods.incident(ABSENT)
-    assert incident is not None
-    assert (incident.kind, incident.new_revision) == (IncidentKind.ROLLOUT_FAILED, None)
-    waiting = {
-        status["state"]["waiting"]["reason"]
-        for pod in pods.cube.pods(ABSENT)
-        for status in pod["status"]["containerStatuses"]
-    }
-    assert waiting == {"ErrImageNeverPull"}
+    fleet.release(WEB, [namespace_object(WEB), with_command(web(WEB, image), CRASH)])
+    with watching(lambda: pods.cube.found(good), lambda: fleet.status(EAST), CRASH) as watched:
+        fleet.release(BARE, [namespace_object(BARE), with_command(good, CRASH)])
+        yield watched
 
 
 @pytest.mark.requires("pods.measured")
 def test_what_the_kubelet_measures_raises_the_replicas_within_the_rule_and_lowers_them(
-    pods: Pods, tmp_path_factory: pytest.TempPathFactory
+    pods: Pods, trouble: Watched, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    # Meanwhile the crash loop of another release takes its time.
     load = pods.real.node.folder / "load"
     load.mkdir()
     burner = burning(BUSY, pods.image, load)
@@ -289,9 +218,53 @@ def test_what_the_kubelet_measures_raises_the_replicas_within_the_rule_and_lower
         assert measured[-1] < 30, measured
 
 
+@pytest.mark.requires("pods.rollback")
+def test_an_upgrade_that_never_answers_is_rolled_back_and_the_old_pods_never_left(
+    pods: Pods, running: list[JsonObject], trouble: Watched
+) -> None:
+    incident = pods.dealt_with(WEB)
+    assert (incident.kind, incident.revision, incident.new_revision) == (IncidentKind.ROLLBACK, 2, 3)
+    pods.fleet.complete(WEB, 3)
+    assert containers(pods.ready(WEB, 2)) == containers(running)
+    assert pods.standing(WEB).health == "current"
+    assert "ProgressDeadlineExceeded" in str(trouble.unhealthy[WEB])
+
+
+@pytest.mark.requires("pods.crash-loop")
+def test_a_crash_loop_that_kubernetes_calls_available_is_never_taken_for_healthy(
+    pods: Pods, trouble: Watched
+) -> None:
+    incident = pods.dealt_with(BARE)
+    assert (incident.kind, incident.revision, incident.new_revision) == (IncidentKind.ROLLBACK, 2, 3)
+    before = pods.fleet.view(incident.height - 1)
+    assert release_reader.release_record(before, BARE).value.healthy == 1
+    assert trouble.pretended_s() != []
+    assert "fell from ready" in str(trouble.unhealthy[BARE])
+    pods.fleet.complete(BARE, 3)
+    pods.ready(BARE, 1)
+
+
+@pytest.mark.requires("pods.image-absent")
+def test_an_image_that_is_not_there_is_reported_as_failed_and_of_which_object(
+    pods: Pods, trouble: Watched
+) -> None:
+    told = pods.fleet.reported(EAST, ABSENT, 1, health="failed")
+    failed = [o["object"] for o in told.objects if o["health"] == "failed"]
+    assert failed == [f"apps/v1/Deployment/{ABSENT}/web"]
+    assert list(trouble.unhealthy[ABSENT]) == failed
+    incident = pods.dealt_with(ABSENT)
+    assert (incident.kind, incident.new_revision) == (IncidentKind.ROLLOUT_FAILED, None)
+    waiting = {
+        status["state"]["waiting"]["reason"]
+        for pod in pods.cube.pods(ABSENT)
+        for status in pod["status"]["containerStatuses"]
+    }
+    assert waiting == {"ErrImageNeverPull"}
+
+
 @pytest.mark.requires("pods.node-restart")
 def test_a_kubelet_and_a_runtime_that_are_killed_come_back_and_the_bridge_writes_nothing(
-    pods: Pods, running: list[JsonObject], trouble: Trouble
+    pods: Pods, running: list[JsonObject], trouble: Watched
 ) -> None:
     before, steps = containers(pods.ready(WEB, 2)), pods.steps()
     live = pods.cube.found(web(WEB, pods.image))
@@ -313,7 +286,7 @@ def test_a_kubelet_and_a_runtime_that_are_killed_come_back_and_the_bridge_writes
 
 @pytest.mark.requires("pods.node-restart")
 def test_everything_of_the_cluster_is_killed_and_comes_back_and_the_bridge_writes_nothing(
-    pods: Pods, running: list[JsonObject], trouble: Trouble
+    pods: Pods, running: list[JsonObject], trouble: Watched
 ) -> None:
     before, steps = containers(pods.ready(WEB, 2)), pods.steps()
     incidents = len(ledger_reader.incidents(pods.fleet.view()).value)
