@@ -98,6 +98,7 @@ class Campaign:
         self._settle(0)
         for number in range(1, rounds + 1):
             self._round(number)
+        self._await_reports(rounds)
         self.tally.seconds = time.monotonic() - self._began
         self.tally.refused = self._releases.refused
         self.tally.verdict = self.audited()
@@ -208,6 +209,22 @@ class Campaign:
                 raise self._failed(number, differences)
             time.sleep(LOOK_S)
 
+    def _await_reports(self, number: int) -> None:
+        """Wait until the ledger has been told that each release is in place."""
+        end = time.monotonic() + SETTLE_S_MAX
+        while True:
+            view, missing = self.scene.reader.at(), []
+            for name, wish in self._wishes().items():
+                told = release_reader.report(view, CLUSTER, name).value
+                said = None if told is None else (told.revision, told.outcome)
+                if wish.revision is not None and said != (wish.revision, "applied"):
+                    missing.append(f"{name} {wish.revision} is reported as {said}")
+            if not missing:
+                return
+            if time.monotonic() > end:
+                raise self._failed(number, missing)
+            time.sleep(LOOK_S)
+
     def look(self) -> list[str]:
         """Name everything that is not as the ledger and the hand have it."""
         try:
@@ -301,7 +318,7 @@ def main(rounds: int = ROUNDS, seed: int = 1, kept: str = "") -> int:
             say(str(failure))
             return 1
     say(f"seed {seed}: {tally}")
-    for what in (*tally.verdict.unplanned, *tally.verdict.unsent):
+    for what in (*tally.refused, *tally.verdict.unplanned, *tally.verdict.unsent):
         say(f"  {what}")
     return 0 if tally.verdict.holds else 1
 

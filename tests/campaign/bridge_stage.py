@@ -102,6 +102,8 @@ class Scene:
         """Start what does not run of the validators, and wait until each makes blocks."""
         end = time.monotonic() + READY_S
         while True:
+            # Asking reaps those that are gone, before another takes their place.
+            self.down()
             status, answer = self.conclave("up", "--no-bridges")
             if not status:
                 return
