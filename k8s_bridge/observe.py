@@ -197,12 +197,19 @@ def _with_tenants(
             raise
         return seen
     ours = inventory.entries.keys() if inventory else frozenset()
-    foreign = tuple(str(found) for found in held if found.identity not in ours)
+    foreign = tuple(
+        str(found) for found in held if found.identity not in ours and _owner_of(found) not in ours
+    )
     return Observation(seen.live, seen.dry_run, seen.fault, foreign)
 
 
 _MADE_BY_CONTROLLERS = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
 _PASSING_KINDS = frozenset({"Event", "Lease", "PodMetrics"})
+
+
+def _owner_of(key: ObjectKey) -> Identity:
+    """Give what an object goes with: Endpoints name no owner, and go with the Service of their name."""
+    return ("", "Service", key.namespace, key.name) if key.identity[:2] == ("", "Endpoints") else key.identity
 
 
 def _inside_namespace(cluster: Cluster, namespace: str) -> list[ObjectKey]:

@@ -24,6 +24,7 @@ _CLUSTER_KINDS = {
 }
 _NAMESPACED_KINDS = {
     ("v1", "ConfigMap"),
+    ("v1", "Endpoints"),
     ("v1", "Service"),
     ("v1", "ServiceAccount"),
     ("apps/v1", "Deployment"),

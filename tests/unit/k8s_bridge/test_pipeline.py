@@ -148,6 +148,22 @@ def test_a_namespace_that_holds_a_wanted_or_foreign_object_is_kept(cluster: Fake
     assert key_of(SHOP[0]).identity not in cluster.objects
 
 
+@pytest.mark.requires("bridge.namespace-kept")
+def test_endpoints_go_with_the_service_of_their_name_and_hold_no_namespace(cluster: FakeCluster) -> None:
+    other = config_map("elsewhere", "other")
+    cluster.put(namespace_object("other"))
+    reconcile(cluster, release([*SHOP, other]))
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "shop"}}
+    theirs = cluster.put({**endpoints, "metadata": {"name": "theirs", "namespace": "shop"}})
+    cluster.put(endpoints)
+    reconcile(cluster, release([other], revision=2))
+    assert key_of(SHOP[0]).identity in cluster.objects
+    cluster.remove(key_of(theirs))
+    reconcile(cluster, release([*SHOP, other], revision=3))
+    reconcile(cluster, release([other], revision=4))
+    assert key_of(SHOP[0]).identity not in cluster.objects
+
+
 @pytest.mark.requires("bridge.definition-first")
 def test_a_definition_and_its_objects_go_in_one_release(cluster: FakeCluster) -> None:
     wanted = [widget("one"), definition(), namespace_object()]
