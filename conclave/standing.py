@@ -154,6 +154,8 @@ def object_states(
     is_new = report is None or (desired is not None and report.revision != desired.revision)
     wanted = [] if is_removal or desired is None else [object_id(manifest) for manifest in revision.manifests]
     states = [_object_state(item, said, is_new=is_new) for item in told.values()]
+    if report is not None and report.outcome == "applied" and (is_removal or desired is None):
+        states = [_left(state) if state["outcome"] == "skipped" else state for state in states]
     unheard = {"sync": Sync.UNKNOWN.value, "health": UNKNOWN, "outcome": None, "code": None}
     new = [{"object": name, **unheard, "reason": "not reported yet"} for name in wanted if name not in told]
     return states + new
@@ -178,6 +180,14 @@ def _object_state(item: JsonObject, said: Said, *, is_new: bool) -> JsonObject:
         "outcome": outcome,
         "code": None if not item["code"] or code is None else code.name,
         "reason": ": ".join(reasons) or None,
+    }
+
+
+def _left(state: JsonObject) -> JsonObject:
+    """Give the state of what a removal that succeeded did not take along: it was not its to remove."""
+    return state | {
+        "sync": Sync.SYNCED.value,
+        "reason": state["reason"] or "left: not this release's to remove",
     }
 
 

@@ -113,7 +113,9 @@ def _of_release(client: Client, view: View, wish: Wish, name: str, revision: int
     if wish.condition == "gone":
         gone = record.state is ReleaseState.DELETED
         missing = [row for row in rows if row["sync"] != Sync.SYNCED] if gone else rows
-        said = _said(missing) if gone else f"{name} is {record.state.value}, not deleted"
+        said = (
+            (_said(missing) or f"{name} is gone") if gone else f"{name} is {record.state.value}, not deleted"
+        )
         return Standing(gone and not missing, said, facts)
     rollout = release_reader.rollout(view, name).value
     _check_possible(record, rollout, wanted, wish.condition)
