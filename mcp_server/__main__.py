@@ -18,12 +18,15 @@ from pathlib import Path
 from consensus.reader import VerifiedReader
 from consensus.rpc import open_panel
 from consensus.trust_store import TrustRoot, TrustStore
+from consensus.witness import Panel
 from identity.signer import open_signer
 from ledger import canonical
 from ledger.errors import Code, ConclaveError, EnvironmentFault
 from ledger.limits import MIB
 from mcp_server.audit.around import Auditing, audited, own_signer
 from mcp_server.audit.ledger_anchors import LedgerAnchors
+from mcp_server.audit.ledger_suspensions import LedgerSuspensions
+from mcp_server.audit.suspensions import Suspensions
 from mcp_server.chain import Principal
 from mcp_server.options import HELP, Asked, where
 from mcp_server.serving import Serving, serve
@@ -94,7 +97,9 @@ def _serve(given: argparse.Namespace) -> None:
         speaking = [] if signer is None else [signer]
         speaking += [open_signer(f"file:{path}", _passphrase()) for path in given.speak_for]
         keys = {owner_of(source, each.key_id): [each] for each in speaking}
-        serve(source, Serving(where=listening, principal=principal, around=around, keys=keys))
+        told = None if auditing is None else auditing.suspensions
+        how = Serving(where=listening, principal=principal, around=around, on_suspend=told, keys=keys)
+        serve(source, how)
 
 
 def _auditing(given: argparse.Namespace, source: Source, stack: contextlib.ExitStack) -> Auditing:
@@ -105,11 +110,16 @@ def _auditing(given: argparse.Namespace, source: Source, stack: contextlib.ExitS
         return Auditing(place, signer, signer.did, chain_id)
     signer = open_signer(f"file:{given.node_key}", _passphrase())
     node = owner_of(source, signer.key_id)
-    # Beside the calls, whose reader is no friend of threads.
-    beside = open_panel(given.endpoint, given.trust.parent)
-    stack.callback(beside.close)
-    reader = VerifiedReader(beside, TrustStore(given.trust), clock=time.time_ns)
-    return Auditing(place, signer, node, chain_id, LedgerAnchors(beside, reader, node, signer))
+    anchors = LedgerAnchors(*_beside(given, stack), node, signer)
+    suspensions = Suspensions(LedgerSuspensions(*_beside(given, stack), node, signer), time.monotonic)
+    return Auditing(place, signer, node, chain_id, anchors, suspensions)
+
+
+def _beside(given: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[Panel, VerifiedReader]:
+    """Open the ledger once more, for a thread beside the calls: a reader is no friend of threads."""
+    rpc = open_panel(given.endpoint, given.trust.parent)
+    stack.callback(rpc.close)
+    return rpc, VerifiedReader(rpc, TrustStore(given.trust), clock=time.time_ns)
 
 
 def _passphrase() -> bytes | None:

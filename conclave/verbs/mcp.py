@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,8 @@ def _auditing(
     from ledger.types import SubjectKind
     from mcp_server.audit.around import Auditing, own_signer
     from mcp_server.audit.ledger_anchors import LedgerAnchors
+    from mcp_server.audit.ledger_suspensions import LedgerSuspensions
+    from mcp_server.audit.suspensions import Suspensions
 
     home = load(session.home)
     place = folder or home.path / "audit"
@@ -120,10 +123,11 @@ def _auditing(
     else:
         signer = own_signer(place)
         return Auditing(place, signer, signer.did, home.chain_id)
-    # Beside the calls, whose reader is no friend of threads.
-    beside = stack.enter_context(connect(session))
-    anchors = LedgerAnchors(beside.rpc, beside.reader, node, signer)
-    return Auditing(place, signer, node, home.chain_id, anchors)
+    # Beside the calls: a reader is no friend of threads, so each thread has its own.
+    one, other = stack.enter_context(connect(session)), stack.enter_context(connect(session))
+    anchors = LedgerAnchors(one.rpc, one.reader, node, signer)
+    suspensions = Suspensions(LedgerSuspensions(other.rpc, other.reader, node, signer), time.monotonic)
+    return Auditing(place, signer, node, home.chain_id, anchors, suspensions)
 
 
 def _serve(
@@ -148,7 +152,9 @@ def _serve(
             keys[subject.did] = [signer]
             if agent == name:
                 principal = Principal(subject.did, signer.key_id)
-        serve(source, Serving(where=listening, principal=principal, around=around, keys=keys))
+        told = None if auditing is None else auditing.suspensions
+        how = Serving(where=listening, principal=principal, around=around, on_suspend=told, keys=keys)
+        serve(source, how)
 
 
 @verb("config", "conclave mcp config claude-desktop", "conclave mcp config vscode > .vscode/mcp.json")

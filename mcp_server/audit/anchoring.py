@@ -17,6 +17,7 @@ from typing import Protocol
 from ledger.errors import ConclaveError
 from mcp_server.audit import limits
 from mcp_server.audit.records import Anchored
+from mcp_server.audit.suspensions import Suspensions
 from mcp_server.audit.writer import AuditLog
 from runtime.retry import Backoff
 
@@ -89,14 +90,18 @@ class Anchoring:
 
 
 class Keeper:
-    """Two threads: one signs heads that are due, one anchors them. Neither holds up a call."""
+    """Threads that sign heads that are due, anchor them and tell suspensions. None holds up a call."""
 
-    def __init__(self, log: AuditLog, anchoring: Anchoring | None = None) -> None:
-        self._audit, self._anchoring = log, anchoring
+    def __init__(
+        self, log: AuditLog, anchoring: Anchoring | None = None, suspensions: Suspensions | None = None
+    ) -> None:
+        self._audit, self._anchoring, self._suspensions = log, anchoring, suspensions
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._sign, name="audit-heads", daemon=True)]
         if anchoring is not None:
             self._threads.append(threading.Thread(target=self._anchor, name="audit-anchors", daemon=True))
+        if suspensions is not None:
+            self._threads.append(threading.Thread(target=self._suspend, name="suspensions", daemon=True))
 
     def start(self) -> None:
         """Begin."""
@@ -131,3 +136,12 @@ class Keeper:
                 self._anchoring.step()
             except Exception:  # noqa: BLE001 - a fault of ours here must not end the thread unseen
                 _log.exception("audit not anchored")
+
+    def _suspend(self) -> None:
+        assert self._suspensions is not None
+        while not self._ended.is_set():
+            self._suspensions.wait()
+            try:
+                self._suspensions.step()
+            except Exception:  # noqa: BLE001 - a fault of ours here must not end the thread unseen
+                _log.exception("suspension not told")

@@ -21,6 +21,7 @@ from ledger.errors import Refused, unwritable
 from mcp_server.audit.anchoring import Anchoring, Anchors, Keeper
 from mcp_server.audit.audited import Audited
 from mcp_server.audit.opening import open_log
+from mcp_server.audit.suspensions import Suspensions
 from mcp_server.audit.writer import Clock, Identity, Settings
 from mcp_server.chain import Chain
 
@@ -37,6 +38,7 @@ class Auditing:
         node: the DID it signs as.
         chain_id: the ledger that is served.
         anchors: where heads are anchored; None for nowhere.
+        suspensions: tell the ledger whom the guard suspended; None: nobody is told.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class Auditing:
     node: str
     chain_id: str
     anchors: Anchors | None = None
+    suspensions: Suspensions | None = None
 
 
 @contextlib.contextmanager
@@ -59,7 +62,9 @@ def audited(how: Auditing | None) -> Iterator[Callable[[Chain], Chain] | None]:
     clock = Clock(time.time_ns, time.monotonic_ns)
     log = open_log(how.folder, Identity(how.signer, how.node, how.chain_id, _version()), Settings(), clock)
     anchoring = None if how.anchors is None else Anchoring(log, how.anchors, time.monotonic)
-    keeper = Keeper(log, anchoring)
+    if how.suspensions is not None:
+        how.suspensions.watch(log)
+    keeper = Keeper(log, anchoring, how.suspensions)
     keeper.start()
     _end_in_order(keeper)
     try:

@@ -23,8 +23,6 @@ _ANSWER_BYTES_MAX = 16 * KIB
 class TokenAuth(httpx2.Auth):
     """Puts a token and a proof to each request."""
 
-    requires_response_body = True
-
     def __init__(self, holder: Holder, monotonic: Callable[[], float]) -> None:
         self._holder, self._monotonic = holder, monotonic
         self._token, self._until = "", 0.0
@@ -44,7 +42,8 @@ class TokenAuth(httpx2.Auth):
         for attempt in range(2):
             async with self._turn:
                 if attempt or self._monotonic() >= self._until:
-                    self._take((yield self._token_request()))
+                    response = yield self._token_request()
+                    self._take(response.status_code, await _content(response))
                 token = self._token
             request.headers["authorization"] = f"DPoP {token}"
             request.headers["dpop"] = self._holder.proof(request.method, str(request.url), token)
@@ -61,20 +60,27 @@ class TokenAuth(httpx2.Auth):
         }
         return httpx2.Request("POST", url, content=self._holder.form(), headers=headers)
 
-    def _take(self, response: httpx2.Response) -> None:
+    def _take(self, status: int, content: bytes) -> None:
         """Keep the token of an answer."""
         try:
-            told = canonical.parse(response.content[:_ANSWER_BYTES_MAX])
+            told = canonical.parse(content)
         except Refused:
             told = None
         if type(told) is not dict:
-            raise _no_answer(response.status_code)
-        if response.status_code != 200:
-            raise _refusal(told, response.status_code)
+            raise _no_answer(status)
+        if status != 200:
+            raise _refusal(told, status)
         token, seconds = told.get("access_token"), told.get("expires_in")
         if type(token) is not str or type(seconds) is not int or told.get("token_type") != "DPoP":
-            raise _no_answer(response.status_code)
+            raise _no_answer(status)
         self._token, self._until = token, self._monotonic() + max(0, seconds - RENEW_SECONDS)
+
+
+async def _content(response: httpx2.Response) -> bytes:
+    length = response.headers.get("content-length", "")
+    if not (length.isascii() and length.isdecimal() and len(length) < 9 and int(length) <= _ANSWER_BYTES_MAX):
+        raise _no_answer(response.status_code)
+    return await response.aread()
 
 
 def _refusal(told: dict[str, object], status: int) -> Refused | EnvironmentFault:
