@@ -20,17 +20,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conclave.demo.stage import CLUSTER
-from consensus import release_reader
-from consensus.evidence import Evidence
-from k8s_bridge.accounts import scope_account, user_of
 from k8s_bridge.objects import key_of
 from ledger.errors import ConclaveError
-from ledger.records import DesiredState
 from tests.campaign import audit, audit_log
-from tests.campaign.audit import Signed, Verdict
+from tests.campaign.audit import Verdict
 from tests.campaign.bridge_hand import CONTAINERS, Hand
 from tests.campaign.bridge_judge import Allowed, Judge, Wish
+from tests.campaign.bridge_ledger import Ledger
 from tests.campaign.bridge_releases import POOL, RELEASES, Releases
 from tests.campaign.bridge_stage import BRIDGE_USER, BRIDGES, VALIDATORS, Scene, scene
 
@@ -79,7 +75,7 @@ class Campaign:
         sources = played.folder / "sources"
         sources.mkdir()
         self._releases = Releases(played.conclave, played.reader.at, sources)
-        self._evidence = Evidence(played.reader.chain_id)
+        self._ledger = Ledger(played.reader)
         self._kinds: dict[tuple[str, str], str] = {}
         self._actions: list[tuple[float, str]] = []
         self._kills: list[str] = []
@@ -212,17 +208,9 @@ class Campaign:
     def _await_reports(self, number: int) -> None:
         """Wait until the ledger has been told that each release is in place."""
         end = time.monotonic() + SETTLE_S_MAX
-        while True:
-            view, missing = self.scene.reader.at(), []
-            for name, wish in self._wishes().items():
-                told = release_reader.report(view, CLUSTER, name).value
-                said = None if told is None else (told.revision, told.outcome)
-                if wish.revision is not None and said != (wish.revision, "applied"):
-                    missing.append(f"{name} {wish.revision} is reported as {said}")
-            if not missing:
-                return
+        while untold := self._ledger.untold():
             if time.monotonic() > end:
-                raise self._failed(number, missing)
+                raise self._failed(number, untold)
             time.sleep(LOOK_S)
 
     def look(self) -> list[str]:
@@ -237,19 +225,11 @@ class Campaign:
             return [f"not seen: {error}"]
 
     def _wishes(self) -> dict[str, Wish]:
-        view = self.scene.reader.at()
-        found = {}
-        for name in release_reader.all_releases(view).value:
-            if release_reader.desired(view, CLUSTER, name).value is None:
-                # It was deleted, and the cluster told that it is gone.
-                found[name] = Wish(None, ())
-                continue
-            wanted = release_reader.release(view, CLUSTER, name, evidence=self._evidence).value
-            gone = wanted.state is DesiredState.DELETED
-            made = self._releases.made.get((name, wanted.revision))
-            if made is not None and sorted(map(key_of, made)) != sorted(map(key_of, wanted.manifests)):
-                raise CampaignFailed(f"{name} {wanted.revision} is not what was proposed")
-            found[name] = Wish(wanted.revision, () if gone else wanted.manifests)
+        found = self._ledger.wishes()
+        for name, wish in found.items():
+            made = self._releases.made.get((name, wish.revision or 0))
+            if made is not None and sorted(map(key_of, made)) != sorted(map(key_of, wish.manifests)):
+                raise CampaignFailed(f"{name} {wish.revision} is not what was proposed")
         return found
 
     def _written(self) -> int:
@@ -278,18 +258,7 @@ class Campaign:
         """Judge the audit log so far against the plans of all bridges so far."""
         planned = [step for name in BRIDGES for step in audit_log.planned_of(name, self.scene.lines(name))]
         writes = audit_log.writes_of(self.scene.audit(), self.scene.users())
-        return audit.judge(writes, planned, self._kinds, dict(self._signed()), BRIDGE_USER)
-
-    def _signed(self) -> Iterator[tuple[tuple[str, int], Signed]]:
-        view = self.scene.reader.at()
-        for name in release_reader.all_releases(view).value:
-            newest = release_reader.release_record(view, name).value.revision
-            for number in range(1, newest + 1):
-                found = release_reader.release(
-                    view, CLUSTER, name, evidence=self._evidence, revision=number
-                ).value
-                manifests = {str(key_of(manifest)): manifest for manifest in found.manifests}
-                yield (name, number), Signed(manifests, user_of(scope_account(found.namespace)))
+        return audit.judge(writes, planned, self._kinds, self._ledger.signed(), BRIDGE_USER)
 
 
 @contextlib.contextmanager
