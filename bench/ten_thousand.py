@@ -94,6 +94,8 @@ def _drift(kubernetes: KubernetesClient, number: int) -> float:
     """Change an object by hand; gives how long that lasted."""
     key = ObjectKey("v1", "ConfigMap", NAMESPACE, f"r0-{number}")
     path = kubernetes.kind_of("v1", "ConfigMap").path(NAMESPACE, key.name)
+    # Repairs that follow each other closely are made to rest, as those of two writers that disagree.
+    time.sleep(3.0)
     ask: Any = kubernetes._connection.ask  # noqa: SLF001  as a person would, not as the field manager
     body = {"data": {"text": "by hand"}}
     ask("patch", path, body=body, content_type="application/merge-patch+json")
