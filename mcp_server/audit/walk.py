@@ -245,8 +245,9 @@ class Walk:
         is_refused = self.open.pop(body.call, None)
         if is_refused is None:
             raise self._misplaced(f"an outcome of call {body.call}", "a decision before it")
-        if is_refused and body.ended is not Ended.REFUSED:
-            raise self._misplaced(f"a refused call that ended as {body.ended.value}", "refused")
+        if is_refused is not (body.ended is Ended.REFUSED):
+            verdict = "refused" if is_refused else "allowed"
+            raise self._misplaced(f"a call {verdict} that ended as {body.ended.value}", "what was decided")
 
     def _head(self, record: Record, body: Head) -> None:
         assert self.header is not None

@@ -10,12 +10,25 @@ import pytest
 from ledger import canonical
 from ledger.errors import Code, VerificationFailed
 from mcp_server.audit import limits
+from mcp_server.audit.digests import Digest
 from mcp_server.audit.files import Trust, absent, check, read_log, segments
 from mcp_server.audit.links import Tip, framed, sealed, unframed
-from mcp_server.audit.records import Head, Record, read_record
+from mcp_server.audit.opening import open_log
+from mcp_server.audit.records import Decision, Ended, Head, Outcome, Record, Verdict, read_record
 from mcp_server.audit.walk import Mark, Walk
-from mcp_server.audit.writer import Settings
-from tests.support.auditing import CODES, a_log, all_lines, broken, harmed, intact, key_in, start
+from mcp_server.audit.writer import Identity, Settings
+from tests.support.auditing import (
+    CODES,
+    Ticking,
+    a_log,
+    all_lines,
+    broken,
+    harmed,
+    intact,
+    key_in,
+    kill,
+    start,
+)
 
 
 def mark_of(folder: Path, count: int = 0) -> Mark:
@@ -77,6 +90,55 @@ def mark_of_none(text: str) -> Mark:
 
 
 @pytest.mark.requires("audit.verify")
+def test_a_record_rewritten_with_a_hash_of_its_own_is_found_by_the_next(tmp_path: Path) -> None:
+    folder = a_log(tmp_path, 3, settings=Settings())
+    (path,) = segments(folder)
+    lines, kept = path.read_bytes().splitlines(keepends=True), bodies(folder)
+    for place, record in enumerate(kept[:-1]):
+        if isinstance(record.body, Head):
+            continue
+        changed, _ = framed(record.body, Tip(record.sequence - 1, record.previous), record.time_ns + 1)
+        path.write_bytes(b"".join([*lines[:place], changed, *lines[place + 1 :]]))
+        error = broken(folder)
+        assert (error.code, error.facts["line"]) == (Code.AUDIT_SEQUENCE_BROKEN, place + 2)
+
+
+@pytest.mark.requires("audit.verify")
+def test_damage_after_the_last_head_is_found_too(tmp_path: Path) -> None:
+    server = start(tmp_path)
+    server.call()
+    kill(server)
+    (path,) = segments(server.folder)
+    whole = path.read_bytes()
+    begin = whole[:-1].rindex(b"\n") + 1
+    for at in range(begin, len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert broken(server.folder).code is Code.AUDIT_RECORD_INVALID
+
+
+@pytest.mark.requires("audit.verify")
+def test_a_did_key_signs_with_that_key(tmp_path: Path) -> None:
+    signer = key_in(tmp_path)
+    other = key_in(tmp_path, "other")
+    identity = Identity(signer, other.did, "test-chain", "1")
+    log = open_log(tmp_path / "audit", identity, Settings(), Ticking().clock())
+    log.close()
+    error = broken(log.folder)
+    assert (error.code, error.facts["sequence"]) == (Code.AUDIT_SIGNATURE_INVALID, 1)
+
+
+@pytest.mark.requires("audit.marks")
+def test_an_anchor_of_another_node_says_nothing_of_this_log(tmp_path: Path) -> None:
+    folder = a_log(tmp_path)
+    mark = mark_of(folder)
+    foreign = Mark(mark.log, 3, "cd" * 32, "the ledger", node="did:key:z6MkOther")
+    found = check([folder], Trust(marks={mark.log: (foreign, mark)}), lambda _log, _record: None)
+    assert found[0].error is None
+    own = Mark(mark.log, 3, "cd" * 32, "the ledger", node=key_in(tmp_path).did)
+    assert broken(folder, own).code is Code.AUDIT_FORKED
+
+
+@pytest.mark.requires("audit.verify")
 def test_records_that_nobody_signs_are_bounded(tmp_path: Path) -> None:
     folder = a_log(tmp_path, 3, settings=Settings(head_records=4))
     (path,) = segments(folder)
@@ -117,6 +179,20 @@ def test_what_may_not_follow_is_refused_however_well_it_is_chained(
     error = broken(folder)
     assert error.code is Code.AUDIT_RECORD_INVALID
     assert problem in error.got
+
+
+@pytest.mark.requires("audit.verify")
+@pytest.mark.parametrize(
+    ("verdict", "ended"), [(Verdict.REFUSE, Ended.ANSWERED), (Verdict.ALLOW, Ended.REFUSED)]
+)
+def test_a_call_ends_as_was_decided(tmp_path: Path, verdict: Verdict, ended: Ended) -> None:
+    server = start(tmp_path)
+    call = "ab" * 16
+    decision = Decision(call, "tool", "x", None, None, Digest(2, "00" * 32), verdict)
+    server.log.append([decision, Outcome(call, ended)], sync=False)
+    server.log.close()
+    error = broken(server.folder)
+    assert (error.code, error.facts["sequence"]) == (Code.AUDIT_RECORD_INVALID, 5)
 
 
 @pytest.mark.requires("audit.verify")
