@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, BinaryIO, cast
 
 import anyio
@@ -27,7 +27,7 @@ _LAST_SECONDS_MAX = 5.0
 _LINE_BYTES_MAX = framing.MESSAGE_BYTES_MAX + 1
 
 
-class _Output:
+class Output:
     """Writes whole lines, one at a time, away from whatever else prints."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -35,6 +35,7 @@ class _Output:
         self._lines, self._written = 0, anyio.Event()
 
     async def write(self, text: str) -> None:
+        """Write text that ends a line."""
         async with self._turn:
             await anyio.to_thread.run_sync(self._write, text.encode("utf-8", "replace"))
             self._lines += 1
@@ -55,10 +56,10 @@ class _Output:
         self._stream.flush()
 
 
-class _Input:
+class Input:
     """Gives lines that are messages; answers those that are none."""
 
-    def __init__(self, stream: BinaryIO, output: _Output) -> None:
+    def __init__(self, stream: BinaryIO, output: Output) -> None:
         self._stream, self._output = stream, output
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -85,14 +86,18 @@ class _Input:
         return line
 
 
-async def serve(server: Server[Any]) -> None:
-    """Serve until standard input ends."""
-    # What anybody prints goes to standard error: the wire is a copy nobody else knows.
-    wire = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+def wire() -> Output:
+    """Give standard output for the protocol alone: what anybody prints from now on goes to standard error."""
+    copy = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    output = _Output(wire)
-    streams = stdio_server(cast("Any", _Input(sys.stdin.buffer, output)), cast("Any", output))
+    return Output(copy)
+
+
+async def serve(server: Server[Any]) -> None:
+    """Serve until standard input ends."""
+    output = wire()
+    streams = stdio_server(cast("Any", Input(sys.stdin.buffer, output)), cast("Any", output))
     try:
         async with streams as (read, write):
             await server.run(read, write, server.create_initialization_options())
@@ -102,7 +107,12 @@ async def serve(server: Server[Any]) -> None:
 
 def run(server: Server[Any]) -> None:
     """Serve until standard input ends, SIGTERM or Ctrl-C."""
-    # A thread that waits for a line cannot be called back: the signal ends the process, as SIGTERM does; what
-    # a sudden end could spoil closes itself there.
-    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
-    anyio.run(serve, server)
+    work(lambda: serve(server))
+
+
+def work(on_streams: Callable[[], Awaitable[None]]) -> None:
+    """Work on the streams until standard input ends, SIGTERM or Ctrl-C."""
+    # A thread that waits for a line cannot be called back: the signal ends the process, which holds nothing
+    # that a sudden end could spoil.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    anyio.run(on_streams)

@@ -14,10 +14,13 @@ import httpx2
 from ledger import canonical
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.limits import KIB
+from ledger.types import Json
 from mcp_server.auth.holder import Holder
 
 RENEW_SECONDS = 60
 _ANSWER_BYTES_MAX = 16 * KIB
+_TEXT_CHARACTERS_MAX = 300
+_CODES = frozenset(int(code) for code in Code)
 
 
 class TokenAuth(httpx2.Auth):
@@ -69,7 +72,7 @@ class TokenAuth(httpx2.Auth):
         if type(told) is not dict:
             raise _no_answer(status)
         if status != 200:
-            raise _refusal(told, status)
+            raise refusal_of(told, status)
         token, seconds = told.get("access_token"), told.get("expires_in")
         if type(token) is not str or type(seconds) is not int or told.get("token_type") != "DPoP":
             raise _no_answer(status)
@@ -83,17 +86,16 @@ async def _content(response: httpx2.Response) -> bytes:
     return await response.aread()
 
 
-def _refusal(told: dict[str, object], status: int) -> Refused | EnvironmentFault:
-    ours = told.get("conclave")
-    code = ours.get("code") if type(ours) is dict else None
-    if type(code) is not int or code not in set(Code):
+def refusal_of(told: Json, status: int) -> Refused | EnvironmentFault:
+    """Give the refusal that a server told, by its own code; RPC_ANSWER_INVALID where it told none."""
+    ours = told.get("conclave") if type(told) is dict else None
+    if type(ours) is not dict or ours.get("code") not in _CODES:
         return _no_answer(status)
-    assert type(ours) is dict
     return Refused(
-        Code(code),
+        Code(ours["code"]),
         got="a refusal of the server",
-        expected=str(ours.get("expected", "")),
-        todo=str(ours.get("todo", "")),
+        expected=str(ours.get("expected", ""))[:_TEXT_CHARACTERS_MAX],
+        todo=str(ours.get("todo", ""))[:_TEXT_CHARACTERS_MAX],
     )
 
 

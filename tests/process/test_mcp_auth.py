@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -84,10 +85,15 @@ def server() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    certificate, key = self_signed(tmp_path_factory.mktemp("tls"))
-    trusted = ssl.create_default_context(cafile=certificate)
-    with running("tls", str(certificate), str(key), trusted=trusted) as found:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return self_signed(tmp_path_factory.mktemp("tls"))[0]
+
+
+@pytest.fixture(scope="module")
+def secured(authority: Path) -> Iterator[Running]:
+    trusted = ssl.create_default_context(cafile=authority)
+    key = authority.parent / "key.pem"
+    with running("tls", str(authority), str(key), trusted=trusted) as found:
         yield found
 
 
@@ -251,3 +257,36 @@ def test_who_stalls_a_handshake_or_speaks_plainly_is_cut_off(secured: Running) -
                     pass
     assert time.monotonic() - begun < HEAD_SECONDS + PATIENCE / 2
     assert secured.token(secured.holder()).status_code == 200
+
+
+@pytest.mark.requires("mcp.connect")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_over_streams_works_with_a_server_over_tls(
+    secured: Running, authority: Path, mode: str
+) -> None:
+    async def run() -> None:
+        arguments = ["-m", "tests.support.mcp_connect", secured.origin.resource, str(authority)]
+        target = StdioServerParameters(command=sys.executable, args=arguments)
+        async with Client(target, mode=mode, read_timeout_seconds=PATIENCE) as client:
+            await reads(client)
+
+    anyio.run(run)
+
+
+@pytest.mark.requires("mcp.connect")
+def test_a_line_is_answered_where_no_server_is_and_where_it_is_not_trusted(
+    secured: Running, authority: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"https://127.0.0.1:{taken.getsockname()[1]}"
+    lines = b"not json\n" + LIST + b"\n" + b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
+    other, _ = self_signed(authority.parent / "other")
+    for url, trusting in ((nobody, authority), (secured.origin.url, other)):
+        command = [sys.executable, "-m", "tests.support.mcp_connect", url, str(trusting)]
+        done = subprocess.run(command, input=lines, capture_output=True, timeout=PATIENCE, check=True)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        assert sorted((str(a["id"]), a["error"]["data"]["name"]) for a in answers) == [
+            ("7", "RPC_UNREACHABLE"),
+            ("None", "BODY_NOT_JSON"),
+        ]
+        assert b"raceback" not in done.stderr

@@ -28,6 +28,7 @@ def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:
         .add_extension(names, critical=False)
         .sign(key, hashes.SHA256())
     )
+    folder.mkdir(exist_ok=True)
     files = folder / "cert.pem", folder / "key.pem"
     files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files[1].touch(mode=0o600)
