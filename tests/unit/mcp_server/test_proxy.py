@@ -1,4 +1,4 @@
-"""The way of a message from a client over streams to a server over HTTP: where it may go, and with which headers."""
+"""The way of a message from streams to a server over HTTP: where it may go, and with which headers."""
 
 from __future__ import annotations
 
