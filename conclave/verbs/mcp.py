@@ -203,5 +203,21 @@ def connect(session: Session, url: str, name: str, authority: Path | None) -> No
     proxy.run(url, subject.did, open_key(home, subject), authority)
 
 
+@verb("policy", "conclave mcp policy scout > policy.yaml", "conclave propose policy.yaml --as alice")
+@click.argument("name")
+def policy(session: Session, name: str) -> None:
+    """Print an AgentPolicy under which an agent of this home reads everything and proposes nothing.
+
+    Make it narrower and propose it: an agent without a policy on the ledger has no tool.
+    """
+    from conclave.home import load
+    from ledger.standard import ledger_object
+    from mcp_server.reading_policy import reading_policy
+
+    subject = load(session.home).subject(name)
+    print(json.dumps(ledger_object("AgentPolicy", subject.name, reading_policy(subject.did)), indent=2))
+
+
 command.add_command(config)
+command.add_command(policy)
 command.add_command(connect)
