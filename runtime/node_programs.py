@@ -22,7 +22,7 @@ from runtime.tools import ToolError, tools_folder
 PACKAGES = ("containerd", "runc", "containernetworking-plugins", "busybox-static")
 _ON_PATH = ("containerd", "containerd-shim-runc-v2", "ctr", "runc")
 _PLUGINS = ("bridge", "host-local", "loopback")
-_HOST_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 _COMMAND_SECONDS_MAX = 300
 _ELF_HEAD_BYTES = 8192
 
@@ -42,15 +42,19 @@ class NodePrograms:
     shell: Path
 
 
-def find(environ: Mapping[str, str]) -> NodePrograms:
+def find(environ: Mapping[str, str], machine: Path = Path("/")) -> NodePrograms:
     """Give the programs, the machine's own or those unpacked before.
+
+    Args:
+        environ: PATH, and where the tools' cache is.
+        machine: the root of its file system.
 
     Raises:
         ToolError: ``TOOL_NODE_MISSING`` names what is neither here nor there.
     """
     missing: list[str] = []
-    for root in (Path("/"), unpacked(environ)):
-        found = _look(root, environ)
+    for root, path in ((machine, environ.get("PATH", "")), (unpacked(environ), "")):
+        found = _look(root, path)
         if isinstance(found, NodePrograms):
             return found
         missing = missing or found
@@ -67,46 +71,48 @@ def unpacked(environ: Mapping[str, str]) -> Path:
     return tools_folder(environ) / "node-packages"
 
 
-def fetch(environ: Mapping[str, str]) -> NodePrograms:
+def fetch(environ: Mapping[str, str], machine: Path = Path("/")) -> NodePrograms:
     """Give the programs; where they are not here, from Debian's packages, verified by apt and unpacked.
+
+    Takes what ``find`` takes.
 
     Raises:
         ToolError: ``TOOL_NODE_MISSING`` says why they cannot be had.
     """
     try:
-        return find(environ)
+        return find(environ, machine)
     except ToolError:
         target = unpacked(environ)
-    if shutil.which("apt-get") and shutil.which("dpkg-deb"):
+    if all(shutil.which(program, path=environ.get("PATH")) for program in ("apt-get", "dpkg-deb")):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="node-packages-") as scratch:
-            _unpack(Path(scratch))
+            _unpack(Path(scratch), environ)
             shutil.rmtree(target, ignore_errors=True)
             (Path(scratch) / "tree").rename(target)
-    return find(environ)
+    return find(environ, machine)
 
 
-def _unpack(scratch: Path) -> None:
+def _unpack(scratch: Path, environ: Mapping[str, str]) -> None:
     download = ["apt-get", "download", "-qq", *PACKAGES]
-    if not _runs(download, scratch):
+    try:
+        _run(download, scratch, environ)
+    except ToolError:
         # A fresh machine has no lists of packages yet, or old ones.
-        _run(["apt-get", "update", "-qq"], scratch)
-        _run(download, scratch)
+        _run(["apt-get", "update", "-qq"], scratch, environ)
+        _run(download, scratch, environ)
     for package in sorted(scratch.glob("*.deb")):
-        _run(["dpkg-deb", "-x", str(package), "tree"], scratch)
+        _run(["dpkg-deb", "-x", str(package), "tree"], scratch, environ)
 
 
-def _look(root: Path, environ: Mapping[str, str]) -> NodePrograms | list[str]:
-    """Give the programs under ``root``, or the names of those that are not there."""
-    folders = [str(root / folder.lstrip("/")) for folder in _HOST_FOLDERS]
-    if root == Path("/"):
-        folders = [*environ.get("PATH", "").split(os.pathsep), *folders]
+def _look(root: Path, path: str) -> NodePrograms | list[str]:
+    """Give the programs on ``path`` or under ``root``, or the names of those that are not there."""
+    folders = [folder for folder in path.split(os.pathsep) if folder]
+    folders += [str(root / folder) for folder in _FOLDERS]
     path = os.pathsep.join(folders)
     missing = [name for name in _ON_PATH if shutil.which(name, path=path) is None]
     plugins = [root / place for place in ("usr/lib/cni", "opt/cni/bin")]
     plugins = [folder for folder in plugins if all(os.access(folder / name, os.X_OK) for name in _PLUGINS)]
-    shells = [Path(folder) / "busybox" for folder in folders if folder]
-    shells = [shell for shell in shells if _stands_alone(shell)]
+    shells = [shell for shell in (Path(folder) / "busybox" for folder in folders) if _stands_alone(shell)]
     if not plugins:
         missing.append("network plugins")
     if not shells:
@@ -124,19 +130,13 @@ def _stands_alone(program: Path) -> bool:
     return head.startswith(b"\x7fELF") and b"/ld-" not in head
 
 
-def _runs(command: Sequence[str], cwd: Path) -> bool:
-    try:
-        _run(command, cwd)
-    except ToolError:
-        return False
-    return True
-
-
-def _run(command: Sequence[str], cwd: Path) -> None:
+def _run(command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> None:
+    program = shutil.which(command[0], path=environ.get("PATH")) or command[0]
     try:
         subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, check=True, timeout=_COMMAND_SECONDS_MAX
-        )
+            [program, *command[1:]], cwd=cwd, env=dict(environ), capture_output=True, text=True, check=True,
+            timeout=_COMMAND_SECONDS_MAX,
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         said = str(getattr(error, "stderr", None) or error).strip().splitlines()
         raise ToolError(

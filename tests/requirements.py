@@ -288,6 +288,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.no-op-writes-nothing": "what is in place is not written; resourceVersions stay [issue 3]",
     "bridge.upgrade": "changed objects patched, removed ones pruned, the rest untouched [issue 3 step 6]",
     "bridge.drift-undone": "a hand edit or deletion of an applied object is undone [issue 3 step 7]",
+    "bridge.asked-before-proof": "a changed state is asked for before the block that proves it; no answer counts before it is proven [verification.md]",
     "bridge.drift-at-once": "what others wrote to an object of ours is put back by one request, bound to the version the watch told [bridge.md 9]",
     "bridge.foreign-untouched": "an object that is not ours is neither changed nor deleted [issue 3 step 7]",
     "bridge.foreign-fields": "what others add to an object of ours is seen, named and removed [bridge.md 2]",
@@ -345,6 +346,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.reports-bounded": "reports are few, fit an envelope, and tell a failure at once [releases.md 5]",
     "bridge.metrics": "what replicas use is told in whole numbers, or not at all [releases.md 5, 6]",
     "bridge.health-rules": "a custom kind is healthy only where its release's signed rule says true [releases.md 1]",
+    "bridge.foreign-in-the-way": "what others added makes no manifest of ours impossible: it is taken over and goes [bridge.md 2]",
     "bridge.trail": "every write is said in the log before it is sent, and what became of it [bridge.md 10]",
     "bridge.health-over-time": "a crash loop is failed, not current by turns; an old failure is not the next revision's [devkube notes]",
     # -- identity -----------------------------------------------------------------------------------
@@ -408,6 +410,7 @@ REQUIREMENTS: dict[str, str] = {
     "inputs.four-mebibytes": "a release of 4 MiB passes, a larger one is refused before it is signed [issue: real input]",
     "inputs.own-chart": "a Helm chart goes the whole way [issue: real input]",
     "inputs.own-kustomization": "a kustomization goes the whole way [issue: real input]",
+    "inputs.bad-on-the-ledger": "what no API server takes, on the ledger all the same, is reported; the rest goes on [issue 6]",
     "inputs.remote-sources-refused": "a kustomization that names a URL is refused, never fetched [issue: real input]",
     "inputs.unpinned-listed": "the refusal lists every unpinned image with object and path [issue: real input]",
     "story.ledger-is-made": "init makes keys, genesis and four validators' homes [issue: first light, step 1]",
@@ -457,6 +460,7 @@ REQUIREMENTS: dict[str, str] = {
     "faults.bridge-clock": "a bridge whose clock is an hour off holds and says why [issue 3 Bad input]",
     "faults.bridge-killed": "a bridge killed in the middle of an apply converges when it is back [DESIGN 7]",
     "tools.found-or-built": "pinned tools are found, or built once outside the checkout; failures are named [DESIGN 8]",
+    "tools.node-programs": "a container runtime is found, or unpacked into the cache; nothing is installed [issue 6]",
     # -- the house ----------------------------------------------------------------------------------
     "house.promises": "every promise has a test and every mark a promise [preamble of this file]",
     "house.sizes": "files and functions stay within the house numbers [DESIGN 2]",

@@ -276,7 +276,7 @@ def test_a_kubelet_and_a_runtime_that_are_killed_come_back_and_the_bridge_writes
     pods.until("the node says that it is ready", lambda: _heard(pods, started))
     assert containers(pods.ready(WEB, 2)) == before
     assert pods.fleet.reported(EAST, WEB, 3).health == "current"
-    assert pods.steps() == steps
+    assert pods.steps() == steps > 0
     now = pods.cube.found(web(WEB, pods.image))
     assert (now["metadata"]["uid"], now["metadata"]["generation"]) == (
         live["metadata"]["uid"],

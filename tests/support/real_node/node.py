@@ -32,6 +32,7 @@ CGROUPS_GONE_S = 15.0
 SOCKET = "/run/containerd/containerd.sock"
 """Where everybody looks for it; it is in a mount namespace of its own."""
 PROGRAMS = ("kubelet", "containerd")
+_SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 _SET_BY_KUBELET = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
                    "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes")  # fmt: skip
 
@@ -77,7 +78,8 @@ class RealNode:
         for group in groups(self._group):
             group.mkdir(exist_ok=True)
         port = _port_of(self._kubeconfig)
-        self._room = Room(self._programs.path, ADDRESS, self._log("room"))
+        path = os.pathsep.join([self._programs.path, os.environ.get("PATH", os.defpath), *_SYSTEM_FOLDERS])
+        self._room = Room(path, ADDRESS, self._log("room"))
         self._relay = Relay(self._room.listen("127.0.0.1", port), port)
         self.start()
 
