@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from consensus.light.fields import Fields
-from consensus.light.parse import parse_signed_header, parse_validator
+from consensus.light.parse import parse_header, parse_signed_header, parse_validator
 from consensus.light.types import HASH_BYTES, VALIDATORS_MAX, SignedHeader, Validator
 from ledger.errors import Code, EnvironmentFault
 from ledger.limits import CHAIN_ID_BYTES_MAX, ENVELOPE_BYTES_MAX, RPC_ANSWER_BYTES_MAX, STATE_KEY_BYTES_MAX
 
 PROOF_OP_TYPE = "ics23:smt"
+_NO_TRANSACTIONS = sha256(b"").digest()
+"""The hash of no transactions (CometBFT types/tx.go, crypto/merkle)."""
 _HASH = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _CODE_MAX = 2**32 - 1
 _INDEX_MAX = 2**32 - 1
@@ -33,7 +36,8 @@ _RESULTS_MAX = 100_000
 class NodeStatus:
     """What a node says of itself; ``height`` is its newest block's, ``time_ns`` that block's time.
 
-    ``app_hash`` is what that block's header says of the state before it, empty where the node does not tell.
+    ``app_hash`` is what that block's header says of the state before it, empty where the node does not tell;
+    ``has_transactions`` whether the block carries any, false where the node does not tell.
     """
 
     chain_id: str
@@ -41,6 +45,7 @@ class NodeStatus:
     time_ns: int
     catching_up: bool
     app_hash: bytes = b""
+    has_transactions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,24 @@ def read_status(result: Any) -> NodeStatus:
         time_ns=sync.time("latest_block_time"),
         catching_up=sync.flag("catching_up"),
         app_hash=_told_hash(result["sync_info"].get("latest_app_hash")),
+    )
+
+
+def read_newest(result: Any) -> NodeStatus:
+    """Read ``/header`` of the newest height, as far as it tells what ``/status`` does.
+
+    Raises:
+        EnvironmentFault: RPC_ANSWER_INVALID.
+        VerificationFailed: HEADER_MALFORMED.
+    """
+    header = parse_header(_fields(result, "header").get("header"))
+    return NodeStatus(
+        header.chain_id,
+        header.height,
+        header.time_ns,
+        catching_up=False,
+        app_hash=header.app_hash,
+        has_transactions=header.data_hash != _NO_TRANSACTIONS,
     )
 
 

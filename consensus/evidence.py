@@ -63,6 +63,12 @@ class Evidence:
         self.chain_id, self._bytes_max, self._bytes = chain_id, bytes_max, 0
         self._said: OrderedDict[str, Said] = OrderedDict()
 
+    def copy(self) -> Evidence:
+        """Give what is judged so far; what the copy judges more does not count here."""
+        found = Evidence(self.chain_id, self._bytes_max)
+        found._bytes, found._said = self._bytes, self._said.copy()
+        return found
+
     def unknown(self, identifiers: Iterable[str]) -> list[bytes]:
         """Give the keys of those envelopes that were not judged yet."""
         return [statekeys.envelope(one) for one in identifiers if one not in self._said]

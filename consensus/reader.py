@@ -8,14 +8,16 @@ Never judges freshness: it shows the age, the caller decides.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from consensus.answers import NodeStatus, QueryAnswer
+from consensus.foresight import STATE_PATH, Foresight
 from consensus.headers import ReaderSettings, VerifiedHeaders
 from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
-from consensus.sources import Batching, Rpc
+from consensus.sources import Batching, Rpc, Telling
 from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
 from consensus.witness import ask_another, attempt
@@ -26,7 +28,6 @@ from ledger.types import Json
 from state.proof import parse_proof, verify_membership, verify_non_membership
 from state.spec import SMT
 
-STATE_PATH = "/state"
 T = TypeVar("T")
 Get = Callable[[bytes], bytes | None]
 """Gives the proven value of a key, None where its absence is proven."""
@@ -43,10 +44,28 @@ class View:
         is_stale: whether that is beyond the reader's ``staleness_ns``.
     """
 
-    __slots__ = ("_app_hash", "_known", "_rpc", "age_ns", "chain_id", "height", "is_stale", "time_ns")
+    __slots__ = (
+        "_app_hash",
+        "_known",
+        "_rpc",
+        "_told",
+        "age_ns",
+        "chain_id",
+        "height",
+        "is_stale",
+        "time_ns",
+    )
 
-    def __init__(self, rpc: Rpc, proving: Trusted, now_ns: int, staleness_ns: int) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        proving: Trusted,
+        now_ns: int,
+        staleness_ns: int,
+        told: Mapping[bytes, QueryAnswer] | None = None,
+    ) -> None:
         self._rpc, self._app_hash = rpc, proving.header.app_hash
+        self._told = told or {}
         self._known: dict[bytes, bytes | None] = {}
         self.height = proving.height - 1
         self.time_ns = proving.header.time_ns
@@ -108,9 +127,16 @@ class View:
         Raises:
             EnvironmentFault: the node does not answer.
         """
-        missing = [key for key in dict.fromkeys(keys) if key not in self._known]
+        missing = [key for key in dict.fromkeys(keys) if not self._has(key)]
         if len(missing) > 1:
             self._known |= attempt(self._rpc, lambda rpc: self._ask_all(rpc, missing))
+
+    def _has(self, key: bytes) -> bool:
+        """Whether a key's value is proven, perhaps by an answer that was there before its proof."""
+        if key not in self._known and key in self._told:
+            with contextlib.suppress(VerificationFailed, Refused):
+                self._known[key] = _proven(self._told[key], key, self.height, self._app_hash)
+        return key in self._known
 
     def _ask_all(self, rpc: Rpc, keys: list[bytes]) -> dict[bytes, bytes | None]:
         found: dict[bytes, bytes | None] = {}
@@ -122,7 +148,7 @@ class View:
         return found
 
     def _get(self, key: bytes) -> bytes | None:
-        if key not in self._known:
+        if not self._has(key):
             self._known[key] = attempt(self._rpc, lambda rpc: self._ask(rpc, key))
         return self._known[key]
 
@@ -164,6 +190,7 @@ class VerifiedReader:
     ) -> None:
         self.settings = settings or ReaderSettings()
         self._rpc, self._clock = rpc, clock
+        self._foresight = Foresight(functools.partial(attempt, rpc))
         self._headers = VerifiedHeaders(rpc, trust_store, clock=clock, options=self.settings.options)
 
     @property
@@ -195,7 +222,7 @@ class VerifiedReader:
         return attempt(self._rpc, self._newest)
 
     def _newest(self, rpc: Rpc) -> NodeStatus:
-        status = rpc.status()
+        status = _newest(rpc)
         if status.chain_id != self.chain_id:
             raise VerificationFailed(
                 Code.HEADER_CHAIN_MISMATCH,
@@ -219,7 +246,15 @@ class VerifiedReader:
         Raises:
             EnvironmentFault: the node does not answer.
         """
-        return attempt(self._rpc, lambda rpc: _says_same(rpc, known, height))
+        return self._foresight.same(known, height)
+
+    def rehearse(self, height: int, read: Callable[[Get], object]) -> None:
+        """Read the state of a height that nothing proves yet, so that its view has the answers at hand.
+
+        What ``read`` makes of it is dropped: it only tells which keys will be asked for.
+        """
+        with contextlib.suppress(ConclaveError):
+            read(self._foresight.getter(height))
 
     def at(self, height: int | None = None) -> View:
         """Give the newest provable state, or that of ``height``.
@@ -251,15 +286,19 @@ class VerifiedReader:
         header, now_ns = self._headers.at(proving), self._clock()
         # A header that was verified before is not judged again, but the clock may have been set back since.
         is_not_from_future(header.header, self.settings.options.clock_drift_ns, now_ns)
-        return View(self._rpc, header, now_ns, self.settings.staleness_ns)
+        told = self._foresight.of(proving - 1)
+        return View(self._rpc, header, now_ns, self.settings.staleness_ns, told)
 
 
-def _says_same(rpc: Rpc, known: Mapping[bytes, bytes | None], height: int) -> bool:
-    if not isinstance(rpc, Batching) or not known:
-        return False
-    answers = rpc.abci_queries(STATE_PATH, list(known), height)
-    told = zip(answers, known.values(), strict=True)
-    return all(answer.code == 0 and answer.value == (value or b"") for answer, value in told)
+def _newest(rpc: Rpc) -> NodeStatus:
+    if isinstance(rpc, Telling):
+        try:
+            return rpc.newest()
+        except EnvironmentFault as fault:
+            # A node that does not know this question is asked the other.
+            if not fault.facts.get("unknown"):
+                raise
+    return rpc.status()
 
 
 def check_fresh(view: View) -> None:

@@ -8,7 +8,9 @@ signature verify, and a deletion only when operators approved it. Every function
 
 from __future__ import annotations
 
-from consensus.evidence import Evidence, Get, open_envelope, optional, required, speaker, unbound
+from collections.abc import Iterable, Mapping
+
+from consensus.evidence import Evidence, Get, ahead, open_envelope, optional, required, speaker, unbound
 from consensus.ledger_reader import (
     PAGE_MAX,
     bindings,
@@ -60,6 +62,7 @@ __all__ = [
     "proposals",
     "proposed",
     "protocol",
+    "rehearse",
     "release",
     "release_record",
     "releases",
@@ -157,6 +160,29 @@ def report(view: View, cluster: str, name: str) -> Verified[ReportRecord | None]
 def report_sequence(view: View, cluster: str) -> Verified[int]:
     """Give the sequence of the newest report of ``cluster`` on any release; 0 before the first."""
     return view.read(lambda get: count_of(get, statekeys.report_sequence(cluster)))
+
+
+def rehearse(
+    get: Get, cluster: str, known: Mapping[str, DesiredRecord], usual: Iterable[bytes], evidence: Evidence
+) -> None:
+    """Read what a reader will read that knows some desired records: every release that is to be another.
+
+    Args:
+        get: gives values that nothing proves.
+        cluster: that will ask.
+        known: what it shall have, as far as it is known.
+        usual: keys that a release is likely to need.
+        evidence: judged before; what is judged here must count nowhere else: hand over a copy.
+    """
+    names, desires = _releases(get, cluster), {}
+    ahead(get, [k for n in names if n not in known for k in (statekeys.desired(cluster, n), *usual)])
+    for name in names:
+        found = desired_record(get, cluster, name)
+        if found is not None and found != known.get(name):
+            desires[name] = found
+    for name, found in desires.items():
+        ahead(get, [statekeys.release(name), statekeys.revision(name, found.revision), *usual])
+        _release(get, evidence, cluster, name, None)
 
 
 def _releases(get: Get, cluster: str) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ VALIDATORS_PER_PAGE = 100
 """CometBFT's own maximum (rpc/core/env.go)."""
 BATCHES = (50, 10, 1)
 """How many requests go in one exchange: 10 is CometBFT's default limit; a node may have set a lower one."""
+_METHOD_NOT_FOUND = -32601
+"""JSON-RPC 2.0 §5.1."""
 _ELSEWHERE = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE})
 """Failures of one endpoint, worth trying the next for."""
 _TOO_MANY = frozenset({Code.RPC_REFUSED, Code.RPC_ANSWER_TOO_LARGE})
@@ -70,6 +72,10 @@ class RpcClient:
     def status(self) -> answers.NodeStatus:
         """Give ``/status``."""
         return answers.read_status(self._call("status", {}))
+
+    def newest(self) -> answers.NodeStatus:
+        """Give ``/header`` of the newest block: ``/status`` waits where the node is at work on one."""
+        return answers.read_newest(self._call("header", {}))
 
     def signed_header(self, height: int) -> SignedHeader:
         """Give ``/commit`` of ``height``."""
@@ -214,6 +220,7 @@ def _one(answer: Any, where: JsonObject) -> Any:
             got=f"{error.get('message', '')}: {error.get('data', '')}",
             expected="a result",
             todo="the node's own words are above",
+            unknown=error.get("code") == _METHOD_NOT_FOUND,
             **where,
         )
     return answer["result"]

@@ -71,6 +71,15 @@ class Batching(Protocol):
         ...
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """A node that tells of its newest block without waiting for the one it works at."""
+
+    def newest(self) -> answers.NodeStatus:
+        """Give what its newest header says; unverified like the rest."""
+        ...
+
+
 class Peer(Rpc, Protocol):
     """A node with its endpoint: ``consensus.rpc.RpcClient`` of one endpoint, or a node in memory in tests."""
 

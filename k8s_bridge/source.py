@@ -75,7 +75,7 @@ class LedgerSource:
             statekeys.desired(cluster, ""),
             statekeys.scale(cluster, ""),
         )
-        self._height = 0
+        self._height = self._rehearsed = 0
 
     @property
     def chain_id(self) -> str:
@@ -91,6 +91,12 @@ class LedgerSource:
             Refused: CLUSTER_UNKNOWN and other answers of the ledger.
         """
         newest, began_s = self._reader.newest(), self._monotonic_s()
+        found = self._look(newest, began_s)
+        if found is None and newest.has_transactions and newest.height > self._rehearsed:
+            self._rehearse(newest.height)
+        return found
+
+    def _look(self, newest: NodeStatus, began_s: float) -> Wanted | None:
         if self._height and (newest.height <= self._height + 1 or self._rests(newest, began_s)):
             return None
         view = self._reader.at_newest(newest.height)
@@ -117,6 +123,21 @@ class LedgerSource:
                 return False
             self._last = replace(last, said_hash=newest.app_hash)
         return True
+
+    def _rehearse(self, height: int) -> None:
+        """Ask for the state of a block that nothing proves yet, if the node says that it changed.
+
+        When the next block proves it, the answers are at hand. Nothing else is made of them.
+        """
+        self._rehearsed = height
+        if self._last is None or self._reader.still(self._last.basis, height):
+            return
+        known = {name: basis.desired for name, (basis, _) in self._known.items()}
+        evidence = self._evidence.copy()
+        self._reader.rehearse(
+            height,
+            lambda get: release_reader.rehearse(get, self._cluster, known, self._usual, evidence),
+        )
 
     def _read(self, view: View) -> Wanted:
         releases: dict[str, Verified[ReleaseRevision]] = {}

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from k8s_bridge.cluster import Cluster, only_version
+from k8s_bridge.cluster import Applied, Cluster, only_version
 from k8s_bridge.inventory import MARK_LABEL, Inventory, config_map_name, decode, empty, encode, unreadable
 from k8s_bridge.objects import Identity, ObjectKey, field, metadata_text
 from ledger.errors import EnvironmentFault, Refused
+from ledger.types import JsonObject
 
 DEFAULT_NAMESPACE = "conclave-system"
+_CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +136,28 @@ class InventoryStore:
                 has written it since.
         """
         config_map, name = encode(inventory, self._namespace), config_map_name(inventory.release)
-        if self._versions is not None:
-            # One that lost its label is in no list, and has a version all the same.
-            found = self._versions.get(name) or self._version(name)
-            config_map = only_version(config_map, found)
         self._ensure_namespace()
         try:
-            applied = self._cluster.apply(config_map)
+            applied = self._apply(name, config_map)
         except EnvironmentFault:
             # Somebody may have deleted the namespace; the next attempt makes it again.
             self._namespace_exists = False
             raise
         if self._versions is not None:
             self._versions[name] = metadata_text(applied.live, "resourceVersion")
+
+    def _apply(self, name: str, config_map: JsonObject) -> Applied:
+        if self._versions is None:
+            return self._cluster.apply(config_map)
+        known = self._versions.get(name, "")
+        try:
+            return self._cluster.apply(only_version(config_map, known))
+        except EnvironmentFault as fault:
+            # One that lost its label is in no list, and has a version all the same.
+            found = self._version(name) if not known and fault.facts.get("status") == _CONFLICT else ""
+            if not found:
+                raise
+            return self._cluster.apply(only_version(config_map, found))
 
     def _version(self, name: str) -> str:
         live = self._cluster.get(ObjectKey("v1", "ConfigMap", self._namespace, name))

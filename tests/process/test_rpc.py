@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from consensus.http import Limits
-from consensus.light.render import validators_json
+from consensus.light.render import signed_header_json, validators_json
 from consensus.rpc import RpcClient
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
-from tests.support.chain import set_of, signers
+from ledger.types import sha256
+from state.merkle import merkle_root
+from tests.support.chain import Chain, set_of, signers
 from tests.unit.consensus.wire import Behaviour, answering, http, serve
 
 LIMITS = Limits(connect_seconds=1.0, exchange_seconds=0.4, answer_bytes_max=4096)
@@ -307,3 +309,20 @@ def test_a_batch_with_other_answers_than_requests_is_invalid(answer: bytes) -> N
     ):
         client.abci_queries("/state", [b"a", b"b"], 3)
     assert fault.value.code is Code.RPC_ANSWER_INVALID
+
+
+@pytest.mark.requires("rpc.typed-answers")
+@pytest.mark.parametrize("txs", [(), (b"a transaction",)])
+def test_the_newest_header_tells_whether_its_block_carries_transactions(txs: tuple[bytes, ...]) -> None:
+    chain = Chain(signers("a"))
+    block = chain.append(data_hash=merkle_root([sha256(tx) for tx in txs]))
+    answer = {"header": signed_header_json(block.signed_header)["header"]}
+    with (
+        serve(answering(result(answer), result({"header": {}}))) as endpoint,
+        contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
+    ):
+        told = client.newest()
+        assert (told.height, told.app_hash) == (1, block.header.app_hash)
+        assert told.has_transactions is bool(txs)
+        with pytest.raises((EnvironmentFault, VerificationFailed)):
+            client.newest()

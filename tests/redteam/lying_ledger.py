@@ -99,6 +99,9 @@ def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
+METHODS = frozenset({"status", "commit", "validators", "abci_query"})
+
+
 class _Served(ThreadingHTTPServer):
     """Whoever asks may hang up in the middle of an answer; any other error is shown."""
 
@@ -145,14 +148,22 @@ class LyingLedger:
     def answer(self, request: bytes) -> bytes:
         """Give the body of the answer to a request."""
         called = json.loads(request)
-        method, params = called["method"], called["params"]
+        if isinstance(called, list):
+            return b"[" + b",".join(map(self._answer, called)) + b"]"
+        return self._answer(called)
+
+    def _answer(self, called: JsonObject) -> bytes:
+        method, params, number = called["method"], called["params"], called["id"]
+        if method not in METHODS:
+            unknown = {"code": -32601, "message": "Method not found"}
+            return json.dumps({"jsonrpc": "2.0", "id": number, "error": unknown}).encode()
         try:
             honest = answer_of(self.node, method, self.rewrite(method, params))
             result = self.lie(method, params, honest)
         except (ConclaveError, KeyError) as error:
             refusal = {"code": -32603, "message": "Internal error", "data": str(error)}
-            return json.dumps({"jsonrpc": "2.0", "id": 1, "error": refusal}).encode()
-        return json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
+            return json.dumps({"jsonrpc": "2.0", "id": number, "error": refusal}).encode()
+        return json.dumps({"jsonrpc": "2.0", "id": number, "result": result}).encode()
 
 
 def _handler(node: LyingLedger) -> type[BaseHTTPRequestHandler]:

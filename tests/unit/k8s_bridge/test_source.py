@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.answers import NodeStatus
+from consensus.answers import NodeStatus, QueryAnswer
 from consensus.reader import VerifiedReader
 from consensus.trust_store import TrustRoot, TrustStore
 from k8s_bridge.source import REST_S, LedgerSource
@@ -186,3 +186,79 @@ def test_a_node_that_says_that_nothing_changed_here_is_believed_for_a_while_only
     found = batching.source.look()
     assert found is not None
     assert found.releases["guestbook"].value.revision == 2
+
+
+class TellingNode(BatchingNode):
+    """A node that tells of its newest block, and whether there are transactions in it."""
+
+    def newest(self) -> NodeStatus:
+        """Give what its newest header says."""
+        height = self.ledger.chain.height
+        header = self.ledger.chain.blocks[height].header
+        return NodeStatus(
+            header.chain_id,
+            height,
+            header.time_ns,
+            catching_up=False,
+            app_hash=header.app_hash,
+            has_transactions=bool(self.ledger.txs[height]),
+        )
+
+
+@pytest.fixture
+def telling(tmp_path: Path) -> Looking:
+    ledger = Ledger()
+    ledger.commit()
+    found = _looking(TellingNode(ledger), tmp_path)
+    found.ledger.release("one")
+    found.ledger.commit()
+    assert found.source.look() is not None
+    return found
+
+
+@pytest.mark.requires("bridge.asked-before-proof")
+def test_what_a_block_changed_is_asked_for_before_the_next_one_proves_it(telling: Looking) -> None:
+    node = telling.node
+    assert isinstance(node, BatchingNode)
+    telling.ledger.release("two")
+    assert telling.source.look() is None, "nothing proves it yet"
+    node.exchanges.clear()
+    telling.ledger.commit()
+    found = telling.source.look()
+    assert found is not None
+    assert found.releases["guestbook"].value.revision == 2
+    assert node.exchanges == []
+
+
+@pytest.mark.requires("bridge.asked-before-proof", "reader.single-lies")
+@pytest.mark.parametrize(
+    "lied", [b"desired/", b"revision/", b"envelope/", b"proposal/", b"identity", b"index/"]
+)
+def test_a_lie_told_before_the_proof_moves_nothing(telling: Looking, lied: bytes) -> None:
+    told: list[bytes] = []
+
+    def lie(answer: QueryAnswer) -> QueryAnswer:
+        if not answer.key.startswith(lied) or answer.height < telling.ledger.chain.height:
+            return answer
+        told.append(answer.key)
+        return replace(answer, value=answer.value[:-1] + b"!")
+
+    telling.ledger.release("two")
+    telling.node.lies["abci_query"] = lie
+    assert telling.source.look() is None
+    telling.node.lies.clear()
+    telling.ledger.commit()
+    found = telling.source.look()
+    assert told
+    assert found is not None
+    assert found.releases["guestbook"].value.revision == 2
+    assert found.refused == {}
+
+
+@pytest.mark.requires("bridge.asked-before-proof")
+def test_a_block_without_transactions_is_not_asked_about_before_its_proof(telling: Looking) -> None:
+    telling.ledger.commit()
+    before = len(telling.node.asked)
+    telling.source.look()
+    telling.source.look()
+    assert "abci_query" not in telling.node.asked[before:]
