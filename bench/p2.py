@@ -37,6 +37,8 @@ from ledger.limits import NONCE_WINDOW_SIZE
 
 BATCH = NONCE_WINDOW_SIZE // 2
 """Releases proposed together: within the nonce window, and below what one may have open."""
+PAUSE_S = 0.5
+"""Between two releases of either side: a report of the one before is told meanwhile."""
 EDIT_PAUSE_S = 0.25
 EDITS_OF_FLUX = 10
 INTERVAL_S = 10
@@ -62,6 +64,7 @@ def applied(bench: Bench, sights: Sights, releases: int, objects: int) -> list[M
         if number % BATCH == 0:
             records = bench.open(number, min(number + BATCH, releases), objects)
             time.sleep(1.0)
+        time.sleep(PAUSE_S)
         tx = bench.send(bench.envelope("carol", approval(records[number])))
         last = _all_seen(sights, [f"r{number}-{index}" for index in range(objects)])
         height = bench.height_of(tx)
@@ -100,7 +103,7 @@ def beside(peer: flux.Flux, bench: Bench, sights: Sights, wish: argparse.Namespa
         names = [f"flux-r{number}-{index}" for index in range(wish.objects)]
         began = peer.publish(f"r{number}", [config_map(name) for name in names])
         into.flux.append(_all_seen(sights, names) - began)
-        time.sleep(EDIT_PAUSE_S)
+        time.sleep(PAUSE_S)
     for name in names:
         version = bench.edit(name)
         peer.ask()

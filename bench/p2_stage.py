@@ -152,7 +152,8 @@ class Sights:
         stream.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": query}))
         with contextlib.suppress(websocket.WebSocketException, OSError):
             while not self._stop.is_set():
-                told = json.loads(stream.recv())["result"]
+                # The last word of a node that ends is an error.
+                told = json.loads(stream.recv()).get("result", {})
                 step = told["data"]["value"] if "data" in told else {}
                 if step.get("step") == "RoundStepCommit":
                     self.blocks.setdefault(int(step["height"]), time.monotonic())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from conclave.__main__ import main
-from consensus import reader, trust_store, witness
+from consensus import reader, rpc, trust_store, witness
 from k8s_bridge import client, connection, loop, reconcile, source, state_file, store
 
 FILE_ENV = "SPANS"
@@ -31,7 +31,7 @@ STEPS: tuple[tuple[object, str, str], ...] = (
     (witness, "walk", "header walked"),
     (witness.Panel, "_cross_check", "header witnessed"),
     (trust_store.TrustStore, "save", "header kept"),
-    (reader.View, "_ask", "state query"),
+    (rpc.RpcClient, "_exchange", "node asked"),
     (source.LedgerSource, "_release", "release read"),
     (store.InventoryStore, "load", "inventories read"),
     (store.InventoryStore, "save", "inventory written"),
