@@ -173,7 +173,7 @@ def build_go(sources: Path, target: Path, package: str = ".", timeout_s: int = 3
     if go is None:
         raise EnvironmentFault(Code.TOOL_MISSING, got="no go on PATH", expected="Go 1.26 or newer")
     done = subprocess.run(
-        [go, "build", "-o", str(target), package],
+        [go, "build", "-trimpath", "-o", str(target), package],
         cwd=sources,
         env={**os.environ, "GOTOOLCHAIN": "local"},
         capture_output=True,

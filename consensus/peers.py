@@ -52,7 +52,7 @@ class PanelSettings:
     requests_max: int = 1000
     seconds_max: float = 60.0
     lag_seconds: float = 5.0
-    poll_seconds: float = 0.1
+    poll_seconds: float = 0.02
 
 
 @dataclass(slots=True)
