@@ -118,7 +118,7 @@ def _apply(step: Step, cluster: Cluster) -> ObjectResult:
             cluster.take_over(step.key, step.live, step.foreign.takeover)
         applied = cluster.apply(_bound(step, step.manifest))
     except EnvironmentFault as fault:
-        return _failed(result, fault)
+        return _failed(result, fault if step.foreign is None else _passing(fault))
     outcome = Outcome.CREATED if applied.created else Outcome.CONFIGURED
     return replace(result, outcome=outcome, live=applied.live, rivals=_rivals(step, applied.live))
 
@@ -170,6 +170,12 @@ def _before(step: Step) -> ObjectResult:
 
 def _failed(result: ObjectResult, fault: EnvironmentFault) -> ObjectResult:
     return replace(result, outcome=Outcome.FAILED, code=fault.code, reason=str(fault), fault=fault)
+
+
+def _passing(fault: EnvironmentFault) -> EnvironmentFault:
+    """Give a refusal as one to be judged anew: whose the object's fields are has changed since the plan."""
+    facts = {**fault.facts, "permanent": False}
+    return EnvironmentFault(fault.code, got=fault.got, expected=fault.expected, todo=fault.todo, **facts)
 
 
 def _settled(inventory: Inventory, plan: Plan, results: list[ObjectResult]) -> Inventory:

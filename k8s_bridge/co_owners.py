@@ -161,19 +161,17 @@ def without_admitted(foreign: Foreign, live: JsonObject, fresh: JsonObject) -> F
     return Foreign(left, foreign.managers, foreign.takeover) if left else None
 
 
-def with_all_owned(live: JsonObject, surveyed: JsonObject) -> JsonObject:
-    """Give an object whose record gives every field to somebody unknown.
+def with_all_owned(live: JsonObject, fields: FieldSet) -> JsonObject:
+    """Give an object whose record gives every one of these fields to somebody unknown.
 
-    Args:
-        live: the object; what its record says of subresources stays.
-        surveyed: what a dry run made of it that applied all of its content as ours.
+    What its record says of subresources stays.
     """
     entry: JsonObject = {
         "manager": UNRECORDED,
         "operation": "Update",
         "apiVersion": str(live.get("apiVersion")),
         "fieldsType": "FieldsV1",
-        "fieldsV1": our_fields(surveyed),
+        "fieldsV1": fields,
     }
     kept = [known for known in _entries(live) if field(known, "subresource")]
     return {**live, "metadata": {**live["metadata"], "managedFields": [*kept, entry]}}

@@ -13,12 +13,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from k8s_bridge.cluster import Cluster, Kind
-from k8s_bridge.co_owners import Foreign, foreign_of, with_all_owned, without_admitted
+from k8s_bridge.co_owners import Foreign, foreign_of, our_fields, with_all_owned, without_admitted
 from k8s_bridge.compare import is_bare, owned_by
 from k8s_bridge.desired import Desired
 from k8s_bridge.given_up import GivenUp, is_trouble
 from k8s_bridge.inventory import Inventory, prunable
-from k8s_bridge.objects import Identity, ObjectKey, content_of, field, key_of, metadata_text, trial_name
+from k8s_bridge.objects import (
+    Identity,
+    ObjectKey,
+    content_of,
+    field,
+    key_of,
+    metadata_text,
+    trial_name,
+    uid_of,
+)
 from k8s_bridge.plan import Observation, World, owns
 from k8s_bridge.workers import OneByOne, Workers
 from ledger.errors import Code, ConclaveError, EnvironmentFault, caused
@@ -111,9 +120,26 @@ class _Look:
                     break
             return Observation(live, dry_run, foreign=self._foreign(key, manifest, live, dry_run))
         except EnvironmentFault as fault:
-            found = self._judged(key, manifest, _kept(fault))
+            foreign = self._in_the_way(key, manifest, live, _kept(fault))
+            if foreign is not None:
+                return Observation(live, foreign=foreign)
+            found = self._judged(key, manifest, fault)
             self.given_up.remember(key, manifest, live, found)
             return Observation(live, fault=found)
+
+    def _in_the_way(
+        self, key: ObjectKey, manifest: JsonObject, live: JsonObject | None, fault: EnvironmentFault
+    ) -> Foreign | None:
+        """Find what others added to the object that we made: our manifest may be refused for just that."""
+        entry = self.inventory.entries.get(key.identity) if self.inventory else None
+        known = entry is not None and bool(entry.uid) and entry.uid == uid_of(live)
+        if fault.facts.get("status") != UNPROCESSABLE or live is None or not (known or owned_by(live)):
+            return None
+        try:
+            return self._foreign(key, manifest, live, None)
+        except EnvironmentFault as again:
+            _kept(again)
+            return None
 
     def _foreign(
         self, key: ObjectKey, manifest: JsonObject, live: JsonObject | None, dry_run: JsonObject | None
@@ -121,21 +147,22 @@ class _Look:
         """Find what others added, by the record of ownership; where ours is gone from it, by all there is."""
         if live is None or (key.kind == "Namespace" and not self._made(key)):
             return None
-        emptied = not owned_by(live) and not is_bare(live)
+        emptied = not owned_by(live) and (dry_run is None or not is_bare(live))
         # Nobody's writes are recorded while nobody owns a field; an apply would record what it finds.
-        recorded = (dry_run or live) if is_bare(live) else self._surveyed(live) if emptied else live
+        recorded = self._surveyed(live) if emptied else dry_run if is_bare(live) and dry_run else live
         foreign = foreign_of(key, recorded)
         fresh = _made_anew(self.cluster, key, manifest) if foreign is not None else None
         if foreign is None or fresh is None:
             return foreign
-        return without_admitted(foreign, live, self._surveyed(fresh) if emptied else fresh)
+        return without_admitted(foreign, live, with_all_owned(fresh, foreign.fields) if emptied else fresh)
 
     def _surveyed(self, found: JsonObject) -> JsonObject:
         """Give an object with a record that says of every field that somebody owns it.
 
         Which fields there are is the API server's answer to a dry run that applies the object as it is.
         """
-        return with_all_owned(found, self.cluster.apply(content_of(found), dry_run=True).live)
+        surveyed = self.cluster.apply(content_of(found), dry_run=True).live
+        return with_all_owned(found, our_fields(surveyed))
 
     def _made(self, key: ObjectKey) -> bool:
         """Whether we made the object: a namespace that was here before has its own people."""

@@ -226,9 +226,14 @@ def _apply_step(key: ObjectKey, desired: Desired, world: World, defined: frozens
     if unchanged and seen.foreign is None:
         return replace(step, action=Action.UNCHANGED, reason="as signed", manifest=manifest)
     reasons = [seen.foreign.reason] if seen.foreign is not None else []
-    if not unchanged:
-        reasons += changed_paths(seen.live, seen.dry_run) if seen.dry_run else ["its definition changes"]
-    step = replace(step, action=Action.CONFIGURE, reason=", ".join(reasons), manifest=manifest)
+    if not unchanged and seen.dry_run:
+        reasons += changed_paths(seen.live, seen.dry_run)
+    step = replace(
+        step,
+        action=Action.CONFIGURE,
+        reason=", ".join(reasons) or "its definition changes",
+        manifest=manifest,
+    )
     return replace(step, foreign=seen.foreign)
 
 

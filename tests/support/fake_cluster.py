@@ -8,7 +8,7 @@ run the same stories on the real one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from k8s_bridge.cluster import Applied, Kind
@@ -52,6 +52,8 @@ class FakeCluster:
         self.admitted: JsonObject = {}
         """Annotations that admission adds to whatever is applied."""
         self.attempts: list[str] = []
+        self.invalid: Callable[[JsonObject], bool] = lambda _: False
+        """What no object may be."""
         self.refuses_new = False
         """Nothing that is not there yet is accepted."""
         self._counter = 0
@@ -90,6 +92,8 @@ class FakeCluster:
         if key.namespace and ("", "Namespace", "", key.namespace) not in self.objects:
             raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="404 no namespace", status=404)
         result = self._merged(key, live, manifest)
+        if self.invalid(result):
+            raise EnvironmentFault(Code.KUBERNETES_REFUSED, got="422 invalid", status=422, permanent=True)
         if dry_run:
             return Applied(result, created=live is None)
         self._write(f"apply {key}")

@@ -142,6 +142,31 @@ def test_keys_ports_and_annotations_of_other_kinds_go_too(
     _still(client, wanted, *shop)
 
 
+@pytest.mark.requires("bridge.foreign-in-the-way")
+@pytest.mark.parametrize("record", ["kept", "emptied", "another's"])
+def test_a_port_that_ours_cannot_stand_beside_goes(
+    client: KubernetesClient, namespace: str, record: str
+) -> None:
+    door = service("web", namespace)
+    wanted = release([namespace_object(namespace), door])
+    reconcile(client, wanted)
+    # Two ports need names, and neither has one.
+    _edit(client, door, "helm", ("/spec/ports", [{"port": 99, "protocol": "TCP"}]))
+    if record != "kept":
+        _edit(client, door, "helm", ("/metadata/managedFields", [{}]))
+    if record == "another's":
+        _edit(client, door, "helm", ("/metadata/labels", {"theirs": "yes"}))
+        path = client.kind_of("v1", "Service").path(namespace, "web") + "/status"
+        said = {"type": "Seen", "status": "True", "reason": "Seen", "message": ""}
+        status: JsonObject = {
+            "status": {"conditions": [said | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+        }
+        client._connection.ask("patch", path, body=status, content_type="application/merge-patch+json")
+    assert outcomes(reconcile(client, wanted))["Service/web"] == "configured"
+    assert [port["port"] for port in _live(client, door)["spec"]["ports"]] == [80]
+    _still(client, wanted, door)
+
+
 @pytest.mark.requires("bridge.foreign-fields")
 def test_a_record_of_ownership_that_was_emptied_hides_nothing(
     client: KubernetesClient, namespace: str
