@@ -21,6 +21,7 @@ from consensus.speaking import Speaker, sealed
 from consensus.submit import Patience, submit
 from k8s_bridge.metrics import AGE_S_MAX
 from k8s_bridge.report import Finding, compose, headline, is_news, pause_s
+from ledger import statekeys
 from ledger.bodies import report_body
 from ledger.envelope import AnySigningKey
 from ledger.errors import ConclaveError
@@ -30,6 +31,8 @@ from runtime.retry import Backoff
 
 NOT_AFTER_BLOCKS = 100
 SUBMIT_TIMEOUT_S = 30.0
+SUBMIT_POLL_S = 0.5
+"""Nobody waits for the receipt of a report; hundreds of bridges tell of the same release at once."""
 _LOG = logging.getLogger("bridge.report")
 
 
@@ -141,6 +144,7 @@ class Reporter:
         """
         channel = self._channel
         view = channel.reader.at()
+        view.ahead(_read_by_each(channel, finding.changes.release))
         if not _is_news(view, channel.cluster, finding):
             return False
         last = release_reader.report_sequence(view, channel.cluster).value
@@ -150,7 +154,9 @@ class Reporter:
         report = compose(finding, channel.cluster, last + 1)
         speaker = Speaker(channel.did, (channel.key,), NOT_AFTER_BLOCKS)
         envelope = sealed(view, speaker, report_body(report))
-        proof = submit(channel.rpc, channel.reader, envelope, patience=Patience(SUBMIT_TIMEOUT_S))
+        proof = submit(
+            channel.rpc, channel.reader, envelope, patience=Patience(SUBMIT_TIMEOUT_S, SUBMIT_POLL_S)
+        )
         event(
             _LOG, "reported", release=report.release, revision=report.revision, sequence=report.sequence,
             outcome=report.outcome, health=report.health, height=proof.height,
@@ -198,6 +204,13 @@ def _without_old_metrics(offer: Offer, now_s: float) -> Offer:
     if now_s - offer.measured_s <= AGE_S_MAX:
         return offer
     return replace(offer, finding=replace(offer.finding, metrics=()))
+
+
+def _read_by_each(channel: Channel, release: str) -> list[bytes]:
+    """Give the keys that every report reads first."""
+    cluster = channel.cluster
+    told = [statekeys.report(cluster, release), statekeys.report_envelope(cluster, release)]
+    return [*told, statekeys.report_sequence(cluster), statekeys.account(channel.did)]
 
 
 def _is_news(view: View, cluster: str, finding: Finding) -> bool:
