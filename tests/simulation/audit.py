@@ -114,6 +114,8 @@ class Audit:
         }
         for key in changes:
             kind, _, rest = key.decode().partition("/")
+            if kind == "suspension":
+                assert (key in self.content) == (rest in self.recount.suspended), f"suspension of {rest}"
             if kind in judges and key in self.content:
                 judges[kind](rest, json.loads(self.content[key]))
 

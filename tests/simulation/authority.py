@@ -215,13 +215,11 @@ class Authority:
 
     def locked_out(self, height: int) -> str | None:
         """Give a kind of the constitution that nobody could ever change again, or None."""
-        living = [person for person in self.people.values() if person.is_living]
+        living = [p for p in self.people.values() if p.is_living and p.kind == "human"]
         for kind in GOVERNING:
             scope = configuring([(kind, "?")])
             required = self.requirement(scope, _RULES_TTL)
-            humans = [
-                p for p in living if p.kind == "human" and self.may(p, "approve", scope, height, lasting=True)
-            ]
+            humans = [p for p in living if self.may(p, "approve", scope, height, lasting=True)]
             if (
                 required is None
                 or not any(self.may(p, "propose", scope, height, lasting=True) for p in living)

@@ -66,6 +66,8 @@ class Recount:
         self.sequences: dict[str, int] = {}
         self.accounts: dict[str, Account] = defaultdict(Account)
         self.glasses: dict[str, int] = defaultdict(int)
+        self.suspended: set[str] = set()
+        self.anchors: dict[tuple[str, str], int] = {}
         self.upgrade: tuple[int, int] | None = None
         self.protocol = 1
         self.finals = 0
@@ -118,6 +120,8 @@ class Recount:
         if code in UNADMITTED and code != Code.SIGNER_UNKNOWN:
             return
         envelope = Envelope.FromString(tx)
+        if code == Code.AGENT_SUSPENDED and envelope.signer in self.suspended:
+            return
         if envelope.signer not in self.authority.people:
             assert code == Code.SIGNER_UNKNOWN, "a stranger was heard"
             return
@@ -131,6 +135,7 @@ class Recount:
 
     def _accepted(self, envelope: Envelope, body: dict[str, Any], receipt: dict[str, Any]) -> None:
         signer = self.authority.people[envelope.signer]
+        assert signer.did not in self.suspended, "a suspended agent was heard"
         signed = sign_bytes(envelope)
         for signature in envelope.signatures:
             VerifyKey(PUBLIC_KEYS[signature.key_id]).verify(signed, signature.value)
@@ -152,6 +157,8 @@ class Recount:
                 self._assert_human(signer)
             case "Revocation":
                 self._revoke(signer, body)
+            case "Suspension" | "Anchor" | "Observation" as kind:
+                self._of_agents(kind, signer, body)
             case "Rotation" | "Recovery" as kind:
                 self._change_keys(kind, signer, envelope, body)
             case "Deactivation":
@@ -186,6 +193,7 @@ class Recount:
         assert case.state == "open" or vetoed, "a closed proposal was judged"
         assert vetoed or self.height <= case.expires, "an expired proposal was judged"
         assert body["digest"] == case.digest, "a judgement of another body counted"
+        assert kind == "Rejection" or case.proposer not in self.suspended, "a suspended agent's was approved"
         required, scope = self.required(case), self.scope(case)
         voice = Voice(keys, body["requirement"])
         assert voice.requirement == digest_of(required), "a judgement of another requirement counted"
@@ -265,9 +273,11 @@ class Recount:
                 case "Freeze":
                     self.releases.unfreeze(found["name"])
                 case "Identity":
-                    self._end(next(p for p in self.authority.people.values() if p.name == found["name"]))
+                    self._end(self._named(found["name"]))
                 case "Upgrade":
                     self.upgrade = None
+                case "Suspension":
+                    self.suspended.remove(self._named(found["name"]).did)
                 case "Validator" | "Cluster":
                     pass
                 case kind:
@@ -297,6 +307,33 @@ class Recount:
                 self.authority.put(kind, name, spec)
 
     # -- keys ----------------------------------------------------------------------------------------
+
+    def _named(self, name: str) -> Person:
+        return next(p for p in self.authority.people.values() if p.name == name)
+
+    def _of_agents(self, kind: str, signer: Person, body: dict[str, Any]) -> None:
+        if kind == "Suspension":
+            self._suspend(signer, body)
+        elif kind == "Anchor":
+            assert signer.kind == "node", "somebody else anchored a log"
+            before = self.anchors.get((signer.did, body["log"]), 0)
+            assert body["count"] > before, "a log became shorter"
+            self.anchors[signer.did, body["log"]] = body["count"]
+        else:
+            assert signer.kind == "agent", "somebody else observed"
+
+    def _suspend(self, signer: Person, body: dict[str, Any]) -> None:
+        agent = self.authority.people[body["agent"]]
+        assert agent.kind == "agent", "somebody else was suspended"
+        assert agent.did not in self.suspended, "suspended twice"
+        if signer.kind == "node":
+            guards = self.authority.objects["AgentPolicy", agent.name].spec["guards"]
+            assert signer.did in guards, "a stranger's guard suspended"
+            assert {"code", "evidence"} <= set(body), "a guard without evidence suspended"
+        else:
+            scope = configuring([("Suspension", agent.name)])
+            assert self.authority.may(signer, "freeze", scope, self.height), "suspended without the right to"
+        self.suspended.add(agent.did)
 
     def _revoke(self, signer: Person, body: dict[str, Any]) -> None:
         subject = self.authority.people[body["subject"]]
@@ -356,6 +393,7 @@ class Recount:
             if said["state"] == "failed":
                 self._close(case, "failed")
                 continue
+            assert case.proposer not in self.suspended, "what a suspended agent asked for was looked at"
             required, scope = self.required(case), self.scope(case)
             enough = self._enough(case, case.approvals, required, scope)
             over = self.time >= (case.approved or 0) + required["delaySeconds"]

@@ -46,12 +46,15 @@ from tests.support.subjects import (
     CHAIN_ID,
     ORGANISATION,
     STRANGER,
+    Subject,
     configmap,
     judgement_body,
     release,
 )
 
 TXS_PER_BLOCK_MAX = 14
+AGENTS_FROM = 100
+"""The height from which the agent is cut off and let back, observes and takes back, and logs are anchored."""
 KINDS = {
     "propose": 4, "configure": 1.5, "judge": 22, "report": 12, "freeze": 0.2, "hold": 0.7, "revoke": 0.1,
     "keys": 0.3, "replay": 2, "damage": 2, "garbage": 1, "forge": 1,
@@ -70,6 +73,8 @@ class Traffic:
 
     def __init__(self, chance: random.Random, world: World, ledger: Recount | None = None) -> None:
         self._chance = chance
+        # What is said about agents disturbs no other choice.
+        self._apart = random.Random(repr(chance.getstate()))  # noqa: S311 - reproducible, not secret
         self._requirement = world.requirement
         self._ledger = ledger or Recount(world)
         self._nonces = dict.fromkeys((*(who.did for who in EVERYBODY), ROSE.did), 0)
@@ -103,7 +108,7 @@ class Traffic:
         kinds = self._chance.choices(list(KINDS), list(KINDS.values()), k=count)
         txs = [self._makers[kind](height) for kind in kinds]
         self._sent.extend(txs)
-        return txs
+        return txs + (self._about_agents(height) if height >= AGENTS_FROM else [])
 
     def used(self, did: str) -> int:
         """Give the highest nonce a subject was given."""
@@ -272,6 +277,46 @@ class Traffic:
         body = bodies.key_change_body(kind, keys, list(key_rings.committed(following)))
         signing = [fresh] if kind is ActionKind.RECOVERY else [RINGS[turn], fresh]
         return self.sign(ROSE, body, height, signing)
+
+    # -- agents ---------------------------------------------------------------------------------------
+
+    def _about_agents(self, height: int) -> list[bytes]:
+        """Give what is said about the agent, and what it takes back: by chances of their own."""
+        chance, txs = self._apart, []
+        if chance.randrange(20) == 0:
+            evidence = chance.choice(("cd" * 32, "cd" * 32, None))
+            body = bodies.suspension_body(AGENT.did, code=905, evidence=evidence)
+            txs.append(self._plainly(chance.choice((NODES[0], NODES[1], *HUMANS, AGENT)), body, height))
+        if chance.randrange(6) == 0 and self._ledger.suspended:
+            body = bodies.configure_body([], [("Suspension", AGENT.name)])
+            txs.append(self._plainly(chance.choice(HUMANS), body, height))
+        if chance.randrange(6) == 0:
+            body = bodies.observation_body("observation", "odd", release=chance.choice(RELEASES))
+            txs.append(self._plainly(AGENT, body, height))
+        if chance.randrange(6) == 0:
+            count = height - chance.randrange(6)
+            body = bodies.anchor_body("ab" * 32, count, f"{count:064x}")
+            txs.append(self._plainly(chance.choice((NODES[0], AGENT)), body, height))
+        waiting = self._ledger.open_cases()
+        if waiting and chance.randrange(8) == 0:
+            own = [case for case in waiting if self._ledger.cases[case].proposer == AGENT.did]
+            found = chance.choice(own or waiting)
+            digest, required = self._ledger.cases[found].digest, self._requirement_of(found)
+            body = bodies.judgement_body(ActionKind.REJECTION, found, digest, required)
+            txs.append(self._plainly(AGENT, body, height))
+        return txs
+
+    def _plainly(self, who: Subject, body: bytes, height: int) -> bytes:
+        """Sign with the next nonce and time enough."""
+        self._nonces[who.did] += 1
+        return envelope.seal(
+            body,
+            chain_id=CHAIN_ID,
+            signer=who.did,
+            nonce=self._nonces[who.did],
+            not_after_height=height + 60,
+            key=who,
+        )
 
     # -- enemies -------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from ledger.pb import abci_pb2 as pb
 from ledger.pb import comet_pb2
 from ledger.types import Did, JsonObject
 from tests.support import key_rings
+from tests.support.agents import policy_object
 from tests.support.subjects import (
     AGENT,
     ALICE,
@@ -133,7 +134,8 @@ class World:
         humans = [(who.name, str(who.did)) for who in (*HUMANS, ROSE)]
         agents = [(AGENT.name, str(AGENT.did))]
         standing = standard.objects(humans, agents, approvals=self.humans, organisations=self.organisations)
-        return [standard.ledger_object("Identity", ROSE.name, ROSE.spec), *standing]
+        watched = policy_object(AGENT.name, str(AGENT.did), str(NODE.did))
+        return [standard.ledger_object("Identity", ROSE.name, ROSE.spec), *standing, watched]
 
     @cached_property
     def genesis(self) -> bytes:
