@@ -88,5 +88,6 @@ MCP: dict[str, str] = {
     "mcp.listening": "nothing but loopback is listened on without TLS and without knowing who calls [issue 7]",
     "mcp.tls": "TLS 1.3 alone, by the certificate given; who stalls a handshake is cut off [issue 7]",
     "mcp.connect": "a client over streams reaches a server over HTTP through `conclave mcp connect` [issue 7]",
+    "mcp.live-agent": "an agent works with a server over HTTP on a running ledger, until its key is revoked there [issue 7]",
     "mcp.secrets": "what looks like a secret is a keyed digest; ordinary manifests pass as they are [issue 7]",
 }

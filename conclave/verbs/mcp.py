@@ -187,10 +187,9 @@ def _configuration(client: str, home: Path, name: str | None) -> dict[str, Any]:
 
 @verb("connect", "conclave mcp connect https://mcp.example:8443 --as scout --ca ca.pem")
 @click.argument("url")
-@click.option("--as", "name", metavar="NAME", required=True, help="The agent of this home that calls.")
 @click.option("--ca", "authority", type=_FILE, metavar="FILE", help="Whose certificates to trust, PEM.")
-def connect(session: Session, url: str, name: str, authority: Path | None) -> None:
-    """Let a client over standard streams work with a server over HTTP, as an agent of this home.
+def connect(session: Session, url: str, authority: Path | None) -> None:
+    """Let a client over standard streams work with a server over HTTP, as the agent named with --as.
 
     Each message goes there with a token, asked for with the agent's key, and a proof of a key of its own.
     """
@@ -198,6 +197,9 @@ def connect(session: Session, url: str, name: str, authority: Path | None) -> No
     from conclave.home import load
     from mcp_server import proxy
 
+    name = _caller(click.get_current_context())
+    if name is None:
+        raise Refused(Code.USAGE, got="no agent", expected="--as NAME, an agent of this home")
     home = load(session.home)
     subject = home.subject(name)
     proxy.run(url, subject.did, open_key(home, subject), authority)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp.shared.exceptions import MCPError
 
 from conclave.demo.stage import Stage
 from conclave.errors import EXIT_VERIFICATION
-from conclave.home import load
-from tests.support.live import release, running_ledger
+from conclave.home import Home, load
+from tests.support.live import approve, release, running_ledger
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -63,17 +66,56 @@ def test_a_model_reads_a_running_ledger_over_both_transports(stage: Stage, tmp_p
     )
     _verified(stage, anyio.run(_reads, over_streams, stage, proposed["number"]), tmp_path)
     home = load(stage.home)
-    command = [sys.executable, "-m", "mcp_server", "--http", "0", "--genesis", str(home.genesis)]
-    command += ["--trust", str(tmp_path / "trust" / "mcp.json")]
+    with _server(home, tmp_path, "--anonymous") as url:
+        _verified(stage, anyio.run(_reads, url, stage, proposed["number"]), tmp_path)
+
+
+@contextlib.contextmanager
+def _server(home: Home, folder: Path, *options: str) -> Iterator[str]:
+    """Serve over HTTP far from the home; give the URL."""
+    command = [sys.executable, "-m", "mcp_server", "--http", "0", "--genesis", str(home.genesis), *options]
+    command += ["--trust", str(folder / "trust" / "mcp.json")]
     command += [part for endpoint in home.endpoints for part in ("--endpoint", endpoint)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         assert process.stderr is not None
-        url = json.loads(process.stderr.readline())["url"]
-        _verified(stage, anyio.run(_reads, url, stage, proposed["number"]), tmp_path)
+        yield json.loads(process.stderr.readline())["url"]
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+async def _refusal(client: Client) -> str:
+    """Call until it is refused; say with what."""
+    with anyio.fail_after(120):
+        while True:
+            try:
+                await client.call_tool("get_clusters", {})
+            except MCPError as error:
+                return error.message
+            await anyio.sleep(0.2)
+
+
+@pytest.mark.requires("mcp.live-agent")
+def test_an_agent_works_with_a_remote_server_until_its_key_is_revoked(stage: Stage, tmp_path: Path) -> None:
+    home, policy = load(stage.home), tmp_path / "policy.yaml"
+    policy.write_text(json.dumps(stage.quietly("mcp", "policy", "scout")))
+    approve(stage, stage.quietly("propose", str(policy), "--as", "alice")["number"])
+
+    async def work(url: str) -> None:
+        options = ["mcp", "connect", url, "--as", "scout", "--home", str(stage.home)]
+        target = StdioServerParameters(command=sys.executable, args=["-m", "conclave", *options])
+        async with Client(target, read_timeout_seconds=60) as client:
+            await client.list_tools()
+            (row,) = (await client.call_tool("get_releases", {})).structured_content["items"]
+            assert row["release"] == "guestbook"
+            denied = await client.call_tool("report_observation", {"text": "all is well"})
+            assert "TOOL_NOT_ALLOWED" in denied.model_dump_json()
+            await anyio.to_thread.run_sync(lambda: stage.quietly("revoke", "scout", "--as", "bob"))
+            assert await _refusal(client) == "KEY_NOT_ACTIVE"
+
+    with _server(home, tmp_path) as url:
+        anyio.run(work, url)
 
 
 async def _anchored(target: Any, stage: Stage) -> dict[str, Any]:
