@@ -26,11 +26,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import flux
-from bench.p2_stage import NAMESPACE, Bench, Sights, approval, config_map, rss_mb, until
+from bench.p2_stage import NAMESPACE, Bench, Sight, Sights, approval, config_map, rss_mb, until
 from bench.p2_timeline import Moments, phases, traced
 from conclave.home import load
 from ledger.limits import NONCE_WINDOW_SIZE
@@ -77,10 +78,7 @@ def drift(bench: Bench, sights: Sights, names: list[str]) -> list[float]:
     seconds = []
     for name in names:
         time.sleep(EDIT_PAUSE_S)
-        before, version = bench.text(name), bench.edit(name)
-        seconds.append(_undone(sights, name, version))
-        if bench.text(name) != before:
-            raise SystemExit(f"{name} was written and is not as before")
+        seconds.append(_undone(bench, sights, name, lambda: None))
     return seconds
 
 
@@ -105,16 +103,13 @@ def beside(peer: flux.Flux, bench: Bench, sights: Sights, wish: argparse.Namespa
         into.flux.append(_all_seen(sights, names) - began)
         time.sleep(PAUSE_S)
     for name in names:
-        version = bench.edit(name)
-        peer.ask()
-        into.flux_asked.append(_undone(sights, name, version))
+        into.flux_asked.append(_undone(bench, sights, name, peer.ask))
     peer.every(f"{INTERVAL_S}s")
     time.sleep(1.0)
     for turn in range(EDITS_OF_FLUX):
         # Writes fall anywhere between two rounds.
         time.sleep(INTERVAL_S * ((turn * 0.618) % 1))
-        version = bench.edit(names[turn % len(names)])
-        into.flux_drift.append(_undone(sights, names[turn % len(names)], version))
+        into.flux_drift.append(_undone(bench, sights, names[turn % len(names)], lambda: None))
 
 
 def _all_seen(sights: Sights, names: list[str]) -> float:
@@ -122,8 +117,16 @@ def _all_seen(sights: Sights, names: list[str]) -> float:
     return max(sights.objects[name][0].at_s for name in names)
 
 
-def _undone(sights: Sights, name: str, version: str) -> float:
-    after = until(lambda: sights.of(name, version), f"{name} after {version}")
+def _undone(bench: Bench, sights: Sights, name: str, then: Callable[[], None]) -> float:
+    """Edit an object by hand and do ``then``; give the seconds until a watch told that it is as before."""
+    before, version = bench.text(name), bench.edit(name)
+    then()
+
+    def again() -> Sight | None:
+        seen = sights.after(name, version)
+        return seen[-1] if seen and bench.text(name) == before else None
+
+    after = until(again, f"{name} as before")
     return after.at_s - next(s.at_s for s in sights.objects[name] if s.version == version)
 
 

@@ -139,11 +139,11 @@ class Sights:
         """Stop looking."""
         self._stop.set()
 
-    def of(self, name: str, after: str) -> Sight | None:
-        """Give the change that followed a version of an object; None before it is seen."""
-        seen = self.objects[name]
-        place = next((i for i, sight in enumerate(seen) if sight.version == after), len(seen))
-        return seen[place + 1] if place + 1 < len(seen) else None
+    def after(self, name: str, version: str) -> list[Sight]:
+        """Give the changes that followed a version of an object, as far as they are seen."""
+        seen = list(self.objects[name])
+        place = next((i for i, sight in enumerate(seen) if sight.version == version), len(seen))
+        return seen[place + 1 :]
 
     def _blocks(self) -> None:
         address = self._bench.home.endpoints[0].replace("http://", "ws://") + "/websocket"
