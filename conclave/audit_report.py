@@ -14,11 +14,13 @@ from conclave.errors import to_json
 from conclave.files import read_file
 from conclave.output import Output
 from consensus.light.timestamp import format_time
-from ledger import shape
+from ledger import canonical, shape
 from ledger.agent_records import read_anchor
 from ledger.errors import Code, ConclaveError, Refused, VerificationFailed
+from ledger.limits import BODY_BYTES_MAX
 from ledger.types import JsonObject
-from mcp_server.audit.files import Checked, Trust
+from mcp_server.audit.digests import KEY_BYTES, Digester
+from mcp_server.audit.files import KEY_NAME, Checked, Trust
 from mcp_server.audit.walk import Mark
 
 _ANCHOR_KEY = "audit-anchor/"
@@ -44,6 +46,16 @@ def trust_of(
     for mark in marks:
         by_log[mark.log] = (*by_log.get(mark.log, ()), mark)
     return Trust(frozenset(key.removeprefix("did:key:") for key in keys), by_log)
+
+
+def digest_of(arguments: Path, folder: Path) -> str:
+    """Give the digest that a log has for the arguments in a file.
+
+    Raises:
+        Refused: BODY_NOT_JSON; EnvironmentFault: HOME_INVALID where a file cannot be read.
+    """
+    key = read_file(folder / KEY_NAME, KEY_BYTES)
+    return Digester(key).of(canonical.parse(read_file(arguments, BODY_BYTES_MAX))).hex
 
 
 def document(found: Sequence[Checked], missing: VerificationFailed | None) -> JsonObject:

@@ -112,7 +112,7 @@ def run(server: Server[Any]) -> None:
 
 def work(on_streams: Callable[[], Awaitable[None]]) -> None:
     """Work on the streams until standard input ends, SIGTERM or Ctrl-C."""
-    # A thread that waits for a line cannot be called back: the signal ends the process, which holds nothing
-    # that a sudden end could spoil.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A thread that waits for a line cannot be called back: the signal ends the process, as SIGTERM does; what
+    # a sudden end could spoil (the audit) closes itself there.
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     anyio.run(on_streams)

@@ -133,11 +133,19 @@ def export(session: Session, folders: tuple[Path, ...], after: int) -> None:
 @click.option("--name", metavar="NAME", help="Calls of this tool, resource or prompt.")
 @click.option("--verdict", type=click.Choice(["allow", "warn", "refuse", "suspend"]), help="Decided so.")
 @click.option("--call", metavar="ID", help="This call.")
+@click.option(
+    "--arguments",
+    "given",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With these arguments, JSON; needs the log's digest.key.",
+)
 @click.option("--since", metavar="TIME", help="From then on, UTC.")
 @click.option("--until", metavar="TIME", help="Up to then, UTC.")
 @click.option("--last", type=click.IntRange(1, SHOWN_MAX), default=50, metavar="N", help="The newest N [50].")
-def show(session: Session, folders: tuple[Path, ...], last: int, **filters: Any) -> None:
+def show(session: Session, folders: tuple[Path, ...], last: int, given: Path | None, **filters: Any) -> None:
     """List calls: who asked what, what was decided and why, how it ended. Verified on the way."""
+    from conclave.audit_report import digest_of
     from conclave.verbs.verify import moment
     from mcp_server.audit.files import Trust, check
 
@@ -145,11 +153,15 @@ def show(session: Session, folders: tuple[Path, ...], last: int, **filters: Any)
     rows: deque[tuple[Record, list[Outcome]]] = deque(maxlen=last)
     waiting: dict[str, list[Outcome]] = {}
 
-    def each(_checked: Checked, record: Record) -> None:
+    found_folders = _logs(session, folders)
+    digests = None if given is None else {folder: digest_of(given, folder) for folder in found_folders}
+
+    def each(checked: Checked, record: Record) -> None:
         from mcp_server.audit.records import Decision, Outcome, Started
 
         body = record.body
-        if isinstance(body, Decision) and _is_asked(body, filters):
+        wanted = None if digests is None else digests[checked.folder]
+        if isinstance(body, Decision) and _is_asked(body, filters) and wanted in (None, body.arguments.hex):
             if (since is None or record.time_ns >= since) and (until is None or record.time_ns <= until):
                 waiting[body.call] = []
                 rows.append((record, waiting[body.call]))
@@ -158,7 +170,7 @@ def show(session: Session, folders: tuple[Path, ...], last: int, **filters: Any)
         elif isinstance(body, Started):
             waiting.clear()
 
-    found = check(_logs(session, folders), Trust(), each)
+    found = check(found_folders, Trust(), each)
     items = [_row(record, outcomes) for record, outcomes in sorted(rows, key=lambda row: row[0].time_ns)]
     if not session.output.document({"items": items}):
         columns = ("time", "who", "call", "verdict", "reasons", "ended", "height", "µs")

@@ -19,6 +19,7 @@ from mcp_server.audit.records import Record
 from mcp_server.audit.walk import Mark, Walk
 
 LOCK_NAME = "lock"
+KEY_NAME = "digest.key"
 _NAME = re.compile(r"audit-([0-9]{16})\.jsonl")
 
 

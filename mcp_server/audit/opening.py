@@ -16,12 +16,11 @@ from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, u
 from ledger.keys import Algorithm
 from mcp_server.audit import limits
 from mcp_server.audit.digests import KEY_BYTES
-from mcp_server.audit.files import LOCK_NAME, lines, segments
+from mcp_server.audit.files import KEY_NAME, LOCK_NAME, lines, segments
 from mcp_server.audit.recovery import damaged
 from mcp_server.audit.walk import Walk
 from mcp_server.audit.writer import AuditLog, Clock, Identity, Place, Settings
 
-_KEY_NAME = "digest.key"
 _FOLDER = "log-{}"
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -107,10 +106,10 @@ def _is_ours(folder: Path, identity: Identity) -> bool:
 
 def _digest_key(folder: Path) -> bytes:
     """Give the key of the log's digests, made with the log."""
-    path = folder / _KEY_NAME
+    path = folder / KEY_NAME
     try:
         if not path.exists():
-            staged = folder / f"{_KEY_NAME}.new"
+            staged = folder / f"{KEY_NAME}.new"
             file = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600)
             with os.fdopen(file, "wb") as stream:
                 stream.write(secrets.token_bytes(KEY_BYTES))

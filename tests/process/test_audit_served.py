@@ -17,7 +17,7 @@ from conclave.__main__ import run
 from mcp_server.audit.files import logs, read_log
 from mcp_server.audit.records import Decision, Outcome
 from mcp_server.audit.walk import Walk
-from tests.process.test_mcp import MODERN
+from tests.process.test_mcp import MODERN, _post
 from tests.support.auditing import intact
 from tests.support.ledger import ROBOT
 
@@ -106,6 +106,26 @@ def test_calls_refusals_and_signals_are_in_a_log_that_verifies(
 
 
 @pytest.mark.requires("audit.wired")
+def test_a_server_over_http_ends_its_log_in_order(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.support.audited_process", str(tmp_path), "http"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert process.stderr is not None
+        port = int(json.loads(process.stderr.readline())["url"].rsplit(":", 1)[1].split("/")[0])
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+        version = {"mcp_protocol_version": "2026-07-28", "mcp_method": "tools/list"}
+        assert _post(port, json.dumps(body).encode(), **version)[0] == 200
+        process.terminate()
+    finally:
+        process.communicate(timeout=PATIENCE)
+        process.kill()
+    (log,) = logs(tmp_path)
+    assert intact(log).walk.is_closed
+    decided = [r.body for r in read_log(log, Walk()) if isinstance(r.body, Decision)]
+    assert [(body.sort, body.name, body.principal) for body in decided] == [("list", "tools", None)]
+
+
+@pytest.mark.requires("audit.wired")
 def test_the_verbs_list_and_export_what_was_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "audit"
     with streams(folder) as server:
@@ -119,6 +139,11 @@ def test_the_verbs_list_and_export_what_was_asked(tmp_path: Path, capsys: pytest
     assert "get_clusters" not in capsys.readouterr().out
     assert run(["audit", "show", str(folder), "--since", "2999-01-01T00:00:00Z", "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == []
+    given = tmp_path / "arguments.json"
+    for text, count in (("{ }", 2), ('{"limit": 3}', 0)):
+        given.write_text(text)
+        assert run(["audit", "show", str(folder), "--arguments", str(given), "-o", "json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)["items"]) == count
     assert run(["audit", "export", str(folder)]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event.sequence"] for event in events] == list(range(1, len(events) + 1))
