@@ -38,6 +38,7 @@ REVISIONS_MAX = 8
 ENDPOINTS_MAX = 8
 RELEASE = NAMESPACE = "p4"
 """The release to all, and the namespace in it."""
+STARTING_MAX = 8
 NICER = 10
 """Nodes and API servers stand for machines of their own, which hundreds of bridges do not slow down."""
 _LOOKED = 2 * REVISIONS_MAX
@@ -118,19 +119,21 @@ def _within(path: str, own: str) -> str:
     return path.replace(f"/namespaces/{NAMESPACE}/", f"/namespaces/{own}/")
 
 
-def fork_all(wishes: list[Wish], endpoints: list[str], table: Table, pause_s: float) -> list[int]:
-    """Fork one bridge a wish, ``pause_s`` apart; gives their process ids."""
+def fork_all(wishes: list[Wish], endpoints: list[str], table: Table, found: list[int]) -> None:
+    """Fork one bridge a wish and add its process id to ``found``.
+
+    ``STARTING_MAX`` are starting at once: whoever waits for a processor is not yet a fleet.
+    """
     connection.Connection = Sliced  # type: ignore[misc]
     gc.collect()
     gc.freeze()
-    found = []
     for wish in wishes:
+        while len(found) - sum(map(bool, table.looked())) >= STARTING_MAX:
+            time.sleep(0.05)
         pid = os.fork()
         if pid == 0:
             _be(wish, endpoints, table)
         found.append(pid)
-        time.sleep(pause_s)
-    return found
 
 
 def end_all(pids: list[int]) -> None:

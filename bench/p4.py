@@ -5,7 +5,7 @@ from one parent (``bench.forked``), each with its own key, trust store, service 
 Releases one revision after another to all, prints the distributions, and what a bridge takes while idle:
 
     python -m bench.p4 [--bridges 500] [--validators 4] [--followers 2] [--servers 1] [--revisions 3]
-                       [--objects 5] [--idle 30] [--pause 0.1] [--plot docs/guides/p4.svg]
+                       [--objects 5] [--idle 30] [--plot docs/guides/p4.svg]
 
 An instant is what the bridge itself notes when it has verified, or applied; final is when this process sees
 the block in a validator's status (asked every 5 ms). The bridges know the followers' addresses only. The
@@ -65,8 +65,9 @@ def main() -> None:
         bench, table = Bench(home, servers[0]), Table(wish.bridges)
         endpoints = grounds.followers_of(home) or list(home.endpoints)
         began = time.monotonic()
-        pids = fork_all(_wishes(home, slices, endpoints), endpoints, table, wish.pause)
+        pids: list[int] = []
         stack.callback(end_all, pids)
+        fork_all(_wishes(home, slices, endpoints), endpoints, table, pids)
         _await(lambda: all(table.looked()), "every bridge's first look")
         _say(f"{wish.bridges} bridges looked after {time.monotonic() - began:.1f} s")
         fleet = Fleet(wish, home, bench, table, pids)
@@ -245,7 +246,6 @@ def _wish() -> argparse.Namespace:
     parser.add_argument("--revisions", type=int, default=3)
     parser.add_argument("--objects", type=int, default=5)
     parser.add_argument("--idle", type=float, default=30.0)
-    parser.add_argument("--pause", type=float, default=0.1, help="between two forks, seconds")
     parser.add_argument("--plot", type=Path)
     return parser.parse_args()
 
