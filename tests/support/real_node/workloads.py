@@ -9,7 +9,7 @@ from ledger.types import JsonObject
 from tests.support.manifests import deployment
 from tests.support.real_node.images import PORT
 
-DEADLINE_S = 10
+DEADLINE_S = 20
 """How long Kubernetes waits for a Deployment before it calls it failed."""
 _BURN = (
     "while :; do if [ -e /load/on ]; then i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; "
