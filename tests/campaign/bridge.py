@@ -228,7 +228,12 @@ class Campaign:
         found = self._ledger.wishes()
         for name, wish in found.items():
             made = self._releases.made.get((name, wish.revision or 0))
-            if made is not None and sorted(map(key_of, made)) != sorted(map(key_of, wish.manifests)):
+            # What is deleted keeps its revision, and has nothing.
+            if (
+                made is not None
+                and wish.manifests
+                and sorted(map(key_of, made)) != sorted(map(key_of, wish.manifests))
+            ):
                 raise CampaignFailed(f"{name} {wish.revision} is not what was proposed")
         return found
 

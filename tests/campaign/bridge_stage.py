@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,12 @@ class Scene:
     def open(self) -> None:
         """Start everything."""
         size = ("--validators", str(VALIDATORS), "--base-port", str(free_base(2 * VALIDATORS)))
-        self._stage.quietly("init", *size, "--cluster", CLUSTER)
-        self.admin = connect(str(self.kube.start()), {})
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(self.kube.start)
+            self._stage.quietly("init", *size, "--cluster", CLUSTER)
+            self.raise_validators()
+            self.admin = connect(str(starting.result()), {})
         self.client = KubernetesClient(self.admin)
-        self.raise_validators()
         self._make_accounts()
         home = load(self.home)
         store = TrustStore(self.folder / "auditor.json")

@@ -12,8 +12,11 @@ import pytest
 
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.connection import connect
+from k8s_bridge.inventory import NAME_PREFIX
+from k8s_bridge.store import DEFAULT_NAMESPACE
 from tests.campaign import audit
 from tests.campaign.bridge import Campaign, Tally, campaign
+from tests.campaign.bridge_hand import MERGE
 from tests.campaign.bridge_stage import BRIDGES
 from tests.support.manifests import config_map
 
@@ -74,6 +77,12 @@ def test_what_goes_wrong_then_is_seen(played: tuple[Campaign, Tally]) -> None:
     said = found.look()
     assert sum("nobody wants it" in line for line in said) == 2, said
     assert sum("of others" in line for line in said) == 1, said
+    scene.admin.ask("delete", f"/api/v1/namespaces/{DEFAULT_NAMESPACE}/configmaps/{NAME_PREFIX}tools")
+    label = {"metadata": {"labels": {"theirs": "yes"}}}
+    scene.admin.ask("patch", "/api/v1/namespaces/shop", body=label, content_type=MERGE)
+    more = [line for line in found.look() if line not in said]
+    labelled = 'v1/Namespace/-/shop: .metadata.labels is {"theirs": "yes"}, not null'
+    assert sorted(more) == ["tools: no record", labelled]
     verdict = found.audited()
     assert [line.rpartition(": ")[2] for line in verdict.unplanned] == [audit.NONE] * 2
     assert verdict.unsent == []
