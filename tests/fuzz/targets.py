@@ -23,15 +23,18 @@ from consensus.light.verdict import Ok
 from consensus.light.verifier import verify
 from consensus.proof_file.form import Kind
 from consensus.trust_entries import TrustRoot, header_entry, read_entries, root_entry, to_bytes
-from ledger import canonical, envelope
+from ledger import agent_policy, bodies, canonical, envelope
+from ledger.actions import Proposal
+from ledger.changes import Configure
 from ledger.errors import ConclaveError, Refused, VerificationFailed
 from state import proof as proofs
 from state.spec import SMT
 from state.tree import Tree
+from tests.support.agents import policy_object
 from tests.support.chain import Chain, set_of, signers
 from tests.support.memory_state import CONSTANTS
 from tests.support.proof_files import a_ledger, exported, questions, verdict
-from tests.support.subjects import ALICE, Pen, seal
+from tests.support.subjects import AGENT, ALICE, NODE, Pen, seal
 
 FRAME_BYTES_MAX = 4096
 _CONTENT = {f"key{number}".encode(): b"value" for number in range(20)}
@@ -77,9 +80,13 @@ def envelopes(content: bytes) -> None:
 
 
 def signed_bodies(content: bytes) -> None:
-    """Any body, signed by somebody: refused, or an action."""
+    """Any body, signed by somebody: refused, or an action; a policy in it has one form or is refused."""
     with contextlib.suppress(Refused):
-        open_envelope(seal(ALICE, content or b"{}", 1), CONSTANTS)
+        action = open_envelope(seal(ALICE, content or b"{}", 1), CONSTANTS).action
+        if isinstance(action, Proposal) and isinstance(action.change, Configure):
+            for wanted in action.change.put:
+                policy = agent_policy.read_policy(wanted.spec)
+                assert agent_policy.read_policy(agent_policy.to_json(policy)) == policy
 
 
 def state_proofs(content: bytes) -> None:
@@ -173,6 +180,15 @@ def _block_json(height: int) -> bytes:
     ).encode()
 
 
+def _agent_bodies() -> list[bytes]:
+    return [
+        bodies.configure_body([policy_object("agent", AGENT.did, NODE.did)]),
+        bodies.suspension_body(AGENT.did, code=905, evidence="ab" * 32, reason="it repeats itself"),
+        bodies.anchor_body("ab" * 32, 7, "cd" * 32),
+        bodies.observation_body("pause-requested", "it fails", release="web"),
+    ]
+
+
 _CHAIN = Chain(signers("a", "b"))
 _CHAIN.extend(4)
 _ROOT = TrustRoot(_CHAIN.chain_id, 1, None, set_of(_CHAIN.members[1]))
@@ -183,7 +199,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "frames": (frames, [frame(b"hello"), frame(b"") * 3, b"\xff" * 11]),
     "canonical": (canonicaliser, [_BODY, b'[1e+21,-0.5,"\\u0000"]', b'{"\xf0\x9f\x98\x80":1}']),
     "envelope": (envelopes, [_PROPOSAL]),
-    "body": (signed_bodies, [_BODY]),
+    "body": (signed_bodies, [_BODY, *_agent_bodies()]),
     "proof": (state_proofs, _proof_seeds()),
     "light": (light_blocks, [_block_json(2), _block_json(4)]),
     "proof-file": (proof_files, _proof_file_seeds()),
