@@ -1,22 +1,33 @@
-"""Releases that people really deploy go the whole way: rendered, approved, finalized, verified, applied."""
+"""Releases that people really deploy go the whole way, from YAML onto a cluster and out without leftovers."""
 
 from __future__ import annotations
 
+import functools
+import json
 import os
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from conclave.demo.stage import EXAMPLES, Stage
+from consensus import release_reader
+from k8s_bridge.plan import WRITING
 from ledger.errors import Code
-from tests.support.live import differences, release, running_ledger, signed_manifests
+from ledger.types import JsonObject
+from tests.support.everything import Name, everything
+from tests.support.live import approve, differences, release, running_ledger, sign_release, signed_manifests
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 ROOT = EXAMPLES.parent
 INPUTS = Path(os.environ.get("CONCLAVE_SHARED", str(ROOT.parent / "shared"))) / "inputs"
 PINS = str(EXAMPLES / "pins.yaml")
+LEFT_S = 90.0
+"""Until Kubernetes has taken away what goes with what was deleted."""
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +43,94 @@ def _input(*parts: str) -> str:
     return str(path)
 
 
-def _goes_the_whole_way(stage: Stage, name: str, *source: str) -> int:
-    release(stage, name, *source)
+def _goes_the_whole_way(stage: Stage, name: str, *source: str, upgrade: tuple[str, ...] = ()) -> int:
+    """Bring a release onto the cluster, upgrade it, and take it away: nothing is left.
+
+    What ``conclave diff --plan`` prints before each is what the bridge then does. The next version has other
+    images where the source has pins, or what the options of ``upgrade`` change.
+    """
+    assert stage.cluster is not None
+    before = everything(stage.cluster)
+    bridge = _BridgeLog(stage, name)
+    bridge.does(lambda: release(stage, name, *source), *source, "--name", name)
     manifests = signed_manifests(stage, name)
     wrong = [found for manifest in manifests for found in differences(stage, manifest)]
     assert wrong == []
+    changed = [str(_other_pins(stage.home.parent)) if word == PINS else word for word in source]
+    if upgrade or PINS in source:
+        following = (*changed, *upgrade)
+        done = bridge.does(lambda: release(stage, name, *following), *following, "--name", name)
+        assert done
+        assert {action for action, _ in done} == {"configure"}
+        upgraded = signed_manifests(stage, name)
+        assert upgraded != manifests
+        assert [found for manifest in upgraded for found in differences(stage, manifest)] == []
+    number = str(stage.quietly("delete", name, "--prune", "--as", "alice")["number"])
+    bridge.does(lambda: _approve(stage, name, number), f"proposal/{number}")
+    _nothing_is_left(stage, before)
     return len(manifests)
+
+
+class _BridgeLog:
+    """What the bridge says that it is about to write, for one release."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self._stage, self._name = stage, name
+        self._log = stage.home / "bridges" / "east" / "log" / "bridge.log"
+
+    def does(self, act: Callable[[], object], *previewed: str) -> list[tuple[str, str]]:
+        """Act, and give the writing steps of the plan that was made for it: they must be those previewed.
+
+        Between the two the bridge may put back what a controller wrote: that is another plan, of another
+        revision.
+        """
+        preview = self._stage.quietly("diff", *previewed, "--plan", "east")
+        wanted = [(s["action"], s["object"]) for s in preview["steps"] if s["action"] in WRITING]
+        before = self._log.stat().st_size
+        act()
+        lines = self._log.read_bytes()[before:].decode().splitlines()
+        said = [entry for entry in map(json.loads, lines) if entry["event"] == "step planned"]
+        ours = [e for e in said if (e["release"], e["revision"]) == (self._name, preview["revision"])]
+        if preview["state"] == "deleted":
+            ours = [entry for entry in ours if entry["action"] == "delete"]
+        done = [(e["action"], e["object"]) for e in ours if e["plan"] == ours[0]["plan"]]
+        assert done == wanted
+        return done
+
+
+def _approve(stage: Stage, name: str, number: str) -> None:
+    """Approve a deletion and wait until the bridge has reported it."""
+    approve(stage, int(number))
+    stage.quietly("wait", name, "--for=gone", "--timeout", "2m")
+
+
+def _nothing_is_left(stage: Stage, before: dict[Name, str]) -> None:
+    """Wait until every object of every kind that is there was there before, and nothing else is missing.
+
+    But for the inventory: of a release that owns nothing it keeps the revision below which nobody goes back.
+    """
+    end = time.monotonic() + LEFT_S
+    while True:
+        assert stage.cluster is not None
+        after = everything(stage.cluster)
+        left = [name for name in after.keys() - before.keys() if not _is_inventory(name)]
+        gone = [name for name, uid in before.items() if after.get(name) != uid]
+        if not left and not gone:
+            return
+        assert time.monotonic() < end, f"left {left}, gone {gone}"
+        time.sleep(0.5)
+
+
+def _is_inventory(name: Name) -> bool:
+    return name[1:3] == ("ConfigMap", "conclave-system") and name[3].startswith("conclave-inventory-")
+
+
+def _other_pins(folder: Path) -> Path:
+    """Give pins of a next version: every image has another digest."""
+    path = folder / "next.yaml"
+    content = Path(PINS).read_text()
+    path.write_text(re.sub("[0-9a-f]{64}", lambda found: sha256(found[0].encode()).hexdigest(), content))
+    return path
 
 
 @pytest.mark.requires("inputs.guestbook")
@@ -75,8 +168,11 @@ def test_the_argo_cd_install_manifest(stage: Stage) -> None:
 
 
 @pytest.mark.requires("inputs.own-chart")
-def test_our_own_helm_chart(stage: Stage) -> None:
-    assert _goes_the_whole_way(stage, "web", str(EXAMPLES / "web-chart"), "--pin", PINS) > 2
+def test_our_own_helm_chart(stage: Stage, tmp_path: Path) -> None:
+    values = tmp_path / "next.yaml"
+    values.write_text("replicas: 3\ngreeting: Hello again\n")
+    source, upgrade = str(EXAMPLES / "web-chart"), ("--values", str(values))
+    assert _goes_the_whole_way(stage, "web", source, "--pin", PINS, upgrade=upgrade) > 2
 
 
 @pytest.mark.requires("inputs.own-kustomization")
@@ -114,6 +210,42 @@ def test_a_release_of_four_mebibytes_passes_and_a_larger_one_is_refused(stage: S
     _config_map(tmp_path, 5, "y" * 830_000)
     answer = stage.quietly("propose", *arguments, "--name", "larger", "--as", "alice", status=1)
     assert answer["error"]["code"] in (Code.BODY_TOO_LARGE, Code.LIMIT_EXCEEDED)
+
+
+@pytest.mark.requires("inputs.bad-on-the-ledger")
+def test_what_no_api_server_takes_is_reported_and_the_rest_goes_on(stage: Stage) -> None:
+    """Another client signed it: the ledger takes it, and the bridge goes on with the other releases."""
+    bad: dict[str, tuple[JsonObject, Code]] = {
+        "bad-kind": ({"apiVersion": "apps/v1", "kind": "Deploymint"}, Code.OBJECT_KIND_UNKNOWN),
+        "bad-api": ({"apiVersion": "extensions/v1beta1", "kind": "Ingress"}, Code.OBJECT_KIND_UNKNOWN),
+        "bad-list": ({"kind": "ConfigMapList"}, Code.OBJECT_KIND_UNKNOWN),
+        "bad-size": ({"data": {"a": "x" * 1_500_000}}, Code.KUBERNETES_REFUSED),
+        "bad-case": ({"metadata": {"name": "Alone", "namespace": "default"}}, Code.KUBERNETES_REFUSED),
+        "bad-null": ({"data": {"a": None, "b": [None]}}, Code.KUBERNETES_REFUSED),
+    }
+    numbers = [sign_release(stage, name, [_alone(name) | change]) for name, (change, _) in bad.items()]
+    good = _alone("good")
+    for number in [*numbers, sign_release(stage, "good", [good])]:
+        approve(stage, number)
+    stage.wait_applied(1, 120.0, "good")
+    assert differences(stage, good) == []
+    for name, (_, code) in bad.items():
+        stage.until(f"{name} told", functools.partial(_is_told, stage, name, code), 60)
+        row = stage.quietly("status", name)["items"][0]
+        assert (row["sync"], row["outcome"]) == ("out_of_sync", "failed")
+        assert row["objectStates"][0]["reason"].startswith(code.name)
+
+
+def _alone(name: str) -> JsonObject:
+    metadata = {"name": f"alone-{name}", "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}
+
+
+def _is_told(stage: Stage, name: str, code: Code) -> bool:
+    """Tell whether the ledger has the bridge's report that an object failed with a code."""
+    with stage.client() as client:
+        report = release_reader.report(client.view(), "east", name).value
+    return report is not None and [item["code"] for item in report.objects] == [int(code)]
 
 
 def _config_map(folder: Path, index: int, content: str) -> None:

@@ -16,7 +16,8 @@ from conclave.demo.story import clean_up, tell
 from consensus import release_reader
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.objects import ObjectKey
-from ledger.types import JsonObject
+from ledger.bodies import judgement_body, release_body
+from ledger.types import API_VERSION, ActionKind, JsonObject
 
 CHAPTER_UP = 2
 
@@ -41,10 +42,32 @@ def running_ledger(folder: Path) -> Iterator[Stage]:
 def release(stage: Stage, name: str, *source: str, seconds: float = 120.0) -> JsonObject:
     """Propose ``source`` as release ``name``, approve it twice and wait until it is applied."""
     proposed = stage.quietly("propose", *source, "--name", name, "--as", "alice")
-    stage.quietly("approve", str(proposed["number"]), "--as", "bob")
-    revision = stage.quietly("approve", str(proposed["number"]), "--as", "carol")["revision"]
+    revision = approve(stage, proposed["number"])
+    assert revision is not None
     stage.wait_applied(revision, seconds, name)
     return proposed
+
+
+def approve(stage: Stage, number: int) -> int | None:
+    """Approve a proposal as bob and as carol, in this process; give the revision it makes."""
+    revision = None
+    with stage.client() as client:
+        for name in ("bob", "carol"):
+            record = release_reader.proposal(client.view(), number).value
+            body = judgement_body(ActionKind.APPROVAL, record.id, record.digest, record.requirement)
+            revision = client.say(client.home.subject(name), body).receipt.revision
+    return revision
+
+
+def sign_release(stage: Stage, name: str, manifests: list[JsonObject]) -> int:
+    """Propose a release as alice with no look at its objects, as another client could; give its number."""
+    provenance = {"source": "yaml", "digest": "ab" * 32, "renderer": "none"}
+    spec = {"clusters": ["east"], "namespace": "default", "manifests": manifests, "provenance": provenance}
+    proposed = {"apiVersion": API_VERSION, "kind": "Release", "metadata": {"name": name}, "spec": spec}
+    with stage.client() as client:
+        number = client.say(client.home.subject("alice"), release_body(proposed)).receipt.number
+    assert number is not None
+    return number
 
 
 def signed_manifests(stage: Stage, name: str) -> list[JsonObject]:
