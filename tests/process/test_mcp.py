@@ -28,7 +28,7 @@ from tests.support.mcp_process import BODY_SECONDS, HEAD_SECONDS
 
 COMMAND = [sys.executable, "-m", "tests.support.mcp_process"]
 MODES = ("legacy", "2026-07-28")
-PATIENCE = 20.0
+PATIENCE = 60.0
 LIST = {"jsonrpc": "2.0", "id": 7, "method": "tools/list", "params": {}}
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
