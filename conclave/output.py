@@ -85,7 +85,7 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print rows under upper-case headings, in aligned columns."""
-        texts = [[printable(_cell(value)) for value in row] for row in rows]
+        texts = [[printable(cell_text(value)) for value in row] for row in rows]
         if self.has_colour:
             _rich_table(columns, texts)
             return
@@ -117,7 +117,8 @@ def duration(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
-def _cell(value: object) -> str:
+def cell_text(value: object) -> str:
+    """Give a value as the text of a cell."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -22,6 +22,7 @@ from k8s_bridge.desired import Desired, desired_of, draft_of, namespaces_of
 from k8s_bridge.observe import observe
 from k8s_bridge.plan import Step, World, plan, steps_of
 from k8s_bridge.store import InventoryStore
+from k8s_bridge.workers import Pool
 from ledger import freezing, health_expression, release_spec
 from ledger.autoscale import AutoscaleRule
 from ledger.changes import Change, Delete, Release, Rollback
@@ -177,12 +178,13 @@ def _require_target(cluster: str, clusters: tuple[str, ...]) -> None:
 
 def _look(client: Client, view: View, place: Place, desired: Desired, namespace: str) -> tuple[World, str]:
     connection = connect(_kubeconfig(client, place), os.environ)
-    kubernetes = KubernetesClient(connection)
+    kubernetes, workers = KubernetesClient(connection), Pool()
     try:
         claims = InventoryStore(kubernetes, view.chain_id).load()
         asked = kubernetes.in_scope(namespace) if place.impersonate else kubernetes
-        return observe(asked, desired, claims), connection.server
+        return observe(asked, desired, claims, workers=workers), connection.server
     finally:
+        workers.close()
         kubernetes.close()
 
 

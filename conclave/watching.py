@@ -9,7 +9,7 @@ and says so once; that what does not verify ends it. Never decides what is shown
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ import click
 
 from conclave.client import Client
 from conclave.errors import write_error
-from conclave.output import Output, duration, printable
+from conclave.output import Output, cell_text, duration, printable
 from consensus.reader import View
 from consensus.subscription import Gap, Height, Pace, Stale, subscribe
 from ledger.errors import EnvironmentFault
@@ -50,6 +50,28 @@ def watch_option(function: F) -> F:
         "-w", "--watch", is_flag=True, help="Show it again at every change, until Ctrl-C; lines when piped."
     )
     return decorate(function)
+
+
+def show_once_or_watch(
+    client: Client, output: Output, frame_of: Callable[[View], Frame], *, watch: bool
+) -> None:
+    """Show the newest frame; with ``watch`` as ``frames``.
+
+    Raises:
+        ConclaveError: as ``frames``.
+    """
+    view = client.view()
+    if watch:
+        frames(client, view, output, frame_of)
+        return
+    frame = frame_of(view)
+    if not output.document(frame.document):
+        frame.show()
+
+
+def lines_of(rows: Sequence[Sequence[object]]) -> tuple[str, ...]:
+    """Give rows of a table as the lines of a frame."""
+    return tuple("  ".join(cell_text(cell) for cell in row) for row in rows)
 
 
 def frames(client: Client, view: View, output: Output, frame_of: Callable[[View], Frame]) -> None:

@@ -15,7 +15,7 @@ from conclave.client import Client, connect, freshness, record_json
 from conclave.command import Session, verb
 from conclave.completion import release_names
 from conclave.output import Output, duration
-from conclave.watching import Frame, frames, watch_option
+from conclave.watching import Frame, lines_of, show_once_or_watch, watch_option
 from consensus import ledger_reader, release_reader
 from consensus.reader import View
 from ledger.types import JsonObject
@@ -51,14 +51,8 @@ def command(session: Session, release: str | None, *, watch: bool) -> None:
     with -o json a whole document a line.
     """
     with connect(session) as client:
-        view = client.view()
         frame_of = functools.partial(_frame, client, session.output, release)
-        if watch:
-            frames(client, view, session.output, frame_of)
-            return
-        frame = frame_of(view)
-    if not session.output.document(frame.document):
-        frame.show()
+        show_once_or_watch(client, session.output, frame_of, watch=watch)
 
 
 def word(value: object) -> str:
@@ -75,8 +69,7 @@ def _frame(client: Client, output: Output, release: str | None, view: View) -> F
     below = [*_notes(rows), *(_freeze_line(client, freeze) for freeze in freezes)]
     table = [_cells(row) for row in rows]
     objects = [_object_cells(row, state) for row in rows for state in row.get("objectStates", ())]
-    lines = ["  ".join(_text(cell) for cell in cells[:-1]) for cells in table]
-    lines += ["  ".join(_text(cell) for cell in cells) for cells in objects]
+    lines = lines_of([*(cells[:-1] for cells in table), *objects])
 
     def show() -> None:
         if table:
@@ -138,10 +131,6 @@ def _object_cells(row: JsonObject, state: JsonObject) -> list[object]:
         word(state["health"]),
         state["reason"],
     ]
-
-
-def _text(cell: object) -> str:
-    return "-" if cell is None else str(cell)
 
 
 def _told(row: JsonObject) -> str | None:

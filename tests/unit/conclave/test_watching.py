@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 
 from conclave import __main__ as program
 from conclave import watching
+from conclave.command import Session
 from conclave.completion import cluster_names, release_or_proposal_names
+from conclave.output import Output
 from conclave.standing import Sync, sync_of
 from consensus.subscription import Pace
 from ledger.actions import Report
@@ -370,11 +373,6 @@ def test_only_the_named_clusters_count(desk: Desk) -> None:
 
 @pytest.mark.requires("cli.completion")
 def test_names_of_releases_proposals_and_clusters_complete(desk: Desk) -> None:
-    import click
-
-    from conclave.command import Session
-    from conclave.output import Output
-
     desk.release("east")
     context = click.Context(click.Command("x"), obj=Session(desk.path, None, Output()))
     parameter = click.Argument(["target"])
@@ -384,3 +382,35 @@ def test_names_of_releases_proposals_and_clusters_complete(desk: Desk) -> None:
     context.obj.home = desk.path / "nowhere"
     assert release_or_proposal_names(context, parameter, "") == []
     assert cluster_names(context, parameter, "") == []
+
+
+@pytest.mark.requires("cli.watch")
+def test_lists_and_histories_are_watched_too(desk: Desk, turns: Callable[..., None]) -> None:
+    desk.release("east")
+    number = upgrade(desk)
+    turns(desk.ledger.commit, lambda: aside(desk, "approve", number, "--as=bob"))
+    told = lines(desk, "get", "proposals", "--watch")
+    assert [len(document["items"][0]["approvals"]) for document in told] == [0, 1]
+    turns(lambda: aside(desk, "approve", number, "--as=carol"), desk.ledger.commit)
+    told = lines(desk, "history", "guestbook", "--watch")
+    assert [[item["revision"] for item in document["items"]] for document in told] == [[1], [2, 1]]
+    turns(desk.ledger.commit)
+    assert len(desk.show("history", "guestbook", "--watch").splitlines()) == 2
+
+
+@pytest.mark.requires("cli.completion")
+def test_names_of_what_get_reads_complete(desk: Desk) -> None:
+    desk.release("east")
+    command = program.cli.get_command(click.Context(program.cli), "get")
+    assert command is not None
+    context = click.Context(command, obj=Session(desk.path, None, Output()))
+    (argument,) = [parameter for parameter in command.params if parameter.name == "name"]
+    for kind, word, found in (
+        ("release", "g", "guestbook"),
+        ("proposals", "", "1"),
+        ("clusters", "w", "west"),
+    ):
+        context.params["kind"] = kind
+        assert [item.value for item in argument.shell_complete(context, word)] == [found]
+    context.params["kind"] = "nothing"
+    assert argument.shell_complete(context, "") == []
