@@ -131,7 +131,8 @@ class RpcClient:
         found: list[answers.QueryAnswer] = []
         while len(found) < len(params):
             size, rest = self._batches[0], params[len(found) :]
-            if size == 1:
+            # CometBFT answers a batch of one as if it were none (rpc/jsonrpc/server/http_server.go).
+            if size == 1 or len(rest) == 1:
                 return found + [answers.read_query(self._call("abci_query", one)) for one in rest]
             try:
                 found += [answers.read_query(a) for a in self._call_all("abci_query", rest[:size])]

@@ -13,7 +13,7 @@ import pytest
 
 from consensus.http import Limits
 from consensus.light.render import signed_header_json, validators_json
-from consensus.rpc import RpcClient
+from consensus.rpc import BATCHES, RpcClient
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import sha256
 from state.merkle import merkle_root
@@ -273,6 +273,17 @@ def test_several_queries_take_one_exchange_whatever_the_order_of_the_answers() -
         contextlib.closing(RpcClient(endpoint, LIMITS)) as client,
     ):
         assert [a.key for a in client.abci_queries("/state", [b"a", b"b", b"c"], 3)] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.requires("rpc.asked-together")
+def test_a_last_query_that_is_alone_is_no_batch() -> None:
+    keys = [b"%d" % number for number in range(BATCHES[0] + 1)]
+    whole = _batch(*enumerate(keys[:-1]))
+    with (
+        serve(answering(whole, result(_query(keys[-1])))) as endpoint,
+        contextlib.closing(RpcClient(endpoint, Limits(answer_bytes_max=len(whole)))) as client,
+    ):
+        assert [a.key for a in client.abci_queries("/state", keys, 3)] == keys
 
 
 @pytest.mark.requires("rpc.asked-together")
