@@ -17,8 +17,10 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 
 from ledger.types import JsonObject
-from mcp_server.chain import Call, Chain
+from mcp_server.chain import Call, Chain, Principal
 from mcp_server.desk import Desk
+from mcp_server.server import PRINCIPAL_SCOPE_KEY
+from mcp_server.turn import Turn
 from tests.conformance.mcp import fixtures, rounds
 from tests.conformance.mcp.asking import ASKING_TOOLS
 from tests.conformance.mcp.fixtures import PLAIN_TOOLS, Context, Result
@@ -27,18 +29,19 @@ from tests.conformance.mcp.rounds import ROUND_TOOLS
 NAME = "conclave-conformance"
 TOOLS = (*PLAIN_TOOLS, *ASKING_TOOLS, *ROUND_TOOLS)
 _BY_NAME = {tool.name: tool for tool in TOOLS}
+AS_TOOLS = {"read_fixture": ("uri",), "get_fixture": ("name", "arg1", "arg2", "resourceUri")}
+"""Resources and prompts pass the chain as these tools, by which their arguments are judged too."""
 _RESULTS: dict[str, type[types.Result]] = {
-    "tool": types.CallToolResult,
-    "prompt": types.GetPromptResult,
-    "resource": types.ReadResourceResult,
+    "get_fixture": types.GetPromptResult,
+    "read_fixture": types.ReadResourceResult,
 }
 
 
 class FixtureHandlers:
     """What the profile does for each request."""
 
-    def __init__(self, chain: Chain) -> None:
-        self._desk = Desk(chain)
+    def __init__(self, chain: Chain, turn: Turn) -> None:
+        self._desk = Desk(chain, turn)
 
     async def list_tools(self, ctx: Context, params: object) -> types.ListToolsResult:
         """List the tools."""
@@ -50,7 +53,7 @@ class FixtureHandlers:
         tool = _BY_NAME.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, "there is no such tool")
-        call = Call("tool", params.name, params.arguments)
+        call = _call(ctx, params.name, params.arguments)
         found = await self._served(call, lambda: tool.answer(ctx, params))
         if isinstance(found, types.CallToolResult | types.InputRequiredResult):
             return found
@@ -76,13 +79,12 @@ class FixtureHandlers:
         self, ctx: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         """Read a resource."""
-        del ctx
         uri = str(params.uri)
 
         async def answer() -> types.ReadResourceResult:
             return types.ReadResourceResult(contents=[fixtures.resource(uri)])
 
-        found = await self._served(Call("resource", uri, None), answer)
+        found = await self._served(_call(ctx, "read_fixture", {"uri": uri}), answer)
         assert isinstance(found, types.ReadResourceResult)
         return found
 
@@ -100,7 +102,6 @@ class FixtureHandlers:
         self, ctx: Context, params: types.GetPromptRequestParams
     ) -> types.GetPromptResult | types.InputRequiredResult:
         """Give a prompt's text."""
-        del ctx
 
         async def answer() -> types.GetPromptResult | types.InputRequiredResult:
             given = dict(params.arguments or {})
@@ -112,7 +113,9 @@ class FixtureHandlers:
                 return types.InputRequiredResult(input_requests=needs)
             return _prompted([types.TextContent(type="text", text=f"Use this context: {context}")])
 
-        found = await self._served(Call("prompt", params.name, params.arguments), answer)
+        found = await self._served(
+            _call(ctx, "get_fixture", {"name": params.name, **(params.arguments or {})}), answer
+        )
         assert isinstance(found, types.GetPromptResult | types.InputRequiredResult)
         return found
 
@@ -142,8 +145,14 @@ class FixtureHandlers:
         if found.is_error:
             return found.content["error"]
         needs_more = found.content.get("resultType") == "input_required"
-        kind = types.InputRequiredResult if needs_more else _RESULTS[call.kind]
+        kind = types.InputRequiredResult if needs_more else _RESULTS.get(call.name, types.CallToolResult)
         return kind.model_validate(found.content)
+
+
+def _call(ctx: Context, name: str, given: object) -> Call:
+    assert ctx.request is not None, "the profile is served over HTTP"
+    caller: Principal = ctx.request.scope[PRINCIPAL_SCOPE_KEY]
+    return Call("tool", name, given, caller.did, caller.key_id)
 
 
 def _prompted(content: list[types.ContentBlock]) -> types.GetPromptResult:
@@ -157,9 +166,9 @@ async def _logging_level(ctx: Context, params: types.SetLevelRequestParams) -> t
     return types.EmptyResult()
 
 
-def build(chain: Chain) -> Server[Any]:
-    """Give the server; every call goes through ``chain``."""
-    handlers = FixtureHandlers(chain)
+def build(chain: Chain, turn: Turn) -> Server[Any]:
+    """Give the server; every call goes through ``chain``, in ``turn``."""
+    handlers = FixtureHandlers(chain, turn)
     with warnings.catch_warnings():
         # The older revision's suite asks for logging, which the newer one deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
