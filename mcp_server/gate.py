@@ -79,7 +79,7 @@ class Gate:
             _one_proof(heads.dpop), method=method, url=self.origin.resource, now_s=now_s, token=text
         )
         tokens.check_bound(token, proof.thumbprint)
-        self._proofs.use(proof.thumbprint, proof.jti, now_s)
+        self._proofs.use(token.key_id, f"{proof.thumbprint} {proof.jti}", now_s)
         await self._check(token.did, token.key_id, "admissions", _ADMISSIONS_WAITING_MAX)
         return Principal(token.did, token.key_id)
 

@@ -32,6 +32,8 @@ from mcp_server.standing import Standings, check_standing
 
 NOBODY = Did("nobody")
 """Who calls where nobody is known; no DID, so that no identity can be it."""
+_UNKNOWN: tuple[str, JsonObject] = ("", {})
+"""A resource that there is not: it costs what a list does, then is refused."""
 _log = logging.getLogger("conclave.mcp")
 
 
@@ -93,7 +95,7 @@ class Guarded:
         self._under_way = call.principal, caller
         state = self._memory.of(caller.did)
         asked = _asked(call)
-        if asked is None:
+        if asked is None or asked is _UNKNOWN:
             judgement, after = judge_listing(state, self._clock())
         else:
             judged = self._judged(caller, *asked)
@@ -109,13 +111,15 @@ class Guarded:
         judgement.check()
         if call.kind == "prompt" and call.name in prompts.BY_NAME and not _may_prompt(call, caller.policy):
             raise _not_allowed()
+        if asked is _UNKNOWN:
+            resources.tool_of(call.name)
         return tuple(map(warning_json, judgement.reasons))
 
     def after(self, call: Call, result: JsonObject) -> Passed:
         """Judge an answer. Raises what the judgement says: the answer is withheld."""
         asked, caller = _asked(call), self._known(call)
         self._under_way = None
-        if asked is None:
+        if asked is None or asked is _UNKNOWN:
             return Passed(result)
         judged = self._judged(caller, *asked)
         judgement, state = judge_result(
@@ -136,7 +140,11 @@ class Guarded:
         if call.kind == "template":
             return _may(policy, resources.TEMPLATE_TOOLS.get(call.name, ""), None)
         asked = _asked(call)
-        return asked is not None and _may(policy, asked[0], None if call.kind == "tool" else asked[1])
+        return (
+            asked is not None
+            and asked is not _UNKNOWN
+            and _may(policy, asked[0], None if call.kind == "tool" else asked[1])
+        )
 
     def _known(self, call: Call) -> _Caller:
         """Give the caller as the call under way was judged; as it is now where none is."""
@@ -177,15 +185,14 @@ class Guarded:
 
 
 def _asked(call: Call) -> tuple[str, JsonObject] | None:
-    """Give the tool and arguments that a call comes to; None for what calls none.
-
-    Raises:
-        Refused: NAME_UNKNOWN for a resource that there is not.
-    """
+    """Give the tool and arguments that a call comes to; None for what calls none."""
     if call.kind == "tool":
         return call.name, call.arguments if isinstance(call.arguments, dict) else {}
     if call.kind == "resource":
-        return resources.tool_of(call.name)
+        try:
+            return resources.tool_of(call.name)
+        except Refused:
+            return _UNKNOWN
     return None
 
 

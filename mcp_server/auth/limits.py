@@ -21,6 +21,6 @@ PROOF_SECONDS_MAX = 60
 REPLAYS_MAX = 2**17
 """Ids remembered, of proofs or of assertions."""
 REPLAYS_PER_KEY_MAX = 2**13
-"""Of one key: so none fills the memory alone; about ninety requests a second for as long as they are kept."""
+"""Of one key of the ledger, so that none fills the memory alone: near seventy requests a second."""
 TOKEN_REQUESTS_WAITING_MAX = 8
 """Token requests that wait for the ledger; beside the calls, which they never hold up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,10 +13,12 @@ import pytest
 
 from ledger.bodies import revocation_body, suspension_body
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
+from mcp_server import gate as gate_module
 from mcp_server import gate_answers
 from mcp_server.auth.holder import Holder
 from mcp_server.auth.limits import PROOF_SECONDS_MAX, TOKEN_SECONDS_MAX
 from mcp_server.auth.metadata import Origin
+from mcp_server.auth.replay import Replays
 from mcp_server.chain import Principal
 from mcp_server.gate import Gate, Heads
 from mcp_server.standing import Standings
@@ -261,3 +264,18 @@ def test_a_challenge_says_how_to_get_in_and_repeats_nothing() -> None:
 def test_each_refusal_has_its_status(error: ConclaveError, at_token: int, at_resource: int) -> None:
     assert gate_answers.at_token_endpoint(error).status == at_token
     assert gate_answers.at_resource(error, ORIGIN).status == at_resource
+
+
+@pytest.mark.requires("mcp.auth-replay")
+def test_an_agent_has_one_share_however_many_keys_it_proves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "Replays", partial(Replays, ids_per_key_max=4))
+    door = Door()
+    for _ in range(2):
+        holder = door.holder(ROBOT)
+        token = door.token(holder)
+        for _ in range(2):
+            door.admit(token, holder.proof("POST", ORIGIN.resource, token))
+    last = door.holder(ROBOT)
+    token = door.token(last)
+    proof = last.proof("POST", ORIGIN.resource, token)
+    assert code_of(lambda: door.admit(token, proof)) is Code.LIMIT_EXCEEDED

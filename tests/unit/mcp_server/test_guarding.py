@@ -364,3 +364,13 @@ def test_lists_cost_nothing_of_what_may_be_called_and_are_bounded() -> None:
     chain.before(a_call("get_clusters"))
     clock.now_ns += SECOND_NS
     chain.before(listing)
+
+
+@pytest.mark.requires("mcp.lists")
+def test_what_there_is_not_costs_what_a_list_does() -> None:
+    chain = guarded(with_robot())
+    unknown = Call("resource", "conclave://nothing/here", None, ROBOT.did, ROBOT.key_id)
+    assert not chain.shows(unknown)
+    for _ in range(600):
+        refusal_of(lambda: chain.before(unknown), Code.NAME_UNKNOWN)
+    refusal_of(lambda: chain.before(unknown), Code.BUDGET_EXCEEDED)
