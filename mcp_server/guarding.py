@@ -119,7 +119,7 @@ class Guarded:
         """Judge an answer. Raises what the judgement says: the answer is withheld."""
         asked, caller = _asked(call), self._known(call)
         self._under_way = None
-        if asked is None or asked is _UNKNOWN:
+        if asked is None:
             return Passed(result)
         judged = self._judged(caller, *asked)
         judgement, state = judge_result(
@@ -140,11 +140,7 @@ class Guarded:
         if call.kind == "template":
             return _may(policy, resources.TEMPLATE_TOOLS.get(call.name, ""), None)
         asked = _asked(call)
-        return (
-            asked is not None
-            and asked is not _UNKNOWN
-            and _may(policy, asked[0], None if call.kind == "tool" else asked[1])
-        )
+        return asked is not None and _may(policy, asked[0], None if call.kind == "tool" else asked[1])
 
     def _known(self, call: Call) -> _Caller:
         """Give the caller as the call under way was judged; as it is now where none is."""
