@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 ROOT = EXAMPLES.parent
 INPUTS = Path(os.environ.get("CONCLAVE_SHARED", str(ROOT.parent / "shared"))) / "inputs"
 PINS = str(EXAMPLES / "pins.yaml")
+APPLIED_S = 240.0
+"""Generous: a write that a busy machine cuts off is tried again with growing pauses."""
 LEFT_S = 90.0
 """Until Kubernetes has taken away what goes with what was deleted."""
 
@@ -52,14 +54,16 @@ def _goes_the_whole_way(stage: Stage, name: str, *source: str, upgrade: tuple[st
     assert stage.cluster is not None
     before = everything(stage.cluster)
     bridge = _BridgeLog(stage, name)
-    bridge.does(lambda: release(stage, name, *source), *source, "--name", name)
+    bridge.does(lambda: release(stage, name, *source, seconds=APPLIED_S), *source, "--name", name)
     manifests = signed_manifests(stage, name)
     wrong = [found for manifest in manifests for found in differences(stage, manifest)]
     assert wrong == []
     changed = [str(_other_pins(stage.home.parent)) if word == PINS else word for word in source]
     if upgrade or PINS in source:
         following = (*changed, *upgrade)
-        done = bridge.does(lambda: release(stage, name, *following), *following, "--name", name)
+        done = bridge.does(
+            lambda: release(stage, name, *following, seconds=APPLIED_S), *following, "--name", name
+        )
         assert done
         assert {action for action, _ in done} == {"configure"}
         upgraded = signed_manifests(stage, name)
