@@ -49,6 +49,8 @@ MCP: dict[str, str] = {
     "agents.read": "suspensions, anchors and observations are read with proof, complete, each of whom it was asked about [agents.md]",
     "mcp.propose": "a model proposes, takes back and observes as itself, with a dry run before; it approves nothing [issue 7]",
     "mcp.suspension": "whom the guard cuts off is suspended on the ledger, with the audit as evidence, behind the calls [issue 7]",
+    "mcp.conformance": "all that is scored of both requirement sets passes through gate, guard and audit [issue 7]",
+    "mcp.other-client": "the TypeScript client lists, calls and reads over both transports, in both eras [issue 7]",
     # -- server -------------------------------------------------------------------------------------
     "mcp.read": "each read tool gives what the ledger says, now or as of a height, with its proof in _meta [issue 7]",
     "mcp.proven": "no tool believes a value that the node changed [issue 7]",

@@ -120,7 +120,7 @@ def main() -> None:
     bound, before = listener.listen(listening), listener.listen(listening)
     origin = Origin(listening.origin(bound.getsockname()[1]))
     ledger = a_ledger()
-    # A tool that asks back holds its turn meanwhile, and the answer comes in by the gate: a reader of its own.
+    # A tool that asks back holds its turn until the answer came in by the gate: that has a reader of its own.
     gate = Gate(origin, Standings(source_of(Speaking(ledger))), Turn(), time.time_ns)
     standings = Standings(source_of(Speaking(ledger)))
     folder = Path(tempfile.mkdtemp(prefix="conclave-conformance-"))

@@ -1,0 +1,87 @@
+"""Other people's suite and client: the public conformance suite through our gate, guard and audit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server.catalogue import READ_TOOLS
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = Path(sys.prefix)
+NPM = ENVIRONMENT / "npm"
+SUITE = NPM / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+CLIENT = ROOT / "tests/conformance/mcp/client.mjs"
+REVISIONS = ("2025-11-25", "2026-07-28")
+SECONDS_MAX = 300
+SCORED = re.compile(r"^([✓✗]) ([a-z0-9-]+): (\d+) passed, (\d+) failed$", re.MULTILINE)
+NOT_SCORED = re.compile(r"^  [✓✗] ([a-z0-9-]+) \(", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    """Give Node, with the suite and the client beside it."""
+    subprocess.run(["bash", str(ROOT / "deploy/npm.sh"), str(ENVIRONMENT)], check=True, timeout=SECONDS_MAX)
+    return str(NPM / "node")
+
+
+@contextlib.contextmanager
+def serving(*command: str) -> Iterator[dict[str, Any]]:
+    """Run a server; give the line of JSON it says first."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", *command], stderr=subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stderr is not None
+    try:
+        yield json.loads(process.stderr.readline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS_MAX)
+
+
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False, cwd=ROOT)
+
+
+@pytest.mark.requires("mcp.conformance")
+def test_both_requirement_sets_pass_through_the_real_chain(node: str) -> None:
+    with serving("tests.conformance.mcp.serve") as told:
+        for revision in REVISIONS:
+            done = run([node, str(SUITE), "server", "--url", told["url"], "--requirements", revision])
+            unscored = set(NOT_SCORED.findall(done.stdout))
+            found = [line for line in SCORED.findall(done.stdout) if line[1] not in unscored]
+            assert [line for line in found if line[0] != "✓" or line[3] != "0"] == [], done.stdout[-4000:]
+            assert len(found) >= 30, "the suite ran"
+            assert done.returncode == 0
+    audited = run([sys.executable, "-m", "conclave", "audit", "verify", told["audit"], "-o", "json"])
+    assert audited.returncode == 0, audited.stdout
+    logged = "".join(path.read_text() for path in Path(told["audit"]).rglob("*.jsonl"))
+    calls = logged.count('"read_fixture"') + logged.count('"test_simple_text"')
+    assert calls >= 6, "the calls went through the audit"
+
+
+@pytest.mark.requires("mcp.other-client")
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("transport", ["http", "stdio"])
+def test_a_client_of_another_language_lists_calls_and_reads(node: str, transport: str, revision: str) -> None:
+    client = [node, str(CLIENT), str(NPM), revision, transport]
+    if transport == "stdio":
+        done = run([*client, sys.executable, "-m", "tests.support.mcp_process", "stdio"])
+    else:
+        with serving("tests.support.mcp_process", "http") as told:
+            done = run([*client, told["url"]])
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["tools"] == [tool.name for tool in READ_TOOLS]
+    assert found["releases"][0]["revision"] == 3
+    assert "FIELD_INVALID" in found["refused"]
+    assert "greeting" in found["read"]
+    assert found["prompt"] == 1
