@@ -7,7 +7,7 @@ of an earlier generation or revision is not held against the next. Never asks, n
 look again.
 
 Source: what real status does (devkube notes): a crash loop without probe is Available for 0.5 to 0.8 s after
-every restart; ProgressDeadlineExceeded is taken back at the next restart; for some 50 ms after an apply the
+every restart, for 1.1 s on a busy node; ProgressDeadlineExceeded is taken back at the next restart; for some 50 ms after an apply the
 new generation is observed beside the old failure.
 """
 
@@ -23,8 +23,9 @@ from k8s_bridge.objects import field, uid_of
 from k8s_bridge.status import Health, HealthStatus, condition_of, said
 from ledger.types import JsonObject
 
-HOLD_S = 1.5
-"""How long a workload without readiness probes must have been current: twice what a crash loop pretends."""
+HOLD_S = 2.5
+"""How long a workload without readiness probes must have been current: twice what a crash loop pretends on a
+busy node, where the kubelet looks once a second and its word takes a while."""
 FALLS_MAX = 3
 FALLS_WINDOW_S = 600.0
 """Falling from current so often within so long, unchanged, is a crash loop; one node drained is one fall."""
