@@ -26,7 +26,7 @@ from mcp_server.guard.calls import Judgement, Reason
 from mcp_server.guard.judge import judge, judge_result
 from mcp_server.guard.listing import judge_listing
 from mcp_server.guard.state import GuardMemory
-from mcp_server.reading_policy import reader_of
+from mcp_server.policies import reader_of
 from mcp_server.refusals import warning_json
 from mcp_server.standing import Standings, check_standing
 

@@ -51,6 +51,8 @@ MCP: dict[str, str] = {
     "mcp.suspension": "whom the guard cuts off is suspended on the ledger, with the audit as evidence, behind the calls [issue 7]",
     "mcp.conformance": "all that is scored of both requirement sets passes through gate, guard and audit [issue 7]",
     "mcp.other-client": "the TypeScript client lists, calls and reads over both transports, in both eras [issue 7]",
+    "mcp.propose-policy": "a policy to begin with for who proposes names every tool and nothing outside its scope [issue 7]",
+    "mcp.whole-way": "an agent proposes over MCP, people approve, the bridge applies, the agent sees it with proof [issue 7]",
     # -- server -------------------------------------------------------------------------------------
     "mcp.read": "each read tool gives what the ledger says, now or as of a height, with its proof in _meta [issue 7]",
     "mcp.proven": "no tool believes a value that the node changed [issue 7]",

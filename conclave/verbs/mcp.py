@@ -36,6 +36,7 @@ _EXAMPLES = (
 _FILE = click.Path(path_type=Path, dir_okay=False)
 OWN_NAME = "mcp"
 """The node identity of a home that its MCP server is, if it has one of that name."""
+_KINDS = ("ConfigMap", "Deployment.apps", "Service")
 CLIENTS = ("claude-desktop", "vscode", "cursor", "generic")
 
 
@@ -205,19 +206,39 @@ def connect(session: Session, url: str, authority: Path | None) -> None:
     proxy.run(url, subject.did, open_key(home, subject), authority)
 
 
-@verb("policy", "conclave mcp policy scout > policy.yaml", "conclave propose policy.yaml --as alice")
+@verb(
+    "policy",
+    "conclave mcp policy scout > policy.yaml",
+    "conclave propose policy.yaml --as alice",
+    "conclave mcp policy scout --propose team-a --cluster east --guard mcp",
+)
 @click.argument("name")
-def policy(session: Session, name: str) -> None:
-    """Print an AgentPolicy under which an agent of this home reads everything and proposes nothing.
+@click.option(
+    "--propose", "namespaces", multiple=True, metavar="NAMESPACE", help="May propose for it; repeat."
+)
+@click.option("--cluster", "clusters", multiple=True, metavar="NAME", help="Where; repeat [any].")
+@click.option("--kind", "kinds", multiple=True, metavar="KIND", help=f"What; repeat [{', '.join(_KINDS)}].")
+@click.option("--guard", "guards", multiple=True, metavar="NODE", help="A node that may suspend it; repeat.")
+def policy(session: Session, name: str, **given: tuple[str, ...]) -> None:
+    """Print an AgentPolicy of an agent of this home: it reads everything and, by default, proposes nothing.
 
     Make it narrower and propose it: an agent without a policy on the ledger has no tool.
     """
     from conclave.home import load
     from ledger.standard import ledger_object
-    from mcp_server.reading_policy import reading_policy
+    from mcp_server.policies import Scope, proposing_policy, reading_policy
 
-    subject = load(session.home).subject(name)
-    print(json.dumps(ledger_object("AgentPolicy", subject.name, reading_policy(subject.did)), indent=2))
+    home = load(session.home)
+    subject = home.subject(name)
+    guards = sorted(home.subject(node).did for node in given["guards"])
+    spec = {**reading_policy(subject.did), "guards": guards}
+    if given["namespaces"]:
+        namespaces, clusters, kinds = (
+            sorted(set(given[each])) for each in ("namespaces", "clusters", "kinds")
+        )
+        scope = Scope(namespaces, clusters or ["*"], kinds or list(_KINDS))
+        spec = proposing_policy(subject.did, scope, guards)
+    print(json.dumps(ledger_object("AgentPolicy", subject.name, spec), indent=2))
 
 
 command.add_command(config)

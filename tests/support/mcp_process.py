@@ -15,7 +15,7 @@ from ledger.bodies import revocation_body
 from mcp_server import listener, web
 from mcp_server.chain import Principal
 from mcp_server.listening import LOOPBACK, Listening
-from mcp_server.reading_policy import reading_policy
+from mcp_server.policies import reading_policy
 from mcp_server.serving import Serving, serve
 from tests.support.ledger import ALICE, ROBOT, Ledger, envelope
 from tests.support.mcp import Speaking, a_story, source_of

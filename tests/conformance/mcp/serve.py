@@ -31,7 +31,7 @@ from mcp_server.auth.metadata import Origin
 from mcp_server.gate import Gate
 from mcp_server.guarding import Guarded
 from mcp_server.listening import LOOPBACK, Listening
-from mcp_server.reading_policy import BUDGET
+from mcp_server.policies import BUDGET
 from mcp_server.standing import Standings
 from mcp_server.turn import Turn
 from tests.conformance.mcp import profile

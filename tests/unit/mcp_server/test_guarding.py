@@ -21,8 +21,8 @@ from mcp_server.catalogue import BY_NAME
 from mcp_server.chain import Call, Principal
 from mcp_server.guard.calls import Reason
 from mcp_server.guarding import NOBODY, Guarded, Remembered
+from mcp_server.policies import reader_of, reading_policy
 from mcp_server.prompts import PROMPTS
-from mcp_server.reading_policy import reader_of, reading_policy
 from mcp_server.resources import LISTS, TEMPLATES
 from mcp_server.server import build
 from mcp_server.standing import Standings, owner_of

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 
 from consensus import agent_reader, release_reader
+from ledger.agent_policy import read_policy
 from ledger.bodies import judgement_body
 from ledger.changes import Release
 from ledger.errors import Code, ConclaveError
 from ledger.types import ActionKind, JsonObject
 from mcp_server.answering import Caller, answer, tool_named
+from mcp_server.catalogue import TOOLS
+from mcp_server.guard import arguments as guard
+from mcp_server.policies import Scope, proposing_policy
 from mcp_server.proposer import Proposer
 from mcp_server.source import Source
-from tests.support.ledger import ALICE, CAROL, ROBOT, Ledger, Subject, envelope
+from tests.support.ledger import ALICE, CAROL, EAST, ROBOT, Ledger, Subject, envelope
 from tests.support.mcp import Speaking, a_story, source_of
 
 GREETING = "v1/ConfigMap/guestbook/greeting"
@@ -173,3 +177,20 @@ def test_an_agents_key_approves_nothing_whatever_the_server_does() -> None:
     with pytest.raises(ConclaveError) as raised:
         agent.proposer.say(ROBOT.did, body)
     assert raised.value.code is Code.AGENT_MAY_NOT_APPROVE
+
+
+@pytest.mark.requires("mcp.propose-policy")
+def test_a_policy_of_who_proposes_lets_it_propose_in_its_scope_and_nowhere_else() -> None:
+    scope = Scope(["guestbook"], ["east"], ["ConfigMap"])
+    policy = read_policy(proposing_policy(ROBOT.did, scope, [EAST.did]))
+    assert [tool.tool for tool in policy.tools] == sorted(tool.name for tool in TOOLS)
+    tool = policy.tool("propose_release")
+    assert tool is not None
+    given: JsonObject = {"release": "guestbook", "reason": "r", "objects": [MORE], "remove": [GREETING]}
+    given |= {"images": [{"object": GREETING, "container": "a", "image": "b"}], "clusters": ["east"]}
+    guard.check(given, tool)
+    elsewhere = {**MORE, "metadata": {"name": "more", "namespace": "kube-system"}}
+    for changed in ({"clusters": ["west"]}, {"objects": [elsewhere]}, {"namespace": "kube-system"}):
+        with pytest.raises(ConclaveError) as raised:
+            guard.check({**given, **changed}, tool)
+        assert raised.value.code is Code.ARGUMENT_NOT_ALLOWED

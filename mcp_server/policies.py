@@ -1,0 +1,132 @@
+"""Policies to begin with, made of the catalogue itself: of who reads, and of who proposes too.
+
+Owns the policy of those nobody knows, the same as an ``AgentPolicy`` for an agent that only reads, and one
+for an agent that proposes within a scope. Promises that each names every tool it is for with all its
+arguments, that the first names no tool that writes, and the other no value outside its scope. Pure.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.agent_policy import AgentPolicy, read_policy
+from ledger.types import Did, Json, JsonObject
+from mcp_server.arguments import Field
+from mcp_server.catalogue import TOOLS, Tool
+from mcp_server.edits import EDITS_MAX
+
+POLL_SECONDS = 5
+"""The same question again after so long is waiting, not a loop."""
+BUDGET: JsonObject = {
+    "calls": {"capacity": 300, "perSeconds": 60},
+    "argumentBytes": {"capacity": 2**20, "perSeconds": 60},
+    "answerBytes": {"capacity": 2**23, "perSeconds": 60},
+    "objects": {"capacity": 8192, "perSeconds": 3600},
+}
+ASKING: JsonObject = {
+    "calls": {"capacity": 20, "perSeconds": 3600},
+    "argumentBytes": {"capacity": 2**20, "perSeconds": 3600},
+    "answerBytes": {"capacity": 2**20, "perSeconds": 3600},
+    "objects": {"capacity": 256, "perSeconds": 3600},
+}
+OPEN_PROPOSALS_MAX = 4
+_INTEGER_MAX = 2**53 - 1
+_TEXT_BYTES_MAX = 4096
+_ITEM_BYTES_MAX = 256
+
+
+def reading_policy(agent: str) -> JsonObject:
+    """Give the spec of an ``AgentPolicy`` under which an agent reads everything and proposes nothing."""
+    tools = [tool for tool in TOOLS if not tool.writes]
+    return {
+        "agent": agent,
+        "tools": [_tool(tool) for tool in sorted(tools, key=lambda tool: tool.name)],
+        "budget": BUDGET,
+        "openProposalsMax": 0,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an agent may propose for: patterns, each list sorted (docs/spec/authority.md §1)."""
+
+    namespaces: Sequence[str]
+    clusters: Sequence[str]
+    kinds: Sequence[str]
+
+
+def proposing_policy(agent: str, scope: Scope, guards: Sequence[str]) -> JsonObject:
+    """Give the spec of an ``AgentPolicy`` under which an agent reads, and proposes within ``scope``.
+
+    Args:
+        agent: its DID.
+        scope: what for.
+        guards: DIDs of the nodes that may suspend it.
+    """
+    found = reading_policy(agent)
+    asking = [
+        {
+            "tool": tool.name,
+            "arguments": sorted(
+                (rule for field in tool.fields for rule in _asking(field, scope)),
+                key=lambda rule: str(rule["path"]),
+            ),
+            "budget": ASKING,
+            "opensProposal": tool.opens_proposal,
+        }
+        for tool in TOOLS
+        if tool.writes
+    ]
+    tools = sorted([*found["tools"], *asking], key=lambda tool: str(tool["tool"]))
+    return {**found, "tools": tools, "openProposalsMax": OPEN_PROPOSALS_MAX, "guards": sorted(guards)}
+
+
+def _asking(field: Field, scope: Scope) -> list[JsonObject]:
+    if field.name == "objects":
+        kinds, namespaces = list(scope.kinds), list(scope.namespaces)
+        rule = {"type": "objects", "kinds": kinds, "namespaces": namespaces, "itemsMax": EDITS_MAX}
+        return [{"path": "objects", **rule}]
+    named = {"namespace": scope.namespaces, "clusters": scope.clusters}.get(field.name)
+    if named is not None:
+        path = f"{field.name}[]" if field.schema["type"] == "array" else field.name
+        return [{"path": path, "type": "name", "patterns": list(named)}]
+    items = field.schema.get("items", {})
+    if "properties" in items:
+        return [
+            {"path": f"{field.name}[].{name}", "type": "text", "bytesMax": inner["maxLength"]}
+            for name, inner in items["properties"].items()
+        ]
+    if items:
+        return [{"path": f"{field.name}[]", "type": "text", "bytesMax": items["maxLength"]}]
+    return [_rule(field)]
+
+
+@functools.cache
+def reader_of(principal: Did) -> AgentPolicy:
+    """Give the same, read. Called with names of this server's own only."""
+    # Whoever is nobody has no DID that a policy could name.
+    policy = read_policy(reading_policy("did:example:nobody"))
+    return AgentPolicy(principal, policy.tools, policy.budget, policy.open_proposals_max)
+
+
+def _tool(tool: Tool) -> JsonObject:
+    rules = sorted((_rule(field) for field in tool.all_fields), key=lambda rule: str(rule["path"]))
+    return {"tool": tool.name, "arguments": rules, "budget": BUDGET, "pollSeconds": POLL_SECONDS}
+
+
+def _rule(field: Field) -> JsonObject:
+    """Give the rule of a field: of its type; its own reading says the rest."""
+    schema, path, kind = field.schema, field.name, field.schema.get("type")
+    found: dict[str, Json]
+    if kind == "array":
+        found = {"path": f"{path}[]", "type": "text", "bytesMax": _ITEM_BYTES_MAX}
+    elif kind == "boolean":
+        found = {"path": path, "type": "boolean"}
+    elif kind == "integer":
+        bounds = {"atLeast": schema["minimum"], "atMost": schema.get("maximum", _INTEGER_MAX)}
+        found = {"path": path, "type": "integer", **bounds}
+    else:
+        found = {"path": path, "type": "text", "bytesMax": schema.get("maxLength", _TEXT_BYTES_MAX)}
+    return found | ({"required": True} if field.is_required else {})
