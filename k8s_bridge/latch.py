@@ -7,8 +7,8 @@ of an earlier generation or revision is not held against the next. Never asks, n
 look again.
 
 Source: what real status does (devkube notes): a crash loop without probe is Available for 0.5 to 0.8 s after
-every restart, for 1.1 s on a busy node; ProgressDeadlineExceeded is taken back at the next restart; for some 50 ms after an apply the
-new generation is observed beside the old failure.
+every restart, for 1.1 s on a busy node; ProgressDeadlineExceeded is taken back at the next restart; for some
+50 ms after an apply the new generation is observed beside the old failure.
 """
 
 from __future__ import annotations
