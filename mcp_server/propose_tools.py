@@ -168,7 +168,8 @@ def _asked_for(proposed: Proposed) -> JsonObject:
 
 
 def _told(proven: ProvenReceipt) -> JsonObject:
-    return {"state": proven.receipt.state, "height": proven.height}
+    state = proven.receipt.state
+    return {"state": None if state is None else state.value, "height": proven.height}
 
 
 def _renderer() -> str:

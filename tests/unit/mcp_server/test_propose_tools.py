@@ -12,9 +12,10 @@ from ledger.bodies import judgement_body
 from ledger.changes import Release
 from ledger.errors import Code, ConclaveError
 from ledger.types import ActionKind, JsonObject
-from mcp_server.answering import Caller, answer, tool_named
+from mcp_server.answering import ANSWER_BYTES_MAX, Caller, answer, tool_named
 from mcp_server.catalogue import TOOLS
 from mcp_server.guard import arguments as guard
+from mcp_server.guard import shape
 from mcp_server.policies import Scope, proposing_policy
 from mcp_server.proposer import Proposer
 from mcp_server.source import Source
@@ -43,6 +44,7 @@ class Agent:
         """Call a tool; give its one entry."""
         caller = Caller(self.did, self.proposer)
         (item,) = answer(self.source, tool_named(tool), given, caller=caller).content["items"]
+        shape.read(item, "answer", bytes_max=ANSWER_BYTES_MAX)
         found: JsonObject = item
         return found
 
