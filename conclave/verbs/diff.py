@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from conclave import changes, plan_preview, plan_text
+from conclave import changes
 from conclave.client import Client, connect, freshness
 from conclave.command import Session, verb
 from conclave.completion import cluster_names
-from conclave.plan_preview import Place, Preview
 from conclave.verbs.judge import which
 from conclave.verbs.source_options import newest_manifests, render_source, source_options, targets_text
 from consensus import release_reader
@@ -25,6 +24,9 @@ from k8s_bridge.plan import WRITING
 from ledger.changes import Change, Release, read_release
 from ledger.errors import Code, Refused
 from ledger.types import JsonObject
+
+if TYPE_CHECKING:
+    from conclave.plan_preview import Place, Preview
 
 _ON_LEDGER = re.compile(r"(release|proposal)/([^/]+)")
 
@@ -84,6 +86,9 @@ def command(
                 raise Refused(Code.USAGE, got="--kubeconfig or --impersonate", expected="with --plan only")
             differs = _against_ledger(session, client, view, source, flags)
         else:
+            # The Kubernetes client costs time and memory: who compares with the ledger pays nothing.
+            from conclave.plan_preview import Place
+
             place = Place(cluster, kubeconfig, impersonate)
             differs = _against_cluster(session, view, _preview(client, view, place, source, flags), cluster)
     return 1 if exit_code and differs else 0
@@ -129,6 +134,8 @@ def _release_of(client: Client, view: View, source: Path, flags: dict[str, Any])
 
 
 def _preview(client: Client, view: View, place: Place, source: Path, flags: dict[str, Any]) -> Preview:
+    from conclave import plan_preview
+
     known = release_reader.clusters(view).value
     if place.cluster not in known:
         raise Refused(
@@ -160,6 +167,8 @@ def _on_ledger(source: Path, flags: dict[str, Any]) -> tuple[str | None, str]:
 
 
 def _against_cluster(session: Session, view: View, preview: Preview, cluster: str) -> bool:
+    from conclave import plan_text
+
     revision, output = preview.revision, session.output
     document = {
         "release": revision.name,
