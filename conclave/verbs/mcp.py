@@ -209,8 +209,7 @@ def connect(session: Session, url: str, authority: Path | None) -> None:
 @verb(
     "policy",
     "conclave mcp policy scout > policy.yaml",
-    "conclave propose policy.yaml --as alice",
-    "conclave mcp policy scout --propose team-a --cluster east --guard mcp",
+    "conclave mcp policy scout --propose team-a --cluster east --guard mcp > policy.yaml",
 )
 @click.argument("name")
 @click.option(
