@@ -1,9 +1,10 @@
 """A plan that was overtaken is made again, at once.
 
 Owns when another round is due and how rounds add up to one set of results. Between looking at an object and
-writing it others write too (a controller its status), and a write bound to what was seen is then refused with
-409: no fault of anybody's. Promises at most ``ROUNDS_MAX`` rounds, that whatever one of them did is told, and
-that what is refused otherwise is not tried again here. Pure but for the rounds themselves.
+writing it others write too. A write bound to what was seen is then refused with 409: no fault of anybody's. An
+apply leaves fields that were added since; its answer is taken as known, so that no watch tells of them later.
+Promises at most ``ROUNDS_MAX`` rounds, that whatever one of them did is told, and that what is refused
+otherwise is not tried again here. Pure but for the rounds themselves.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from k8s_bridge.changeset import ChangeSet, ObjectResult, Outcome
+from k8s_bridge.co_owners import foreign_of
 
 ROUNDS_MAX = 3
 _CONFLICT = 409
@@ -52,4 +54,8 @@ def _sum(earlier: ObjectResult | None, later: ObjectResult) -> ObjectResult:
 
 
 def _overtaken(result: ObjectResult) -> bool:
-    return result.fault is not None and result.fault.facts.get("status") == _CONFLICT
+    if result.fault is not None:
+        return result.fault.facts.get("status") == _CONFLICT
+    # What admission adds looks the same here: the look that follows tells the two apart.
+    wrote = result.outcome is Outcome.CONFIGURED and result.live is not None
+    return wrote and foreign_of(result.key, result.live or {}) is not None

@@ -347,6 +347,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.metrics": "what replicas use is told in whole numbers, or not at all [releases.md 5, 6]",
     "bridge.health-rules": "a custom kind is healthy only where its release's signed rule says true [releases.md 1]",
     "bridge.foreign-in-the-way": "what others added makes no manifest of ours impossible: it is taken over and goes [bridge.md 2]",
+    "bridge.foreign-slips-in": "what others add between the look at an object and its apply is taken back at once [bridge.md 2]",
     "bridge.trail": "every write is said in the log before it is sent, and what became of it [bridge.md 10]",
     "bridge.health-over-time": "a crash loop is failed, not current by turns; an old failure is not the next revision's [devkube notes]",
     # -- identity -----------------------------------------------------------------------------------

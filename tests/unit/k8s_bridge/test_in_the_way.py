@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 
+from k8s_bridge.cluster import Applied
 from k8s_bridge.objects import key_of
 from k8s_bridge.reconcile import Reconciler, Standing
 from k8s_bridge.store import InventoryStore
@@ -85,3 +86,40 @@ def test_a_manifest_that_is_refused_by_itself_is_given_up_as_before(
     assert _code(standing) == {"one": Code.KUBERNETES_REFUSED}
     assert standing.lasting
     assert _live(cluster)["data"] == ONE["data"]
+
+
+class Quick(FakeCluster):
+    """Somebody adds a field between the look at an object and its apply, once."""
+
+    hasty = False
+
+    def apply(self, manifest: JsonObject, *, dry_run: bool = False) -> Applied:
+        if self.hasty and not dry_run and manifest["metadata"]["name"] == "one":
+            self.hasty = False
+            live = self.objects[key_of(ONE).identity]
+            self.put({**copy.deepcopy(live), "data": {**live["data"], "theirs": "x"}})
+        return super().apply(manifest, dry_run=dry_run)
+
+
+@pytest.mark.requires("bridge.foreign-slips-in")
+def test_what_slips_in_between_look_and_apply_is_taken_back_at_once() -> None:
+    cluster = Quick()
+    reconciler = Reconciler(cluster, InventoryStore(cluster, CHAIN_ID), Unwatched(), lambda: 0)
+    reconciler.reconcile(WANTED)
+    cluster.hasty = True
+    changed = release([namespace_object(), config_map("one", key="new")], revision=2)
+    standing = reconciler.reconcile(changed)
+    assert not cluster.hasty
+    assert _live(cluster)["data"] == {"key": "new"}
+    assert {r.key.name: r.outcome for r in standing.finding.changes.results}["one"] == "configured"
+
+
+@pytest.mark.requires("bridge.foreign-slips-in")
+def test_what_admission_adds_to_an_apply_costs_one_more_look_and_no_write() -> None:
+    cluster = FakeCluster()
+    cluster.admitted = {"admission": "was here"}
+    reconciler = Reconciler(cluster, InventoryStore(cluster, CHAIN_ID), Unwatched(), lambda: 0)
+    reconciler.reconcile(WANTED)
+    cluster.writes.clear()
+    reconciler.reconcile(release([namespace_object(), config_map("one", key="new")], revision=2))
+    assert [write for write in cluster.writes if write.endswith("/one")] == [f"apply {key_of(ONE)}"]
