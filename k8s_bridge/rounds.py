@@ -1,7 +1,7 @@
 """A plan that was overtaken is made again, at once.
 
 Owns when another round is due and how rounds add up to one set of results. Between looking at an object and
-writing it others write too. A write bound to what was seen is then refused with 409: no fault of anybody's. An
+writing it others write too. A write bound to what was seen is then refused with 409, nobody's fault; and an
 apply leaves fields that were added since; its answer is taken as known, so that no watch tells of them later.
 Promises at most ``ROUNDS_MAX`` rounds, that whatever one of them did is told, and that what is refused
 otherwise is not tried again here. Pure but for the rounds themselves.
