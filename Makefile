@@ -120,6 +120,9 @@ bench-objects: $(SETUP) tools ## 10,000 objects of one bridge beside 10,000 of n
 bench-P5: $(SETUP) ## the state from 1 k to 1 M keys against cosmos iavl
 	@$(BIN)/python -m bench.p5
 
+bench-P8: $(SETUP) ## what our chain adds to a bare mcp tool, over streams and HTTP
+	@$(BIN)/python -m bench.p8
+
 bench-reader: $(SETUP) ## a verified read end to end against the same query taken on trust
 	@$(BIN)/python -m bench.reader
 
@@ -129,4 +132,4 @@ bench-guard: $(SETUP) ## what the guard adds to a call of 1 KB and 80 KB
 bench-memory: $(SETUP) ## resident memory of application and bridge
 	@$(BIN)/python -m bench.memory
 
-.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage campaign-bridge bench-P1 bench-P2 bench-P3 bench-P4 bench-objects bench-P5 bench-reader bench-guard bench-memory
+.PHONY: help setup tools demo test lint types imports unit property vectors redteam process simulation integration proto lock fuzz campaign-simulation campaign-crash campaign-fuzz campaign-verify campaign-storage campaign-bridge bench-P1 bench-P2 bench-P3 bench-P4 bench-objects bench-P5 bench-P8 bench-reader bench-guard bench-memory

@@ -83,6 +83,7 @@ class Guarded:
         self._memory = GuardMemory()
         self._noted: set[Did] = set()
         self._under_way: tuple[str | None, _Caller] | None = None
+        self._last_policy: tuple[AgentPolicy, AgentPolicy] | None = None
 
     def noted(self, principal: Did) -> None:
         """Take note that the ledger has a suspension: once it has it no more, it is lifted here too."""
@@ -158,8 +159,14 @@ class Guarded:
             self._noted.discard(did)
             self._memory.put(did, self._memory.of(did).lifted())
         check_standing(standing, call.key_id or "")
-        policy = None if standing.policy is None else _known_opaque(standing.policy.policy)
+        policy = None if standing.policy is None else self._opaque(standing.policy.policy)
         return _Caller(did, policy, standing.open_proposals)
+
+    def _opaque(self, policy: AgentPolicy) -> AgentPolicy:
+        # To find a policy by its value is to hash all of it; the same object comes for as long as a block.
+        if self._last_policy is None or self._last_policy[0] is not policy:
+            self._last_policy = policy, _known_opaque(policy)
+        return self._last_policy[1]
 
     def _judged(self, caller: _Caller, tool: str, given: JsonObject) -> words.Call:
         return words.Call(

@@ -77,14 +77,15 @@ class Handlers:
         speaks = self._proposer is not None and self._proposer.speaks_for(caller.did if caller else None)
         usable = [("tool", tool.name) for tool in TOOLS if speaks or not tool.writes]
         names = await self._listed(caller, "tools", lambda: usable)
-        return types.ListToolsResult(tools=[_listed(BY_NAME[name]) for _, name in names])
+        return types.ListToolsResult(tools=[listed_tool(BY_NAME[name]) for _, name in names])
 
     async def call_tool(
         self, ctx: _Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Call a tool; what only a person can say and is missing is asked for where the client can."""
-        caller, given = self._caller(ctx), asking.filled(params)
-        needed = asking.needed(BY_NAME.get(params.name), given, ctx.session.client_capabilities)
+        caller, tool = self._caller(ctx), BY_NAME.get(params.name)
+        given = asking.filled(params, tool)
+        needed = asking.needed(tool, given, ctx.session.client_capabilities)
         if needed is not None and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             _must(await self._desk.serve(_call(caller, "list", "inputs", None), lambda: ({}, {})))
             return needed
@@ -267,7 +268,8 @@ def _call(caller: Principal | None, kind: str, name: str, given: object) -> Call
     return Call(kind, name, given, caller.did, caller.key_id)
 
 
-def _listed(tool: Tool) -> types.Tool:
+def listed_tool(tool: Tool) -> types.Tool:
+    """Give a tool as a client sees it."""
     return types.Tool(
         name=tool.name,
         description=tool.description,

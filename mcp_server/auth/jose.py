@@ -8,6 +8,7 @@ Source: RFC 7515, RFC 7519, RFC 8725 §3.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,9 +54,10 @@ def open_jws(text: str, kind: Kind, key_of: Callable[[JsonObject], Any]) -> tupl
     """
     if len(text) > JWS_CHARACTERS_MAX or not _COMPACT.fullmatch(text):
         raise kind.refuse("jws", f"a compact JWS of at most {JWS_CHARACTERS_MAX} characters")
-    opener = jwt.PyJWS(algorithms=kind.algorithms)
+    opener = _opener(kind.algorithms)
     try:
-        header = opener.get_unverified_header(text)
+        # By itself: the rest is decoded once, when the signature is checked.
+        header = opener.get_unverified_header(f"{text.partition('.')[0]}.AAAA.")
     except jwt.PyJWTError:
         raise kind.refuse("header", "a JWS header") from None
     if header.get("alg") not in kind.algorithms:
@@ -76,6 +78,11 @@ def open_jws(text: str, kind: Kind, key_of: Callable[[JsonObject], Any]) -> tupl
     if type(claims) is not dict:
         raise kind.refuse("claims", "a JSON object, each name once")
     return header, claims
+
+
+@functools.lru_cache(maxsize=8)
+def _opener(algorithms: tuple[str, ...]) -> jwt.PyJWS:
+    return jwt.PyJWS(algorithms=algorithms)
 
 
 def time_of(claims: JsonObject, name: str, kind: Kind) -> int:

@@ -13,6 +13,8 @@ URL_CHARACTERS_MAX = 512
 CLOCK_SKEW_SECONDS = 30
 """How far two clocks may be apart."""
 TOKEN_SECONDS_MAX = 600
+TOKENS_KNOWN_MAX = 2**8
+"""Tokens whose signature need not be checked again."""
 ASSERTION_SECONDS_MAX = 300
 """How far an assertion's end may lie ahead."""
 PROOF_SECONDS_MAX = 60

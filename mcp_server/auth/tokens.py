@@ -7,15 +7,16 @@ makes all tokens void. Source: RFC 9068 §2; RFC 9449 §6; docs/spec/mcp-auth.md
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ledger.errors import Code, Refused
-from ledger.types import Did
+from ledger.types import Did, JsonObject
 from mcp_server.auth import jose
 from mcp_server.auth.jose import EDDSA, Kind
-from mcp_server.auth.limits import CLOCK_SKEW_SECONDS, TOKEN_SECONDS_MAX
+from mcp_server.auth.limits import CLOCK_SKEW_SECONDS, TOKEN_SECONDS_MAX, TOKENS_KNOWN_MAX
 
 TYPE = "at+jwt"
 _TODO = "ask the token endpoint for a new one"
@@ -44,6 +45,10 @@ class Mint:
     issuer: str
     resource: str
     private: Ed25519PrivateKey = field(repr=False)
+    _public: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_public", self.private.public_key().public_bytes_raw())
 
     def give(self, token: Token, *, jti: str, now_s: int) -> str:
         """Make a token that is good from now on."""
@@ -66,7 +71,7 @@ class Mint:
         Raises:
             Refused: TOKEN_INVALID with the fact ``field``; TOKEN_EXPIRED.
         """
-        _, claims = jose.open_jws(text, _KIND, lambda _: self._public)
+        claims = _opened(text, self._public)
         if claims.get("iss") != self.issuer:
             raise _KIND.refuse("iss", self.issuer)
         jose.check_audience(claims, self.resource, _KIND)
@@ -90,9 +95,12 @@ class Mint:
             jose.text_of(bound, "jkt", _KIND),
         )
 
-    @property
-    def _public(self) -> Ed25519PublicKey:
-        return self.private.public_key()
+
+@functools.lru_cache(maxsize=TOKENS_KNOWN_MAX)
+def _opened(text: str, public: bytes) -> JsonObject:
+    """Give a token's claims once its signature held: it comes with each request; only what held is kept."""
+    key = Ed25519PublicKey.from_public_bytes(public)
+    return jose.open_jws(text, _KIND, lambda _: key)[1]
 
 
 def check_bound(token: Token, thumbprint: str) -> None:
