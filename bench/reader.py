@@ -24,7 +24,8 @@ from pathlib import Path
 from bench import payloads
 from bench.p1 import sides
 from bench.validator import Validator, say, validators
-from consensus.reader import STATE_PATH, VerifiedReader
+from consensus.foresight import STATE_PATH
+from consensus.reader import VerifiedReader
 from consensus.rpc import RpcClient
 from consensus.trust_store import TrustRoot, TrustStore
 from ledger import statekeys

@@ -16,7 +16,7 @@ import click
 from conclave import dry_runs
 from conclave.client import Client
 from conclave.command import Session
-from conclave.dry_runs import Answer
+from consensus.speaking import Answer
 from consensus.submit import ProvenReceipt
 from ledger.bodies import proposal_body
 from ledger.errors import EnvironmentFault, Refused
