@@ -3,13 +3,13 @@
 Runs a ledger of one validator, a real API server and a real bridge process, puts the foreign objects there,
 makes the releases final one after the other, and prints, for growing counts, how long it took:
 
-    python -m bench.ten_thousand [--objects 10000] [--foreign 10000] [--releases 4] [--idle 60]
+    python -m bench.ten_thousand [--objects 10000] [--foreign 10000] [--releases 4] [--idle 60] [--drifts 5]
 
 ``applied`` is from the first release's last approval to the last release in place; ``look`` is the bridge's
 full look at all of it after it is started anew, nothing being written; ``list`` one full list of the
-namespace, as a watch does it; ``drift`` a hand edit until it is undone, while the bridge rests, and
-while it looks at everything of that release. Memory and processor time are
-the bridge's.
+namespace, as a watch does it; ``drift`` a foreign write until it is undone, while the bridge rests, and to
+the next object 1.5 s after that: one field of two overwritten, both (the record of ownership names us no
+more), the object deleted. Memory and processor time are the bridge's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.support.devkube import devkube
 
 CLUSTER, NAMESPACE = "east", "many"
 WAIT_S = 540.0
-DRIFTS = 5
+HANDS = ("one field", "all fields", "deleted")
 MAKERS = 8
 
 
@@ -67,17 +67,7 @@ def main() -> None:
                 _say(f"applied={each * (number + 1)} after {seconds:.1f} s pss_mb={memory:.0f}")
             _say(f"applied unit=s {time.monotonic() - began:.1f} bridge_cpu={usage.cpu_s(pid):.1f}")
             _idle(pid, wish.idle)
-            drifts, soon = [], []
-            for number in range(0, 2 * DRIFTS, 2):
-                seconds = _timed(lambda: _rest(pid))
-                drifts.append(_drift(bench.kubernetes, number))
-                # Now the bridge begins to look at all of the release.
-                time.sleep(1.5)
-                soon.append(_drift(bench.kubernetes, number + 1))
-            _say(
-                f"drift p50={statistics.median(drifts):.3f} max={max(drifts):.3f} unit=s rest_s={seconds:.0f}"
-            )
-            _say(f"drift during a look p50={statistics.median(soon):.3f} max={max(soon):.3f} unit=s")
+            _drifts(bench.kubernetes, pid, wish.drifts)
         kind = bench.kubernetes.kind_of("v1", "ConfigMap")
         seconds = _timed(lambda: bench.kubernetes.list(kind, NAMESPACE, metadata_only=True))
         _say(f"list of {wish.objects + wish.foreign} in {seconds:.2f} s")
@@ -110,15 +100,34 @@ def _rest(pid: int) -> None:
     raise SystemExit("the bridge does not rest")
 
 
-def _drift(kubernetes: KubernetesClient, number: int) -> float:
-    """Change an object by hand; gives how long that lasted."""
+def _drifts(kubernetes: KubernetesClient, pid: int, count: int) -> None:
+    """Have each kind of drift undone ``count`` times at rest, and as often 1.5 s after another."""
+    for start, hand in enumerate(HANDS):
+        drifts, soon = [], []
+        for number in range(2 * start * count, 2 * (start + 1) * count, 2):
+            _rest(pid)
+            drifts.append(_drift(kubernetes, number, hand))
+            # By now the bridge makes sure of what it did.
+            time.sleep(1.5)
+            soon.append(_drift(kubernetes, number + 1, hand))
+        for when, found in (("at rest", drifts), ("1.5 s later", soon)):
+            _say(f"drift {hand} {when} p50={statistics.median(found):.3f} max={max(found):.3f} unit=s")
+    _say(f"after drifts bridge_cpu={usage.cpu_s(pid):.1f} load={os.getloadavg()[0]:.1f}")
+
+
+def _drift(kubernetes: KubernetesClient, number: int, hand: str) -> float:
+    """Change or delete an object by hand; gives how long that lasted."""
     key = ObjectKey("v1", "ConfigMap", NAMESPACE, f"r0-{number}")
     path = kubernetes.kind_of("v1", "ConfigMap").path(NAMESPACE, key.name)
     ask: Any = kubernetes._connection.ask  # noqa: SLF001  as a person would, not as the field manager
-    body = {"data": {"text": "by hand"}}
-    ask("patch", path, body=body, content_type="application/merge-patch+json")
+    signed = (kubernetes.get(key) or {})["data"]
+    if hand == "deleted":
+        ask("delete", path)
+    else:
+        body = {"data": dict.fromkeys(signed if hand == "all fields" else ["text"], "by hand")}
+        ask("patch", path, body=body, content_type="application/merge-patch+json")
     began = time.monotonic()
-    while (kubernetes.get(key) or {}).get("data", {}).get("text") == "by hand":
+    while (kubernetes.get(key) or {}).get("data") != signed:
         if time.monotonic() - began > WAIT_S:
             raise SystemExit("the drift stays")
         time.sleep(0.01)
@@ -185,7 +194,7 @@ def _document(number: int, count: int) -> JsonObject:
 
 def _config_map(name: str) -> JsonObject:
     metadata = {"name": name, "namespace": NAMESPACE}
-    # Two fields: where the only one is taken, the record names us no more, and that takes a full look.
+    # Two fields: where only one is taken, the record goes on naming us.
     data = {"text": name * 10, "name": name}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
@@ -215,6 +224,7 @@ def _wish() -> argparse.Namespace:
     parser.add_argument("--foreign", type=int, default=10_000)
     parser.add_argument("--releases", type=int, default=4)
     parser.add_argument("--idle", type=float, default=60.0)
+    parser.add_argument("--drifts", type=int, default=5)
     return parser.parse_args()
 
 

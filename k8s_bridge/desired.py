@@ -8,7 +8,8 @@ label, a default or a namespace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from consensus.verified import Verified
 from k8s_bridge.objects import Identity, ObjectKey, key_of, parse_object_id
@@ -33,6 +34,7 @@ class Desired:
         removal: the release was deleted.
         prune: its objects are to go, too.
         recreate: what may be deleted and made anew where a change of it is not allowed.
+        part: the objects are some of the release's; what is not among them is neither pruned nor forgotten.
     """
 
     chain_id: str
@@ -43,11 +45,17 @@ class Desired:
     removal: bool = False
     prune: bool = True
     recreate: frozenset[ObjectKey] = frozenset()
+    part: bool = False
 
     @property
     def identities(self) -> frozenset[Identity]:
         """The objects' names, versions aside."""
         return frozenset(key.identity for key in self.objects)
+
+    def narrowed(self, keys: Collection[ObjectKey]) -> Desired:
+        """Give some of the objects alone; of the others nothing is said."""
+        objects = {key: manifest for key, manifest in self.objects.items() if key in keys}
+        return replace(self, objects=objects, part=True)
 
 
 def desired_of(verified: Verified[ReleaseRevision]) -> Desired:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from k8s_bridge.bell import Bell
-from k8s_bridge.changeset import ChangeSet, Outcome, ReleaseOutcome
+from k8s_bridge.changeset import ReleaseOutcome
 from k8s_bridge.guard import SETTLE_S
+from k8s_bridge.mend import Mender, rest, tell_undone
 from k8s_bridge.metrics import interval_s, is_absent
 from k8s_bridge.reconcile import Reconciler, Standing
 from k8s_bridge.report import Finding, details, headline
@@ -30,13 +31,6 @@ from runtime.clock import NS_PER_S
 from runtime.log import event
 from runtime.retry import Backoff
 
-REPAIRS = Backoff(base_s=0.05, ceiling_s=2.0)
-"""Pauses between repairs of one release that follow each other: two writers that disagree must not spin."""
-REPAIRS_FORGOTTEN_S = 1.0
-LOOK_AFTER_S = 1.0
-"""After a repair without a look, the look."""
-UNDONE_LISTED_MAX = 8
-_WRITTEN = frozenset({Outcome.CREATED, Outcome.CONFIGURED, Outcome.DELETED})
 IDLE_SHARE = 10
 """Who asks without a bell spends a tenth of its time on it: where many share a node, all ask less often."""
 OUTAGE = Backoff(base_s=0.5, ceiling_s=5.0)
@@ -89,6 +83,7 @@ class Loop:
         self._source, self._reconciler, self._reports, self._bell = source, reconciler, reports, bell
         self._periods, self._clocks = periods, clocks
         self._backoff = Backoff(base_s=0.5, ceiling_s=periods.retry_s_max)
+        self._mender = Mender(reconciler, self._backoff, clocks.monotonic_s)
         self._tracked: dict[str, Tracked] = {}
         self._refused: dict[str, ConclaveError] = {}
         self._height = 0
@@ -128,9 +123,8 @@ class Loop:
     def _attend(self, name: str, tracked: Tracked, now: float) -> None:
         """Do what is due for one release."""
         tracked.restated |= tracked.due_again(now)
-        repairable = tracked.due_s > now and tracked.drifted and tracked.rest_until_s <= now
-        if repairable:
-            self._repair(name, tracked, now)
+        if self._mender.mend(name, tracked, now) and tracked.standing is not None:
+            self._offer(tracked, tracked.standing)
         if tracked.due_s <= now:
             self._reconcile(name, tracked)
         elif tracked.restated and tracked.health_due_s <= now:
@@ -247,28 +241,6 @@ class Loop:
                 tracked.wanted, tracked.due_s = verified, now
                 tracked.failures = tracked.repairs = 0
 
-    def _repair(self, name: str, tracked: Tracked, now: float) -> None:
-        """Put back what others wrote; the full look that it takes, or that makes sure, is due then."""
-        told, tracked.drifted = tracked.drifted, {}
-        try:
-            changes = self._reconciler.repair(tracked.wanted, told)
-        except EnvironmentFault:
-            # The full look meets it again, and tells.
-            changes = None
-        done = changes is not None and len(changes.results) == len(told)
-        if changes is not None and changes.results:
-            self._tell_undone(name, tracked, changes)
-        if done:
-            self._rest(tracked, written=True)
-        tracked.due_s = min(tracked.due_s, now + LOOK_AFTER_S if done else now)
-
-    def _rest(self, tracked: Tracked, *, written: bool) -> None:
-        """Have the next repair wait: a moment after a look that found nothing, after others write longer."""
-        now = self._clocks.monotonic_s()
-        close = now - tracked.rest_until_s < REPAIRS_FORGOTTEN_S
-        tracked.repairs = (tracked.repairs if close else 0) + written
-        tracked.rest_until_s = now + REPAIRS.delay_s(tracked.repairs if written else 1)
-
     def _reconcile(self, name: str, tracked: Tracked) -> None:
         revision = tracked.wanted.value.revision
         was_applied = tracked.applied == aim_of(tracked.wanted.value)
@@ -283,6 +255,8 @@ class Loop:
             tracked.due_s = self._clocks.monotonic_s() + OUTAGE.delay_s(tracked.failures)
             return
         tracked.fault, tracked.restated, tracked.again, tracked.drifted = None, set(), {}, {}
+        tracked.touched = set()
+        tracked.looked = aim_of(tracked.wanted.value) if tracked.standing.refusal is None else None
         outcome = tracked.standing.finding.changes.outcome
         tracked.failures = 0 if outcome is ReleaseOutcome.APPLIED else tracked.failures + 1
         now = self._clocks.monotonic_s()
@@ -290,22 +264,15 @@ class Loop:
         delay = 0.0 if tracked.standing.lasting else self._backoff.delay_s(tracked.failures)
         contested_s = self._reconciler.contests.due_in_s(name)
         tracked.due_s = now + min(delay or self._periods.resync_s, contested_s or self._periods.resync_s)
-        self._rest(tracked, written=tracked.standing.written)
+        rest(tracked, now, written=tracked.standing.written)
         if tracked.standing.written or tracked.failures == 1:
             counts = tracked.standing.finding.changes.counts()
             event(_LOG, "applied", release=name, revision=revision, outcome=outcome.value, **counts)
         if was_applied and tracked.standing.written:
-            self._tell_undone(name, tracked, tracked.standing.finding.changes)
+            tell_undone(name, tracked, tracked.standing.finding.changes)
         if outcome is ReleaseOutcome.APPLIED:
             tracked.applied = aim_of(tracked.wanted.value)
         self._offer(tracked, tracked.standing)
-
-    def _tell_undone(self, name: str, tracked: Tracked, changes: ChangeSet) -> None:
-        """Say aloud that somebody else wrote: the same wish was in place before."""
-        tracked.undone += 1
-        undone = [r for r in changes.results if r.outcome in _WRITTEN]
-        listed = [f"{r.key}: {r.reason}" for r in undone[:UNDONE_LISTED_MAX]]
-        event(_LOG, "foreign write undone", level=logging.WARNING, release=name, objects=listed)
 
     def _look_again(self, name: str, tracked: Tracked) -> None:
         keys, tracked.restated = tracked.restated, set()

@@ -81,7 +81,8 @@ def observe(
     found = crew.each(lambda about: look.at_wanted(*about), list(wanted))
     observed = dict(zip(keys, found, strict=True))
     # What is only forgotten is not looked at: it is let alone, whatever it is.
-    for entry in prunable(look.inventory, desired.identities) if look.inventory and desired.prune else ():
+    pruning = desired.prune and not desired.part
+    for entry in prunable(look.inventory, desired.identities) if look.inventory and pruning else ():
         observed[entry.key] = _with_tenants(cluster, entry.key, _at(cluster, entry.key), look.inventory)
     faults = [seen.fault for seen in observed.values()]
     if faults and faults[0] is not None and all(map(is_trouble, faults)):

@@ -9,7 +9,7 @@ wanted or foreign object, or while any other step cannot succeed. Never does any
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from consensus.verified import Verified
@@ -141,16 +141,27 @@ class Plan:
         return any(step.action in WRITING for step in self.steps)
 
 
-def plan(verified: Verified[ReleaseRevision], world: World) -> Plan:
+def plan(
+    verified: Verified[ReleaseRevision], world: World, keys: Collection[ObjectKey] | None = None
+) -> Plan:
     """Decide what to do for a verified revision.
+
+    Args:
+        verified: the revision.
+        world: what was seen.
+        keys: the wanted objects that are planned; None: all, and prunes. Of some nothing is pruned or
+            forgotten, and the inventory goes on naming the same objects.
 
     Raises:
         TypeError: handed anything but a ``Verified`` release revision.
         Refused: EMPTY_RELEASE, OBJECT_INVALID, OBJECT_DUPLICATE, LIMIT_EXCEEDED; STALE when the inventory
             already records a newer revision (revisions only move forward); INVENTORY_UNREADABLE for a deleted
-            release whose objects are not known.
+            release whose objects are not known, or where it does not name all of ``keys`` at this revision.
     """
     desired = desired_of(verified)
+    if keys is not None:
+        desired = desired.narrowed(keys)
+        _check_recorded(desired, world.inventory)
     steps = steps_of(desired, world)
     inventory = None
     if world.inventory is not None:
@@ -193,17 +204,27 @@ def _check_forward(desired: Desired, inventory: Inventory | None) -> None:
         )
 
 
+def _check_recorded(desired: Desired, inventory: Inventory | None) -> None:
+    """See that planning some objects adds none to the inventory: what is not recorded takes a full plan."""
+    recorded = inventory.entries.keys() if inventory is not None else frozenset()
+    missing = desired.identities - recorded
+    if inventory is None or inventory.revision != desired.revision or missing:
+        name = config_map_name(desired.release)
+        raise unreadable(name, f"{len(missing)} objects not recorded", "a record of this revision with each")
+
+
 def _changing_definitions(desired: Desired, world: World) -> frozenset[tuple[str, str]]:
     """Kinds whose definition this plan creates or changes: what the server says of them now is void."""
     kinds = set()
     for key, manifest in desired.objects.items():
         seen = world.observed.get(key, Observation())
         if key.kind == "CustomResourceDefinition" and not (seen.live and same(seen.live, seen.dry_run)):
-            kinds.add(_defined_kind(manifest))
+            kinds.add(defined_kind(manifest))
     return frozenset(kinds)
 
 
-def _defined_kind(definition: JsonObject | None) -> tuple[str, str]:
+def defined_kind(definition: JsonObject | None) -> tuple[str, str]:
+    """Give the group and the kind that a definition defines."""
     return (str(field_at(definition, "spec", "group")), str(field_at(definition, "spec", "names", "kind")))
 
 
@@ -275,7 +296,7 @@ def _hold(step: Step) -> Step:
 
 
 def _prune_steps(desired: Desired, world: World) -> list[Step]:
-    if world.inventory is None:
+    if world.inventory is None or desired.part:
         return []
     if not desired.prune:
         return [_forget_step(entry) for entry in prunable(world.inventory, desired.identities)]
@@ -332,7 +353,7 @@ def _keep_container(entry: Entry, seen: Observation, wanted: frozenset[Identity]
             return "the namespace was here before the release", True
         held = [identity for identity in wanted if identity[2] == key.name]
     elif key.kind == "CustomResourceDefinition":
-        group, kind = _defined_kind(seen.live)
+        group, kind = defined_kind(seen.live)
         held = [identity for identity in wanted if identity[:2] == (group, kind)]
     else:
         return "", False

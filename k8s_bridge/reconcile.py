@@ -1,14 +1,15 @@
 """Bringing one release from the verified ledger onto the cluster.
 
-Owns the path observe → plan → apply for one release, and what is remembered of its outcome. Promises that a
-release which cannot be planned is reported as failed with its code and changes nothing, and that its objects'
-events are kept back meanwhile. Never chooses which release, never talks to the ledger.
+Owns the path observe → plan → apply for one release or some of its objects, and what is remembered of its
+outcome. Promises that a release which cannot be planned is reported as failed with its code and changes
+nothing, and that its objects' events are kept back meanwhile. Never chooses which release, never talks to
+the ledger.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from k8s_bridge.guard import Guard
 from k8s_bridge.metrics import measure
 from k8s_bridge.objects import ObjectKey
 from k8s_bridge.observe import observe
+from k8s_bridge.partial import grounded, joined
 from k8s_bridge.plan import plan
 from k8s_bridge.repair import Told, repair, settled
 from k8s_bridge.report import Finding, finding_of
@@ -149,21 +151,54 @@ class Reconciler:
         except BaseException:
             self._observers.after_failure(name)
             raise
-        for result in changes.results:
-            if result.wanted:
-                manifest = desired.objects[result.key]
-                given_up.remember(result.key, manifest, result.live, result.fault)
+        _remember(given_up, desired, changes)
         written, changes = changes.changed, self.contests.learn(desired, changes)
         self._observers.after_apply(name, [(r.key, r.live) for r in changes.results if r.wanted])
         standing = Standing(self._light(changes, vitals), None, written, changes.lasting)
         return replace(standing, again=dict(vitals.again), held=bool(vitals.held))
+
+    def look_at(
+        self, wanted: Verified[ReleaseRevision], standing: Standing, touched: Collection[ObjectKey]
+    ) -> tuple[Standing, ChangeSet] | None:
+        """Observe, plan and apply some objects of a verified release that stands as ``standing`` says.
+
+        Gives how the release stands then, and what became of these objects. None where the whole release is
+        to be looked at.
+
+        Raises:
+            EnvironmentFault: as ``reconcile``.
+        """
+        name, desired = wanted.value.name, desired_of(wanted)
+        keys, given_up = grounded(desired, touched), self._given_up.get(name)
+        vitals = self._vitals.get(name)
+        if keys is None or given_up is None or vitals is None:
+            return None
+        self._writes.pin()
+        try:
+            given_up.begin(desired.objects.keys(), self._clock() / NS_PER_S)
+            self._observers.before_apply(name, keys)
+            changes = until_undisturbed(lambda: self._round(wanted, desired.narrowed(keys), given_up))
+        except Refused:
+            self._observers.after_failure(name)
+            return None
+        except BaseException:
+            self._observers.after_failure(name)
+            raise
+        _remember(given_up, desired, changes)
+        written, changes = changes.changed, self.contests.learn(desired, changes, whole=False)
+        self._observers.after_repair(name, [(r.key, r.live) for r in changes.results if r.wanted])
+        vitals.again, vitals.held = {}, vitals.held - keys
+        finding = joined(standing.finding, self._light(changes, vitals))
+        standing = Standing(finding, None, written, finding.changes.lasting)
+        return replace(standing, again=dict(vitals.again), held=bool(vitals.held)), changes
 
     def _round(self, wanted: Verified[ReleaseRevision], desired: Desired, given_up: GivenUp) -> ChangeSet:
         cluster = self._in_scope(wanted.value.namespace)
         resting = self.contests.resting(wanted.value.name)
         with Loading(self.workers.begin(self._store.load)) as claims:
             world = observe(cluster, desired, claims, given_up, resting, self.workers)
-        decided, number = plan(wanted, world), next(self._plans)
+        keys = desired.objects.keys() if desired.part else None
+        decided, number = plan(wanted, world, keys), next(self._plans)
         trail.tell_planned(decided, number)
         changes = carry_out(decided, cluster, self._store.save, self.workers)
         trail.tell_done(decided, changes, number)
@@ -247,3 +282,9 @@ class Reconciler:
         finding = finding_of(changes, lambda key, live: vitals.judge(key, live, now_s))
         results = tuple(replace(result, live=None) for result in changes.results)
         return replace(finding, changes=replace(changes, results=results))
+
+
+def _remember(given_up: GivenUp, desired: Desired, changes: ChangeSet) -> None:
+    for result in changes.results:
+        if result.wanted:
+            given_up.remember(result.key, desired.objects[result.key], result.live, result.fault)

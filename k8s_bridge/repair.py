@@ -3,8 +3,8 @@
 Owns the plan of a repair and the question what it settled. Promises that only an object we put in place is
 applied, in exactly the version the watch told of, and only where that version's record of ownership still
 names us: of any other the record does not say what others added, and an apply would destroy that evidence.
-Whatever is not as plain as that takes a full look, and so does every repair a moment later. Never writes,
-prunes or records anything.
+Whatever is not as plain as that takes a look at these objects, and so does every repair a moment later. Never
+writes, prunes or records anything.
 
 Source: docs/spec/bridge.md §9.
 """

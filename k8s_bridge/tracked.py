@@ -6,7 +6,7 @@ told. Promises nothing about the cluster: the loop decides, the reconciler does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from consensus.verified import Verified
@@ -27,7 +27,9 @@ class Tracked:
         standing: how it stands, None before the first attempt.
         due_s: when to apply it next, monotonic.
         rest_until_s: drift is not repaired again before.
-        drifted: objects that others wrote since, as the watch told of them.
+        drifted: objects that others wrote since, as the watch told of them; None of one that is gone.
+        touched: objects to look at by themselves, others not.
+        touched_due_s: when to.
         repairs: repairs that followed each other closely.
         failures: attempts in a row that did not bring all of it into place.
         fault: why the last attempt was cut short.
@@ -37,6 +39,7 @@ class Tracked:
         again: when to look at an object whatever its status does.
         measure_due_s: when to measure the objects with an autoscale rule.
         unmeasured: attempts to measure in a row that came to nothing.
+        looked: the wish that was last looked at as a whole, as ``standing`` tells.
         applied: the wish that was last in place as a whole.
         undone: how often somebody else's writes were undone.
         apply_s: how long the last attempt took.
@@ -46,7 +49,9 @@ class Tracked:
     due_s: float
     standing: Standing | None = None
     rest_until_s: float = 0.0
-    drifted: dict[ObjectKey, JsonObject] = field(default_factory=dict)
+    drifted: dict[ObjectKey, JsonObject | None] = field(default_factory=dict)
+    touched: set[ObjectKey] = field(default_factory=set)
+    touched_due_s: float = 0.0
     repairs: int = 0
     failures: int = 0
     fault: ConclaveError | None = None
@@ -56,6 +61,7 @@ class Tracked:
     again: dict[ObjectKey, float] = field(default_factory=dict)
     measure_due_s: float = 0.0
     unmeasured: int = 0
+    looked: tuple[object, ...] | None = None
     applied: tuple[object, ...] | None = None
     undone: int = 0
     apply_s: float | None = None
@@ -65,6 +71,7 @@ class Tracked:
         found = [self.due_s, *(max(due, self.health_due_s) for due in self.again.values())]
         found += [self.health_due_s] if self.restated else []
         found += [self.rest_until_s] if self.drifted else []
+        found += [self.touched_due_s] if self.touched else []
         return found + ([self.measure_due_s] if self.is_measured else [])
 
     def due_again(self, now_s: float) -> set[ObjectKey]:
@@ -75,12 +82,17 @@ class Tracked:
         return found
 
     def drift(self, told: Mapping[ObjectKey, JsonObject | None], now_s: float) -> None:
-        """Take note that others wrote: what is in place is put back at once, else the release looked at."""
-        changed = {key: metadata for key, metadata in told.items() if metadata is not None}
-        if len(changed) < len(told) or self.fault is not None or self.applied != aim_of(self.wanted.value):
+        """Take note that others wrote: of what was looked at whole, these objects are; else all of it is."""
+        if self.fault is not None or self.looked != aim_of(self.wanted.value):
             self.due_s = min(self.due_s, max(now_s, self.rest_until_s))
         else:
-            self.drifted |= changed
+            self.drifted |= told
+
+    def touch(self, keys: Collection[ObjectKey], due_s: float) -> None:
+        """Have some objects looked at by themselves, then or, where others wait, when these are."""
+        if keys:
+            self.touched_due_s = min(self.touched_due_s, due_s) if self.touched else due_s
+            self.touched |= set(keys)
 
     @property
     def is_measured(self) -> bool:

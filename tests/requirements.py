@@ -290,6 +290,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.drift-undone": "a hand edit or deletion of an applied object is undone [issue 3 step 7]",
     "bridge.asked-before-proof": "a changed state is asked for before the block that proves it; no answer counts before it is proven [verification.md]",
     "bridge.drift-at-once": "what others wrote to an object of ours is put back by one request, bound to the version the watch told [bridge.md 9]",
+    "bridge.drift-partial": "drift costs a look at its objects: the full plan's steps for these, no prune, no other object asked for [bridge.md 9]",
     "bridge.foreign-untouched": "an object that is not ours is neither changed nor deleted [issue 3 step 7]",
     "bridge.foreign-fields": "what others add to an object of ours is seen, named and removed [bridge.md 2]",
     "bridge.co-owned": "what the declared list names is left to others, and nothing more [bridge.md 2]",
