@@ -85,7 +85,9 @@ class Handlers:
         """Call a tool; what only a person can say and is missing is asked for where the client can."""
         caller, tool = self._caller(ctx), BY_NAME.get(params.name)
         given = asking.filled(params, tool)
-        needed = asking.needed(tool, given, ctx.session.client_capabilities)
+        # Who was asked and did not say it is not asked again.
+        declared = None if params.input_responses else ctx.session.client_capabilities
+        needed = asking.needed(tool, given, declared)
         if needed is not None and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             _must(await self._desk.serve(_call(caller, "list", "inputs", None), lambda: ({}, {})))
             return needed

@@ -53,6 +53,7 @@ MCP: dict[str, str] = {
     "mcp.other-client": "the TypeScript client lists, calls and reads over both transports, in both eras [issue 7]",
     "mcp.propose-policy": "a policy to begin with for who proposes names every tool and nothing outside its scope [issue 7]",
     "mcp.whole-way": "an agent proposes over MCP, people approve, the bridge applies, the agent sees it with proof [issue 7]",
+    "mcp.asking": "a missing reason is asked for once where the client can; an answer is an argument, never more [issue 7]",
     # -- server -------------------------------------------------------------------------------------
     "mcp.read": "each read tool gives what the ledger says, now or as of a height, with its proof in _meta [issue 7]",
     "mcp.proven": "no tool believes a value that the node changed [issue 7]",
@@ -84,6 +85,10 @@ MCP: dict[str, str] = {
     "mcp.auth-metadata": "the metadata say where tokens come from and what they need [mcp-auth.md 5]",
     "mcp.auth-revoked": "a key counts as the newest block has it, at each request [mcp-auth.md 5; issue 7 red team]",
     "mcp.auth-red": "spoofed, stolen, replayed, expired, misdirected and revoked credentials are refused over real sockets [issue 7 red team]",
+    "mcp.red-door": "who is not let in (spoofed, stolen, replayed, slow, huge, no message) meets its code and is counted in the audit [issue 7 red team]",
+    "mcp.red-calls": "smuggling, tricks, secrets, exfiltration, loops and floods meet their code, write nothing, and stand in the audit [issue 7 red team]",
+    "mcp.red-proposer": "a model proposes nothing outside its policy or a release's form, and approves nothing, whatever it says [issue 7 red team]",
+    "mcp.red-asking": "a form answers what was asked and nothing else; a state that was never given out is refused [issue 7 red team]",
     "mcp.principal": "a call is its principal's as the ledger has it, over streams and HTTP [issue 7]",
     "mcp.guarded": "every call is judged by the newest policy of its caller; without one there is no tool [issue 7]",
     "mcp.lists": "lists show what the caller may use, in one order, within a budget of their own [issue 7]",
