@@ -4,8 +4,8 @@ Owns the client, which is the same for both sides and no part of what is measure
 before the clock starts), and the ratios. The sides take turns in blocks. Prints one line a case,
 ``P8 ratio=… ours=… peer=… unit=… case=…``, medians and 99th percentiles; a ratio above 1 means that ours
 takes more, of calls/s that ours does more. First what stands around a call in one process, where the peer is
-the same nothing on a worker thread, as a bare tool that blocks is run; then end to end; then sizes. The ledger
-is in memory: a node's answers are not in these figures.
+the same nothing on a worker thread, as a bare tool that blocks is run; then end to end; then sizes. The
+ledger is in memory: a node's answers are not in these figures.
 """
 
 from __future__ import annotations

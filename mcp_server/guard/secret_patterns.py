@@ -76,6 +76,8 @@ def find(text: str) -> str:
         if found:
             return found
         layer = _decoded(layer)
+        if not layer:
+            break
     return ""
 
 
