@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from k8s_bridge import partial, trail
+from k8s_bridge.changeset import ChangeSet
 from k8s_bridge.desired import desired_of
 from k8s_bridge.drift import Change, Verdict
 from k8s_bridge.inventory import decode
 from k8s_bridge.objects import ObjectKey, key_of, uid_of
 from k8s_bridge.partial import TOUCHED_MAX, grounded
+from k8s_bridge.reconcile import Reconciler
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 from tests.support.manifests import config_map, definition, namespace_object, widget
@@ -153,6 +155,27 @@ def test_an_object_that_is_overwritten_again_and_again_is_contested_without_a_lo
     for _ in range(300):
         account = world.turn(0.5)
     assert (account["outcome"], world.is_in_place(MANY[0])) == ("applied", True)
+
+
+@pytest.mark.requires("bridge.drift-partial")
+def test_what_is_written_while_everything_is_looked_at_is_no_reason_to_do_so_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Touched()
+    round_of = Reconciler._round
+
+    def disturbed(reconciler: Reconciler, *about: Any) -> ChangeSet:
+        changes = round_of(reconciler, *about)
+        world.overwrite(ONE)
+        return changes
+
+    with monkeypatch.context() as looking:
+        looking.setattr(Reconciler, "_round", disturbed)
+        world.want(3, *MANY)
+        assert world.asked_about() == {key_of(m).name for m in MANY}
+    assert not world.is_in_place(MANY[0])
+    assert world.asked_about() == {"m0"}
+    assert world.is_in_place(MANY[0])
 
 
 @pytest.mark.requires("bridge.drift-partial", "bridge.outage")
