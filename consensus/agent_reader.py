@@ -45,6 +45,11 @@ class PolicyInForce:
     policy: AgentPolicy
 
 
+def identity_of(view: View, did: str) -> Verified[IdentityRecord | None]:
+    """Give the identity of a DID; None where it is proven that it has none."""
+    return view.read(lambda get: _identity(get, did))
+
+
 def policy_of(view: View, did: str) -> Verified[PolicyInForce | None]:
     """Give what an agent may say; None where it is proven that it has no policy, or is no subject."""
     return view.read(lambda get: _policy_of(get, did))

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from consensus import agent_reader
 from consensus.agent_reader import PolicyInForce
-from consensus.evidence import Get, optional, unbound
+from consensus.evidence import optional
 from consensus.reader import View, check_fresh
 from ledger import account, canonical, shape, statekeys
-from ledger import identity as identity_rules
-from ledger.agent_records import SuspensionRecord, read_suspension
+from ledger.agent_records import SuspensionRecord
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
 from mcp_server.auth.assertion import check_key
@@ -71,13 +70,13 @@ class Standings:
 
 
 def _read(view: View, did: str) -> Standing:
-    identity = view.read(lambda get: _identity(get, did)).value
+    identity = agent_reader.identity_of(view, did).value
     if identity is None:
         return Standing(view.height, None)
     used = view.read(lambda get: account.read(get(statekeys.account(did)))).value
     waiting = sum(count for height, count in used.open if height >= view.height)
     policy = agent_reader.policy_of(view, did).value
-    suspension = view.read(lambda get: _suspension(get, did)).value
+    suspension = agent_reader.suspension_of(view, did).value
     return Standing(view.height, identity, policy, suspension, waiting)
 
 
@@ -120,19 +119,3 @@ def owner_of(source: Source, key_id: str) -> str:
 def _owner(content: bytes) -> str:
     value = shape.fields(canonical.load_plain(content), "key", required=("algorithm", "did", "publicKey"))
     return shape.did(value["did"], "key.did")
-
-
-def _suspension(get: Get, did: str) -> SuspensionRecord | None:
-    key = statekeys.suspension(did)
-    found = optional(get, key, read_suspension)
-    if found is not None and found.agent != did:
-        raise unbound(key, found.agent, did)
-    return found
-
-
-def _identity(get: Get, did: str) -> IdentityRecord | None:
-    key = statekeys.identity(did)
-    found = optional(get, key, identity_rules.read_identity)
-    if found is not None and found.did != did:
-        raise unbound(key, found.did, did)
-    return found
