@@ -32,7 +32,7 @@ import anyio.to_thread
 
 from bench import guard
 from bench.p8_servers import TOOL, chained, content
-from bench.usage import memory
+from bench.usage import cpu_s, memory
 from mcp_server.audit.around import Auditing, audited, own_signer
 from mcp_server.auth.holder import Holder
 from mcp_server.auth.metadata import Origin
@@ -218,15 +218,20 @@ def end_to_end(transport: str, calls: int) -> None:
         sides = {name: stack.enter_context(served(name, transport)) for name in ("ours", "bare")}
         times: dict[str, list[int]] = {name: [] for name in sides}
         rates: dict[str, list[float]] = {name: [] for name in sides}
+        worked = dict.fromkeys(sides, 0.0)
         for client, _ in sides.values():
             client.timed(WARM)
         for _ in range(BLOCKS):
-            for name, (client, _) in sides.items():
+            for name, (client, pid) in sides.items():
+                before = cpu_s(pid)
                 times[name] += client.timed(calls // BLOCKS)
+                worked[name] += cpu_s(pid) - before
         for _ in range(BLOCKS // 2):
             for name, (client, _) in sides.items():
                 rates[name].append(client.rate(calls // BLOCKS))
         two_lines(transport, times["ours"], times["bare"])
+        one, other = (worked[name] * 1e3 / len(times[name]) for name in ("ours", "bare"))
+        show(one, other, "ms", f"{transport}-processor-a-call", f" added={one - other:.3f}")
         show(statistics.median(rates["ours"]), statistics.median(rates["bare"]), "calls/s",
              f"{transport}-at-once-{AT_ONCE}")  # fmt: skip
         (pss, _), (peers, _) = memory([sides["ours"][1]]), memory([sides["bare"][1]])
