@@ -129,6 +129,9 @@ class Web:
 
     def timed(self, count: int) -> list[int]:
         """Give the nanoseconds of calls, one after another over one connection."""
+        # A new one: while the other side had its turn the server may have closed the last.
+        self._kept.close()
+        self._kept.connect()
         found = []
         for _ in range(count):
             content, heads = self._next()
