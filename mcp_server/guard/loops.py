@@ -56,8 +56,10 @@ def is_poll(history: Sequence[Past], call: Past, poll_seconds: int | None) -> bo
     """Tell whether a call waits for something the way it was told to."""
     if poll_seconds is None:
         return False
-    last = next((p.at_ns for p in reversed(history) if p.exact == call.exact), None)
-    return last is None or call.at_ns - last >= poll_seconds * NS_PER_SECOND
+    same = [p.at_ns for p in history if p.exact == call.exact]
+    # What was never asked is no second asking: with another id each time it would never count.
+    last = same or [p.at_ns for p in history if p.shape == call.shape]
+    return not last or call.at_ns - last[-1] >= poll_seconds * NS_PER_SECOND
 
 
 def find(history: Sequence[Past], call: Past, limits: LoopLimits) -> Loop | None:
