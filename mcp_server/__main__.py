@@ -98,7 +98,14 @@ def _serve(given: argparse.Namespace) -> None:
         speaking += [open_signer(f"file:{path}", _passphrase()) for path in given.speak_for]
         keys = {owner_of(source, each.key_id): [each] for each in speaking}
         told = None if auditing is None else auditing.suspensions
-        how = Serving(where=listening, principal=principal, around=around, on_suspend=told, keys=keys)
+        how = Serving(
+            where=listening,
+            principal=principal,
+            around=around,
+            on_suspend=told,
+            keys=keys,
+            door=None if auditing is None else auditing.door,
+        )
         serve(source, how)
 
 

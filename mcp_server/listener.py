@@ -145,8 +145,8 @@ def tls_of(where: Listening) -> ssl.SSLContext | None:
     return context
 
 
-def run(app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-    """Serve on a listening socket until SIGTERM or Ctrl-C."""
+def server_of(app: ASGIApp, tls: ssl.SSLContext | None = None) -> uvicorn.Server:
+    """Give what serves an application; ``should_exit`` ends it."""
     config = uvicorn.Config(
         app,
         http=Impatient,
@@ -162,4 +162,9 @@ def run(app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None) -
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    _Server(config).run(sockets=[bound])
+    return _Server(config)
+
+
+def run(app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+    """Serve on a listening socket until SIGTERM or Ctrl-C."""
+    server_of(app, tls).run(sockets=[bound])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ledger.envelope import AnySigningKey
 from ledger.errors import Code, Refused
+from mcp_server.audit.door import Door
 from mcp_server.auth.assertion import check_key
 from mcp_server.chain import Chain, Principal
 from mcp_server.guarding import Guarded, OnSuspend
@@ -35,6 +36,7 @@ class Serving:
         on_suspend: told of suspensions; None to remember them only.
         keys: by DID, the keys of the agents whose word this server signs; without, it only reads.
         clock: gives nanoseconds since the epoch.
+        door: counts who is not let in over HTTP.
     """
 
     where: Listening | None = None
@@ -43,6 +45,7 @@ class Serving:
     on_suspend: OnSuspend | None = None
     keys: Mapping[str, Sequence[AnySigningKey]] = field(default_factory=dict)
     clock: Callable[[], int] = time.time_ns
+    door: Door | None = None
 
 
 def serve(source: Source, how: Serving) -> None:
@@ -105,7 +108,7 @@ def _over_http(
     server = build(source, chain, turn=turn, proposer=proposer)
     sys.stderr.write(json.dumps({"url": origin.resource}) + "\n")
     sys.stderr.flush()
-    listener.run(web.application(server, gate), bound, tls)
+    listener.run(web.application(server, gate, how.door), bound, tls)
 
 
 def _quiet() -> None:

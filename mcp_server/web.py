@@ -8,7 +8,7 @@ the next one is served, and that with a gate nothing of the protocol is reached 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import anyio
@@ -53,6 +53,14 @@ def security_of(origin: Origin | None) -> TransportSecuritySettings:
     )
 
 
+class CountsRefusals(Protocol):
+    """Told of each request that is not let in."""
+
+    def refused(self, code: Code) -> None:
+        """Count one; takes no time."""
+        ...
+
+
 class Front:
     """Lets through what is a message from here, in time; ``check`` says what a message is.
 
@@ -60,6 +68,8 @@ class Front:
         app: the protocol.
         check: refuses what is no message.
         gate: lets in who is known; None where nobody has to be.
+        security: which Host and Origin pass.
+        door: counts who is not let in.
     """
 
     def __init__(
@@ -68,8 +78,10 @@ class Front:
         check: Callable[[bytes], object] = framing.check,
         gate: Gate | None = None,
         security: TransportSecuritySettings | None = None,
+        door: CountsRefusals | None = None,
     ) -> None:
         self._app, self._check, self._gate = app, check, gate
+        self._door = door
         self._security = TransportSecurityMiddleware(security or security_of(None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,12 +112,14 @@ class Front:
             try:
                 request.scope[PRINCIPAL_SCOPE_KEY] = await gate.admit(_heads(request), "POST")
             except ConclaveError as error:
+                self._count(error)
                 return _answer(gate_answers.at_resource(error, gate.origin))
-        found = await _read(request, framing.MESSAGE_BYTES_MAX)
+        found = await self._read(request, framing.MESSAGE_BYTES_MAX)
         if isinstance(found, bytes):
             try:
                 self._check(found)
             except Refused as error:
+                self._count(error)
                 return _told(400, error)
         return found
 
@@ -131,18 +145,38 @@ class Front:
                 Code.FIELD_INVALID, got="another type", expected=f"content-type: {_FORM}", field="body"
             )
             return _answer(gate_answers.at_token_endpoint(wrong))
-        form = await _read(request, FORM_BYTES_MAX)
+        form = await self._read(request, FORM_BYTES_MAX)
         if not isinstance(form, bytes):
             return form
         try:
             made = await gate.token(_heads(request), form)
         except ConclaveError as error:
+            self._count(error)
             return _answer(gate_answers.at_token_endpoint(error))
         return _json(200, made, {"cache-control": "no-store"})
 
     async def _from_here(self, request: Request, *, is_json: bool) -> Response | None:
         refused = await self._security.validate_request(request, is_post=is_json)
         return None if refused is None else Response(refused.body, refused.status_code, _CLOSE)
+
+    async def _read(self, request: Request, bytes_max: int) -> Response | bytes | None:
+        """Give a request's body, or the answer to one too large or slow; None where the client is gone."""
+        try:
+            with anyio.fail_after(BODY_SECONDS_MAX):
+                return await _body(request, bytes_max)
+        except TimeoutError:
+            late = EnvironmentFault(Code.TIMEOUT, got="no end", expected="the whole body")
+            self._count(late)
+            return _told(408, late)
+        except Refused as error:
+            self._count(error)
+            return _told(413, error)
+        except ClientDisconnect:
+            return None
+
+    def _count(self, error: ConclaveError) -> None:
+        if self._door is not None:
+            self._door.refused(error.code)
 
 
 _METADATA: dict[str, Callable[[Origin], JsonObject]] = {
@@ -154,19 +188,6 @@ _METADATA: dict[str, Callable[[Origin], JsonObject]] = {
 
 def _heads(request: Request) -> Heads:
     return Heads(request.headers.getlist("authorization"), request.headers.getlist("dpop"))
-
-
-async def _read(request: Request, bytes_max: int) -> Response | bytes | None:
-    """Give a request's body, or the answer to one too large or too slow; None where the client is gone."""
-    try:
-        with anyio.fail_after(BODY_SECONDS_MAX):
-            return await _body(request, bytes_max)
-    except TimeoutError:
-        return _told(408, EnvironmentFault(Code.TIMEOUT, got="no end", expected="the whole body"))
-    except Refused as error:
-        return _told(413, error)
-    except ClientDisconnect:
-        return None
 
 
 async def _body(request: Request, bytes_max: int) -> bytes:
@@ -210,7 +231,7 @@ def _not_this_method(allowed: str) -> Response:
     return Response(status_code=405, headers={"allow": allowed, **_CLOSE})
 
 
-def application(server: Server[Any], gate: Gate | None = None) -> ASGIApp:
+def application(server: Server[Any], gate: Gate | None = None, door: CountsRefusals | None = None) -> ASGIApp:
     """Give the ASGI application; without a gate it is for loopback alone."""
     security = security_of(None if gate is None else gate.origin)
     app = server.streamable_http_app(
@@ -220,4 +241,4 @@ def application(server: Server[Any], gate: Gate | None = None) -> ASGIApp:
         max_request_body_size=framing.MESSAGE_BYTES_MAX,
         transport_security=security,
     )
-    return Front(app, gate=gate, security=security)
+    return Front(app, gate=gate, security=security, door=door)

@@ -154,7 +154,14 @@ def _serve(
             if agent == name:
                 principal = Principal(subject.did, signer.key_id)
         told = None if auditing is None else auditing.suspensions
-        how = Serving(where=listening, principal=principal, around=around, on_suspend=told, keys=keys)
+        how = Serving(
+            where=listening,
+            principal=principal,
+            around=around,
+            on_suspend=told,
+            keys=keys,
+            door=None if auditing is None else auditing.door,
+        )
         serve(source, how)
 
 

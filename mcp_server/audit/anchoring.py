@@ -16,7 +16,8 @@ from typing import Protocol
 
 from ledger.errors import ConclaveError
 from mcp_server.audit import limits
-from mcp_server.audit.records import Anchored
+from mcp_server.audit.door import Door
+from mcp_server.audit.records import Anchored, Refusals
 from mcp_server.audit.suspensions import Suspensions
 from mcp_server.audit.writer import AuditLog
 from runtime.retry import Backoff
@@ -90,12 +91,20 @@ class Anchoring:
 
 
 class Keeper:
-    """Threads that sign heads that are due, anchor them and tell suspensions. None holds up a call."""
+    """Threads that sign heads that are due, anchor them and tell suspensions. None holds up a call.
+
+    Who was not let in since the last look (``door``) becomes one record before a head is signed.
+    """
 
     def __init__(
-        self, log: AuditLog, anchoring: Anchoring | None = None, suspensions: Suspensions | None = None
+        self,
+        log: AuditLog,
+        anchoring: Anchoring | None = None,
+        suspensions: Suspensions | None = None,
+        door: Door | None = None,
     ) -> None:
         self._audit, self._anchoring, self._suspensions = log, anchoring, suspensions
+        self._door = door or Door()
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._sign, name="audit-heads", daemon=True)]
         if anchoring is not None:
@@ -114,12 +123,23 @@ class Keeper:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout_s)
+        try:
+            self._tell_door()
+        except ConclaveError as error:
+            _log.error("who was not let in could not be written down: %s", error)
         self._audit.close()
+
+    def _tell_door(self) -> None:
+        counts = self._door.peek()
+        if counts:
+            self._audit.append([Refusals(counts)], sync=False)
+            self._door.written(counts)
 
     def _sign(self) -> None:
         failed = False
         while not self._ended.wait(WAKE_SECONDS):
             try:
+                self._tell_door()
                 self._audit.tick()
                 failed = False
             except ConclaveError as error:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from identity.signer import Signer, generate_key, open_signer
 from ledger.errors import Refused, unwritable
 from mcp_server.audit.anchoring import Anchoring, Anchors, Keeper
 from mcp_server.audit.audited import Audited
+from mcp_server.audit.door import Door
 from mcp_server.audit.opening import open_log
 from mcp_server.audit.suspensions import Suspensions
 from mcp_server.audit.writer import Clock, Identity, Settings
@@ -39,6 +40,7 @@ class Auditing:
         chain_id: the ledger that is served.
         anchors: where heads are anchored; None for nowhere.
         suspensions: tell the ledger whom the guard suspended; None: nobody is told.
+        door: counts who is not let in.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Auditing:
     chain_id: str
     anchors: Anchors | None = None
     suspensions: Suspensions | None = None
+    door: Door = field(default_factory=Door)
 
 
 @contextlib.contextmanager
@@ -64,7 +67,7 @@ def audited(how: Auditing | None) -> Iterator[Callable[[Chain], Chain] | None]:
     anchoring = None if how.anchors is None else Anchoring(log, how.anchors, time.monotonic)
     if how.suspensions is not None:
         how.suspensions.watch(log)
-    keeper = Keeper(log, anchoring, how.suspensions)
+    keeper = Keeper(log, anchoring, how.suspensions, how.door)
     keeper.start()
     _end_in_order(keeper)
     try:

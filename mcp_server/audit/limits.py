@@ -10,6 +10,8 @@ NAME_CHARACTERS_MAX = 200
 REASONS_MAX = 8
 REASON_BYTES_MAX = KIB
 """Of one reason's canonical JSON; a longer one keeps its code alone."""
+DOOR_CODES_MAX = 64
+"""Different codes in one record of who was not let in."""
 UNFINISHED_MAX = 64
 """Calls that may be open at one moment; they are served one at a time."""
 

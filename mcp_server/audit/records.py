@@ -22,6 +22,7 @@ from ledger.limits import CHAIN_ID_BYTES_MAX, DID_BYTES_MAX, KEY_ID_BYTES_MAX
 from ledger.types import Json, JsonObject
 from mcp_server.audit.digests import Digest, digest_json
 from mcp_server.audit.limits import (
+    DOOR_CODES_MAX,
     LINE_BYTES_MAX,
     NAME_CHARACTERS_MAX,
     REASONS_MAX,
@@ -207,7 +208,19 @@ class Anchored:
         return {"count": self.count, "head": self.head, "height": self.height}
 
 
-Body = Segment | Started | Decision | Outcome | Head | Anchored
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How many requests were not let in since the last such record, by the name of the code."""
+
+    kind: ClassVar[str] = "refusals"
+    codes: dict[str, int]
+
+    def to_json(self) -> JsonObject:
+        """Give its own fields."""
+        return {"codes": dict(self.codes)}
+
+
+Body = Segment | Started | Decision | Outcome | Head | Anchored | Refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +339,17 @@ def _anchored(given: JsonObject) -> Anchored:
     )
 
 
+def _refusals(given: JsonObject) -> Refusals:
+    codes = given["codes"]
+    if type(codes) is not dict or not 0 < len(codes) <= DOOR_CODES_MAX:
+        raise shape.invalid("record.codes", codes, f"1 to {DOOR_CODES_MAX} codes")
+    found = {
+        shape.text(name, "record.codes", bytes_max=64): shape.integer(count, "record.codes", at_least=1)
+        for name, count in codes.items()
+    }
+    return Refusals(found)
+
+
 _READERS: dict[str, tuple[tuple[str, ...], Callable[[JsonObject], Body]]] = {
     "segment": (
         ("format", "log", "number", "node", "key", "chainId", "digests", "headRecords"),
@@ -336,6 +360,7 @@ _READERS: dict[str, tuple[tuple[str, ...], Callable[[JsonObject], Body]]] = {
     "outcome": (("call", "ended", "reasons", "height", "result", "durationMicroseconds"), _outcome),
     "head": (("closes", "signature"), _head),
     "anchored": (("count", "head", "height"), _anchored),
+    "refusals": (("codes",), _refusals),
 }
 
 

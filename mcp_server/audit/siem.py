@@ -17,6 +17,7 @@ from mcp_server.audit.records import (
     Head,
     Outcome,
     Record,
+    Refusals,
     Segment,
     Started,
     Verdict,
@@ -30,6 +31,7 @@ _ACTIONS = {
     "outcome": "call-outcome",
     "head": "audit-head",
     "anchored": "audit-anchor",
+    "refusals": "not-let-in",
 }
 _GUARD_CODES_FROM = 900
 
@@ -73,6 +75,15 @@ def event(record: Record, hash_: str, header: Segment) -> JsonObject:
                 "conclave.audit.count": body.count,
                 "conclave.audit.head": body.head,
                 "conclave.ledger.height": body.height,
+            }
+        case Refusals():
+            found |= {
+                "event.category": ["authentication"],
+                "event.type": ["denied"],
+                "event.outcome": "failure",
+                "event.code": max(body.codes, key=lambda name: (body.codes[name], name)),
+                "event.reason": ", ".join(sorted(body.codes)),
+                "conclave.refusals.count": sum(body.codes.values()),
             }
         case Head():
             found["conclave.audit.closes"] = body.closes

@@ -25,7 +25,16 @@ from mcp_server.audit import limits
 from mcp_server.audit.digests import Digest, Digester
 from mcp_server.audit.files import segment_name, segments
 from mcp_server.audit.links import Tip, framed, sealed
-from mcp_server.audit.records import Anchored, Body, Decision, Head, Outcome, Segment, Started
+from mcp_server.audit.records import (
+    Anchored,
+    Body,
+    Decision,
+    Head,
+    Outcome,
+    Refusals,
+    Segment,
+    Started,
+)
 from mcp_server.audit.recovery import walked
 
 _STAGED_NAME = "next"
@@ -141,7 +150,7 @@ class AuditLog:
         """
         with self._lock, self._guarded():
             self._check()
-            if not self._open and isinstance(bodies[0], Decision):
+            if not self._open and isinstance(bodies[0], Decision | Refusals):
                 self._rotate_if_due()
             signs = self._unsigned + len(bodies) >= self._settings.head_records
             self._write(bodies, signs=signs)
@@ -279,7 +288,8 @@ class AuditLog:
                 self._open.add(body.call)
             elif isinstance(body, Outcome):
                 self._open.discard(body.call)
-            if not isinstance(body, Head | Anchored):
+            # What strangers cause is no reason to say something to the ledger.
+            if not isinstance(body, Head | Anchored | Refusals):
                 self.notable = self._tip.sequence
 
     def _sync(self) -> None:
