@@ -226,6 +226,7 @@ def test_each_claim_of_a_token_that_is_wrong_is_named(
 def test_a_token_of_another_server_or_kind_is_refused() -> None:
     other = Mint(ORIGIN.url, ORIGIN.resource, Ed25519PrivateKey.generate())
     forged = other.give(TOKEN, jti="1", now_s=NOW_S)
+    assert other.read(forged, now_s=NOW_S) == TOKEN
     assert field_of(lambda: MINT.read(forged, now_s=NOW_S), Code.TOKEN_INVALID) == "signature"
     unsigned = jwt.encode({"sub": ROBOT.did}, "", algorithm="none", headers={"typ": "at+jwt"})
     assert field_of(lambda: MINT.read(unsigned, now_s=NOW_S), Code.TOKEN_INVALID) == "jws"
