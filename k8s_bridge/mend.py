@@ -48,6 +48,9 @@ class Mender:
 
         Where that takes a look at everything, ``due_s`` is now.
         """
+        if tracked.fault is not None or tracked.looked != aim_of(tracked.wanted.value):
+            # The look at everything is yet to come, in its own time.
+            tracked.drifted, tracked.touched = {}, set()
         if tracked.due_s > now and tracked.drifted and tracked.rest_until_s <= now:
             self._repair(name, tracked, now)
         if tracked.due_s > now and tracked.touched and tracked.touched_due_s <= now:

@@ -190,6 +190,28 @@ def test_a_server_that_is_in_trouble_takes_the_way_of_a_full_look() -> None:
     assert world.is_in_place(MANY[0])
 
 
+@pytest.mark.requires("bridge.drift-partial", "bridge.outage")
+def test_drift_does_not_shorten_the_pauses_of_a_look_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Touched()
+    asked: list[object] = []
+
+    def down(*about: object, **_: object) -> None:
+        asked.append(about)
+        raise EnvironmentFault(Code.KUBERNETES_UNREACHABLE, got="refused")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(world.cluster, "get", down)
+        world.want(3, *MANY)
+        world.overwrite(ONE)
+        world.turn(1.0)
+        assert asked
+        asked.clear()
+        world.turn(0.1)
+        assert asked == []
+    world.turn(10.0)
+    assert world.is_in_place(MANY[0])
+
+
 @pytest.mark.requires("bridge.drift-partial")
 def test_a_namespace_that_is_made_again_has_everything_looked_at() -> None:
     shop = namespace_object("shop")
