@@ -200,7 +200,9 @@ def _posted(connection: http.client.HTTPConnection, content: bytes, heads: dict[
 @contextmanager
 def served(side: str, transport: str) -> Iterator[tuple[Streams | Web, int]]:
     """Start a server; give a client of it and its process id."""
-    words = [sys.executable, "-m", "bench.p8_servers", side, transport]
+    # The server ends by a signal: what it wrote is taken away from here.
+    folder = tempfile.TemporaryDirectory(prefix="conclave-p8-", dir=Path.cwd())
+    words = [sys.executable, "-m", "bench.p8_servers", side, transport, folder.name]
     pipe = subprocess.PIPE
     process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe if transport == "http" else None)
     try:
@@ -213,6 +215,7 @@ def served(side: str, transport: str) -> Iterator[tuple[Streams | Web, int]]:
     finally:
         process.terminate()
         process.communicate(timeout=60)
+        folder.cleanup()
 
 
 def end_to_end(transport: str, calls: int) -> None:

@@ -1,4 +1,4 @@
-"""The two servers of P8 as a process: ``python -m bench.p8_servers ours|bare stdio|http``.
+"""The two servers of P8 as a process: ``python -m bench.p8_servers ours|bare stdio|http FOLDER``.
 
 Owns what is served: one tool, ``get_releases``, that gives the same content on either side without reading
 anything. ``ours`` is the product's server, desk, gate, guard and audit around it, over a ledger in memory;
@@ -12,7 +12,6 @@ import itertools
 import json
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -146,5 +145,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "bare":
         bare(sys.argv[2])
     else:
-        with tempfile.TemporaryDirectory(prefix="conclave-p8-", dir=Path.cwd()) as made:
-            ours(sys.argv[2], Path(made))
+        ours(sys.argv[2], Path(sys.argv[3]))
