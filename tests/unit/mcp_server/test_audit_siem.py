@@ -17,6 +17,7 @@ from mcp_server.audit.records import (
     Head,
     Outcome,
     Record,
+    Refusals,
     Segment,
     Started,
     Verdict,
@@ -58,6 +59,7 @@ def test_every_event_is_flat_and_every_field_of_it_is_specified() -> None:
     reason: JsonObject = {"code": 1, "name": "N"}
     events = [
         flat(Decision(CALL, "tool", "x", AGENT, "k", Digest(1, "a"), Verdict.WARN, (reason,))),
+        flat(Refusals({"TOKEN_INVALID": 3, "DPOP_INVALID": 1})),
         flat(Outcome(CALL, Ended.ANSWERED, (), 7, Digest(3, "b"), 1)),
         flat(Started("1", Digest(5, "c"), (CALL,))),
         flat(Anchored(3, "d", 9)),
