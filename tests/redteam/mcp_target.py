@@ -6,6 +6,7 @@ the audit kept. Nothing of the server is replaced but the node below it and the 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import threading
@@ -132,6 +133,8 @@ class Target:
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
         heads = {"mcp_protocol_version": REVISION, "mcp_method": method}
         name = params.get("name", params.get("uri"))
+        if name is not None and not name.isascii():
+            name = f"=?base64?{base64.b64encode(name.encode()).decode()}?="
         return self.post(
             json.dumps(message).encode(), **heads, **({} if name is None else {"mcp_name": name})
         )
