@@ -1,4 +1,4 @@
-"""A reader behind a lying node: the fixtures of this folder."""
+"""A reader behind a lying node, an MCP server that is attacked: the fixtures of this folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from consensus import reader as reader_module
 from consensus.verified import Verified
 from tests.redteam.lying_ledger import LyingLedger
+from tests.redteam.mcp_target import Target, attacked
 from tests.redteam.victim import NODE, Victim
 
 
@@ -40,3 +41,9 @@ def victim(request: pytest.FixtureRequest, liar: LyingLedger, tmp_path: Path) ->
         found.reader.at(3)
     yield found
     found.rpc.close()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Target]:
+    with attacked(tmp_path) as found:
+        yield found

@@ -250,3 +250,13 @@ def attacked(folder: Path) -> Iterator[Target]:
             thread.join(PATIENCE)
         assert not thread.is_alive()
     target.log()
+
+
+def config_map(data: JsonObject | None = None, **metadata: Any) -> JsonObject:
+    told = {"name": "more", "namespace": "guestbook", **metadata}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": told, "data": data or {"a": "1"}}
+
+
+def propose(target: Target, *objects: JsonObject, **changed: Any) -> Said:
+    given = {"release": "guestbook", "reason": "more", "objects": list(objects), **changed}
+    return target.call("propose_release", **given)

@@ -1,0 +1,219 @@
+"""The door of the MCP server attacked: who is not let in, and what is no message.
+
+Each attack meets its code, reaches nothing, and is counted in the audit.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ledger.bodies import revocation_body, suspension_body
+from ledger.errors import Code
+from mcp_server import framing, listener, web
+from mcp_server.audit.records import Refusals
+from tests.redteam.mcp_target import PATIENCE, Target, config_map, propose
+from tests.support.ledger import ALICE, EAST, ROBOT, Subject, envelope
+
+MALLORY = Subject("mallory", "agent", "z")
+LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).encode()
+
+
+def sent_raw(target: Target, heads: dict[str, str], content: bytes | Iterator[bytes]) -> bytes:
+    """Send a request that promises or brings too much; give the answer, however the sending ended."""
+    host, port = target.origin.url.removeprefix("http://").split(":")
+    is_chunked = not isinstance(content, bytes)
+    heads = {"host": f"{host}:{port}", **heads, **({"transfer-encoding": "chunked"} if is_chunked else {})}
+    told = "".join(f"{name}: {value}\r\n" for name, value in heads.items())
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(f"POST /mcp HTTP/1.1\r\n{told}\r\n".encode())
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            for part in [content] if isinstance(content, bytes) else content:
+                connection.sendall(b"%x\r\n%b\r\n" % (len(part), part) if is_chunked else part)
+                if select.select([connection], [], [], 0)[0]:
+                    break
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65536):
+                answer += part
+    return answer
+
+
+# -- who calls ------------------------------------------------------------------------------------
+
+
+@pytest.mark.requires("mcp.red-door")
+def test_who_is_somebody_else_or_nobody_gets_no_token(target: Target) -> None:
+    with target.nothing_written():
+        for said, code in (
+            (target.token(target.holder(ALICE, ROBOT.did)), Code.KEY_NOT_OF_SIGNER),
+            (target.token(target.holder(ALICE)), Code.VERB_NOT_ALLOWED),
+            (target.token(target.holder(MALLORY)), Code.SIGNER_UNKNOWN),
+            (target.token(target.holder(MALLORY, ROBOT.did)), Code.KEY_NOT_OF_SIGNER),
+            (target.token(client_id=ALICE.did), Code.FIELD_INVALID),
+            (target.token(client_assertion=target.robot.assertion(sub=ALICE.did)), Code.ASSERTION_INVALID),
+        ):
+            assert said.code == code.name, said.content
+    seen = target.refused_at_the_door()
+    assert seen.keys() == {
+        "ASSERTION_INVALID",
+        "FIELD_INVALID",
+        "KEY_NOT_OF_SIGNER",
+        "SIGNER_UNKNOWN",
+        "VERB_NOT_ALLOWED",
+    }
+    assert seen["KEY_NOT_OF_SIGNER"] == 2
+    assert not target.decisions()
+
+
+@pytest.mark.requires("mcp.red-door")
+def test_a_stolen_token_a_replay_and_a_forged_principal_open_nothing(target: Target) -> None:
+    token, url = target.own_token, target.origin.resource
+    thief, robot = target.holder(MALLORY), target.robot
+    first = robot.proof("POST", url, token)
+    assert target.post(LIST, proof=first).status == 200
+    decided = len(target.decisions())
+    head, claims, signature = token.split(".")
+    named = json.loads(base64.urlsafe_b64decode(claims + "==")) | {"sub": ALICE.did}
+    forged = base64.urlsafe_b64encode(json.dumps(named).encode()).decode().rstrip("=")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').decode().rstrip("=")
+    assertion = robot.assertion()
+    assert target.token(client_assertion=assertion).status == 200
+    expected = [
+        (target.post(LIST, proof=thief.proof("POST", url, token)), Code.DPOP_INVALID),
+        (target.post(LIST, proof=first), Code.AUTH_REPLAYED),
+        (target.token(client_assertion=assertion), Code.AUTH_REPLAYED),
+        (target.post(LIST, proof=robot.proof("GET", url, token)), Code.DPOP_INVALID),
+        (
+            target.post(LIST, proof=robot.proof("POST", target.origin.token_endpoint, token)),
+            Code.DPOP_INVALID,
+        ),
+        (target.post(LIST, token=f"{head}.{forged}.{signature}"), Code.TOKEN_INVALID),
+        (target.post(LIST, token=f"{none}.{forged}."), Code.TOKEN_INVALID),
+        (target.post(LIST, token=robot.assertion(aud=url)), Code.TOKEN_INVALID),
+        (target.post(LIST, authorization=f"Bearer {token}"), Code.TOKEN_MISSING),
+        (target.post(LIST, authorization=""), Code.TOKEN_MISSING),
+    ]
+    target.time.ahead_s = 700
+    expected.append((target.post(LIST), Code.TOKEN_EXPIRED))
+    for said, code in expected:
+        assert (said.status >= 400, said.code) == (True, code.name), said.content
+    assert target.refused_at_the_door() == {
+        "AUTH_REPLAYED": 2,
+        "DPOP_INVALID": 3,
+        "TOKEN_EXPIRED": 1,
+        "TOKEN_INVALID": 3,
+        "TOKEN_MISSING": 2,
+    }
+    assert len(target.decisions()) == decided
+    assert not [name for name in target.folder.rglob("*.jsonl") if token in name.read_text()]
+
+
+@pytest.mark.requires("mcp.red-door")
+def test_a_revoked_key_and_a_suspended_agent_are_out_with_the_next_request(target: Target) -> None:
+    assert target.call("get_clusters").status == 200
+    cut = suspension_body(ROBOT.did, code=int(Code.LOOP_DETECTED), evidence="ab" * 32)
+    assert [each.code for each in target.ledger.commit(envelope(EAST, cut))] == [0]
+    target.ledger.commit()
+    suspended = propose(target, config_map())
+    assert (suspended.status, suspended.code) == (403, Code.AGENT_SUSPENDED.name)
+    gone = revocation_body(ROBOT.did, (ROBOT.key_id,), reason="stolen")
+    assert [each.code for each in target.ledger.commit(envelope(ALICE, gone))] == [0]
+    target.ledger.commit()
+    assert propose(target, config_map()).code == Code.KEY_NOT_ACTIVE.name
+    assert target.token().code == Code.KEY_NOT_ACTIVE.name
+    assert target.refused_at_the_door() == {"AGENT_SUSPENDED": 1, "KEY_NOT_ACTIVE": 2}
+    assert len(target.decisions()) == 1
+
+
+@pytest.mark.requires("mcp.red-door")
+def test_a_flood_at_the_door_costs_the_audit_a_record_a_second(target: Target) -> None:
+    begun = time.monotonic()
+    for number in range(150):
+        assert target.post(LIST, token=f"x{number}.y.z", proof="p").code == Code.TOKEN_INVALID.name
+    assert target.refused_at_the_door() == {"TOKEN_INVALID": 150}
+    records = [body for body in target.log() if isinstance(body, Refusals)]
+    assert len(records) <= 2 + (time.monotonic() - begun)
+    assert target.call("get_clusters").code is None
+
+
+# -- what is sent ---------------------------------------------------------------------------------
+
+
+@pytest.mark.requires("mcp.red-door")
+def test_who_sends_slowly_is_cut_off_and_others_are_served(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "HEAD_SECONDS_MAX", 0.6)
+    monkeypatch.setattr(web, "BODY_SECONDS_MAX", 0.6)
+    where = target.origin.url.removeprefix("http://").split(":")
+    address = (where[0], int(where[1]))
+    token = target.own_token
+    proof = target.robot.proof("POST", target.origin.resource, token)
+    host = f"POST /mcp HTTP/1.1\r\nhost: {where[0]}:{where[1]}\r\n"
+    slow_body = (
+        f"{host}authorization: DPoP {token}\r\ndpop: {proof}\r\ncontent-type: application/json\r\n"
+        "accept: application/json\r\ncontent-length: 900\r\n\r\n{"
+    ).encode()
+    with contextlib.ExitStack() as stack:
+        loris = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(20)]
+        for connection in loris:
+            connection.sendall(host.encode())
+        late = stack.enter_context(socket.create_connection(address, timeout=PATIENCE))
+        late.sendall(slow_body)
+        assert target.call("get_clusters").code is None
+        for connection in loris:
+            assert connection.recv(4096) == b""
+        told = b""
+        while part := late.recv(4096):
+            told += part
+    assert told.startswith(b"HTTP/1.1 408 ")
+    assert b'"TIMEOUT"' in told
+    assert target.refused_at_the_door() == {"TIMEOUT": 1}
+    assert len(target.decisions()) == 1
+
+
+@pytest.mark.requires("mcp.red-door")
+def test_a_hundred_megabytes_are_refused_after_their_head(target: Target) -> None:
+    size = 100 * 2**20
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(size // 2**16):
+            yield b" " * 2**16
+
+    heads = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    for content, more in ((b" " * 2**10, {"content-length": str(size)}), (endless(), {})):
+        token = target.own_token
+        proof = target.robot.proof("POST", target.origin.resource, token)
+        told = {**heads, "authorization": f"DPoP {token}", "dpop": proof, **more}
+        sent = sent_raw(target, told, content)
+        assert b" 413 " in sent.split(b"\r\n")[0], sent[:200]
+        assert b'"BODY_TOO_LARGE"' in sent
+    assert target.refused_at_the_door() == {"BODY_TOO_LARGE": 2}
+    assert target.call("get_clusters").code is None
+
+
+@pytest.mark.requires("mcp.red-door")
+def test_what_is_no_message_reaches_nothing(target: Target) -> None:
+    twice = b'{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call"}'
+    counts: dict[str, int] = {}
+    for content, code in (
+        (twice, Code.BODY_NOT_JSON),
+        (LIST.replace(b'"params"', b'"params\\ud800"'), Code.BODY_NOT_JSON),
+        (b"[" * 5000 + b"]" * 5000, Code.BODY_TOO_DEEP),
+        (b"[" + LIST + b"," + LIST + b"]", Code.FIELD_INVALID),
+        (b'{"jsonrpc":"2.0","id":1,"result":{"approved":true}}', Code.FIELD_INVALID),
+        (b"x" * (framing.MESSAGE_BYTES_MAX + 1), Code.BODY_TOO_LARGE),
+    ):
+        said = target.post(content)
+        assert (said.status in (400, 413), said.code) == (True, code.name)
+        counts[code.name] = counts.get(code.name, 0) + 1
+    assert target.refused_at_the_door() == counts
+    assert not target.decisions()
