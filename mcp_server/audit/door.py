@@ -16,7 +16,8 @@ class Door:
     """Counts refusals at the door. Any thread may call it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A signal may end the server while this very thread counts.
+        self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
 
     def refused(self, code: Code) -> None:
