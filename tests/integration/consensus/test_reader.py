@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from consensus import release_reader
+from consensus.light.types import LightBlock
 from consensus.node.localnet import Localnet, write_localnet
 from consensus.proof_file.export import export
 from consensus.proof_file.form import Kind, Question, decode
@@ -39,11 +40,22 @@ CLUSTER = statekeys.ledger_object("Cluster", "east")
 
 
 class Altering(RpcClient):
-    """A client whose node's JSON answers to one method are altered on the way."""
+    """A client whose node's JSON answers to one method are altered on the way.
+
+    It keeps no validator set, so that every lie about one is heard; and where the lie is in ``/status``, the
+    node is an older one that does not know ``/header``.
+    """
 
     lie: tuple[str, Callable[[Any], None]] | None = None
 
+    def light_block(self, height: int) -> LightBlock:
+        """Ask for every validator set anew."""
+        self._set = None
+        return super().light_block(height)
+
     def _call(self, method: str, params: dict[str, Any]) -> Any:
+        if self.lie and self.lie[0] == "status" and method == "header":
+            raise EnvironmentFault(Code.RPC_REFUSED, got="unknown", expected="an answer", unknown=True)
         result = super()._call(method, params)
         if self.lie and self.lie[0] == method:
             result = copy.deepcopy(result)
@@ -179,6 +191,10 @@ _LIES: list[tuple[str, Callable[[Any], None], Code]] = [
         Code.PROOF_INVALID,
     ),
     ("abci_query", lambda r: r["response"].__setitem__("proofOps", None), Code.PROOF_MISSING),
+    ("header", lambda r: r["header"].__setitem__("chain_id", "other"), Code.HEADER_CHAIN_MISMATCH),
+    ("header", lambda r: r["header"].__setitem__("height", "1"), Code.STALE),
+    ("header", lambda r: r["header"].__setitem__("height", "9999999"), Code.RPC_REFUSED),
+    ("header", lambda r: r.clear(), Code.HEADER_MALFORMED),
     ("status", lambda r: r["node_info"].__setitem__("network", "other"), Code.HEADER_CHAIN_MISMATCH),
     ("status", lambda r: r["sync_info"].__setitem__("latest_block_height", "1"), Code.STALE),
     ("status", lambda r: r["sync_info"].__setitem__("latest_block_height", "9999999"), Code.RPC_REFUSED),
