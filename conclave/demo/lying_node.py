@@ -125,9 +125,12 @@ class LyingNode:
         )
         with urllib.request.urlopen(request, timeout=_FORWARD_TIMEOUT_S) as reply:  # noqa: S310
             document = json.loads(reply.read(RPC_ANSWER_BYTES_MAX))
-        method = json.loads(body)["method"] if body else urlsplit(path).path.strip("/")
-        if isinstance(document.get("result"), dict):
-            self._lie(method, document["result"])
+        asked = json.loads(body) if body else {"method": urlsplit(path).path.strip("/")}
+        # Several questions may come in one request, with their answers in any order.
+        methods = {one.get("id"): one["method"] for one in (asked if isinstance(asked, list) else [asked])}
+        for one in document if isinstance(document, list) else [document]:
+            if isinstance(one.get("result"), dict):
+                self._lie(methods[one["id"] if body else None], one["result"])
         return json.dumps(document).encode()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
