@@ -23,13 +23,13 @@ from identity.signer import open_signer
 from ledger import canonical
 from ledger.errors import Code, ConclaveError, EnvironmentFault
 from ledger.limits import MIB
-from mcp_server.audit.around import Auditing, audited, own_signer
+from mcp_server.audit.around import Auditing, own_signer
 from mcp_server.audit.ledger_anchors import LedgerAnchors
 from mcp_server.audit.ledger_suspensions import LedgerSuspensions
 from mcp_server.audit.suspensions import Suspensions
 from mcp_server.chain import Principal
 from mcp_server.options import HELP, Asked, where
-from mcp_server.serving import Serving, serve
+from mcp_server.serving import Serving, serve_audited
 from mcp_server.source import Source
 from mcp_server.standing import owner_of
 
@@ -93,20 +93,10 @@ def _serve(given: argparse.Namespace) -> None:
         source = Source(rpc, VerifiedReader(rpc, store, clock=time.time_ns), root, os.urandom(32))
         principal = None if signer is None else Principal(owner_of(source, signer.key_id), signer.key_id)
         auditing = None if given.no_audit else _auditing(given, source, stack)
-        around = stack.enter_context(audited(auditing))
         speaking = [] if signer is None else [signer]
         speaking += [open_signer(f"file:{path}", _passphrase()) for path in given.speak_for]
         keys = {owner_of(source, each.key_id): [each] for each in speaking}
-        told = None if auditing is None else auditing.suspensions
-        how = Serving(
-            where=listening,
-            principal=principal,
-            around=around,
-            on_suspend=told,
-            keys=keys,
-            door=None if auditing is None else auditing.door,
-        )
-        serve(source, how)
+        serve_audited(source, Serving(where=listening, principal=principal, keys=keys), auditing)
 
 
 def _auditing(given: argparse.Namespace, source: Source, stack: contextlib.ExitStack) -> Auditing:

@@ -11,10 +11,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.envelope import AnySigningKey
 from ledger.errors import Code, Refused
+from mcp_server.audit.around import Auditing, audited
 from mcp_server.audit.door import Door
 from mcp_server.auth.assertion import check_key
 from mcp_server.chain import Chain, Principal
@@ -46,6 +47,18 @@ class Serving:
     keys: Mapping[str, Sequence[AnySigningKey]] = field(default_factory=dict)
     clock: Callable[[], int] = time.time_ns
     door: Door | None = None
+
+
+def serve_audited(source: Source, how: Serving, auditing: Auditing | None) -> None:
+    """Serve as ``serve`` does, with the audit around every call; without one where ``auditing`` is None.
+
+    Raises:
+        ConclaveError: as ``serve`` and ``audited``.
+    """
+    with audited(auditing) as around:
+        if auditing is not None:
+            how = replace(how, around=around, on_suspend=auditing.suspensions, door=auditing.door)
+        serve(source, how)
 
 
 def serve(source: Source, how: Serving) -> None:

@@ -139,12 +139,11 @@ def _serve(
     auditing: Auditing | None,
 ) -> None:
     from conclave.client import connect, open_key, trust_root
-    from mcp_server.audit.around import audited
     from mcp_server.chain import Principal
-    from mcp_server.serving import Serving, serve
+    from mcp_server.serving import Serving, serve_audited
     from mcp_server.source import Source
 
-    with connect(session) as client, audited(auditing) as around:
+    with connect(session) as client:
         source = Source(client.rpc, client.reader, trust_root(client.home), os.urandom(32))
         principal, keys = None, {}
         for agent in (*agents, *([name] if name is not None else [])):
@@ -153,16 +152,7 @@ def _serve(
             keys[subject.did] = [signer]
             if agent == name:
                 principal = Principal(subject.did, signer.key_id)
-        told = None if auditing is None else auditing.suspensions
-        how = Serving(
-            where=listening,
-            principal=principal,
-            around=around,
-            on_suspend=told,
-            keys=keys,
-            door=None if auditing is None else auditing.door,
-        )
-        serve(source, how)
+        serve_audited(source, Serving(where=listening, principal=principal, keys=keys), auditing)
 
 
 @verb("config", "conclave mcp config claude-desktop", "conclave mcp config vscode > .vscode/mcp.json")
