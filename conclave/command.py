@@ -53,6 +53,10 @@ class Verb(click.Command):
                 formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
 
+class VerbGroup(Verb, click.Group):
+    """A group of verbs whose own help ends with examples too."""
+
+
 def verb(name: str, *examples: str, output: Option | None = None) -> Callable[[Callable[..., Any]], Verb]:
     """Make a verb of a function whose first argument is the ``Session``; ``output`` is its own ``-o``."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conclave.command import CONTEXT, Session, Verb, shared, verb
+from conclave.command import CONTEXT, Session, VerbGroup, shared, verb
 from conclave.errors import EXIT_VERIFICATION
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 
@@ -33,15 +33,7 @@ _EXAMPLES = (
 )
 
 
-class _Group(click.Group):
-    """A group that ends its help with examples."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        Verb("audit", examples=_EXAMPLES).format_epilog(ctx, formatter)
-
-
-@click.group("audit", cls=_Group, context_settings=CONTEXT)
+@click.group("audit", cls=VerbGroup, examples=_EXAMPLES, context_settings=CONTEXT)
 @shared
 def command() -> None:
     """Verify, list and export the audit of an MCP server's calls, offline."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conclave.command import CONTEXT, Session, Verb, shared, verb
+from conclave.command import CONTEXT, Session, VerbGroup, shared, verb
 from conclave.output import FORMATS, Output
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
 
@@ -28,15 +28,7 @@ _EXAMPLES = (
 )
 
 
-class _Group(click.Group):
-    """A group that ends its help with examples."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        Verb("export", examples=_EXAMPLES).format_epilog(ctx, formatter)
-
-
-@click.group("export", cls=_Group, context_settings=CONTEXT)
+@click.group("export", cls=VerbGroup, examples=_EXAMPLES, context_settings=CONTEXT)
 @shared
 def command() -> None:
     """Write what the ledger says, with its proof, into a file."""

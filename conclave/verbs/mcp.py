@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from conclave.command import CONTEXT, Session, Verb, shared, verb
+from conclave.command import CONTEXT, Session, VerbGroup, shared, verb
 from ledger.errors import Code, Refused
 from mcp_server.listening import Listening
 from mcp_server.options import HELP, Asked, where
@@ -40,15 +40,7 @@ _KINDS = ("ConfigMap", "Deployment.apps", "Service")
 CLIENTS = ("claude-desktop", "vscode", "cursor", "generic")
 
 
-class _Group(click.Group):
-    """A group that ends its help with examples."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        Verb("mcp", examples=_EXAMPLES).format_epilog(ctx, formatter)
-
-
-@click.group("mcp", cls=_Group, context_settings=CONTEXT, invoke_without_command=True)
+@click.group("mcp", cls=VerbGroup, examples=_EXAMPLES, context_settings=CONTEXT, invoke_without_command=True)
 @click.option("--stdio", is_flag=True, help=HELP["stdio"])
 @click.option("--http", "port", type=click.IntRange(0, 65535), metavar="PORT", help=HELP["http"])
 @click.option("--listen", "listen", metavar="IP:PORT", help=HELP["listen"])
