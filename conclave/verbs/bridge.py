@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from conclave.client import trust_root
-from conclave.command import CONTEXT, Session, Verb, verb
+from conclave.command import CONTEXT, Session, VerbGroup, verb
 from conclave.errors import to_json
 from conclave.home import load
 from conclave.verbs import bridge_manifests
@@ -23,24 +23,22 @@ LEASE_S, LEASE_S_MIN, LEASE_S_MAX = 12, 6, 60
 """Those of ``k8s_bridge.lease``, which help must not import."""
 
 
-class _BridgeGroup(click.Group):
+class _BridgeGroup(VerbGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take what names no verb of the group for a cluster whose bridge is to run."""
         if args and args[0] not in self.commands and args[0] not in CONTEXT["help_option_names"]:
             args = [run.name or "", *args]
         return super().parse_args(ctx, args)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        examples = (
-            "conclave bridge east",
-            "conclave bridge east --kubeconfig ~/.kube/config --impersonate",
-            "conclave bridge manifests > bridge.yaml",
-        )
-        Verb("bridge", examples=examples).format_epilog(ctx, formatter)
+
+_EXAMPLES = (
+    "conclave bridge east",
+    "conclave bridge east --kubeconfig ~/.kube/config --impersonate",
+    "conclave bridge manifests > bridge.yaml",
+)
 
 
-@click.group("bridge", cls=_BridgeGroup, context_settings=CONTEXT)
+@click.group("bridge", cls=_BridgeGroup, examples=_EXAMPLES, context_settings=CONTEXT)
 def command() -> None:
     """Run a cluster's bridge in the foreground, or print what is installed for it.
 

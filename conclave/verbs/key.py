@@ -11,7 +11,7 @@ import click
 
 from conclave import home as homes
 from conclave.client import open_key
-from conclave.command import CONTEXT, Session, Verb, subject_names, verb
+from conclave.command import CONTEXT, Session, VerbGroup, subject_names, verb
 from conclave.home import Subject, load
 from conclave.verbs import key_change, key_serve
 from identity.signer import generate_key
@@ -22,21 +22,16 @@ from ledger.types import SubjectKind
 _KINDS = [SubjectKind.HUMAN.value, SubjectKind.AGENT.value]
 
 
-class _KeyGroup(click.Group):
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        examples = (
-            "conclave key list",
-            "conclave key new dave --organisation C",
-            "conclave key identity erin --organisation C > erin.yaml",
-            "conclave key rotate erin",
-            "conclave key serve east-node",
-            "conclave key show alice",
-        )
-        Verb("key", examples=examples).format_epilog(ctx, formatter)
+_EXAMPLES = (
+    "conclave key new dave --organisation C",
+    "conclave key identity erin --organisation C > erin.yaml",
+    "conclave key rotate erin",
+    "conclave key serve east-node",
+    "conclave key show alice",
+)
 
 
-@click.group("key", cls=_KeyGroup, context_settings=CONTEXT)
+@click.group("key", cls=VerbGroup, examples=_EXAMPLES, context_settings=CONTEXT)
 def command() -> None:
     """Make, list, show, rotate and recover keys; say which one a bridge has."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from conclave.command import CONTEXT, Session, Verb, shared, verb
+from conclave.command import CONTEXT, Session, VerbGroup, shared, verb
 from conclave.home import load
 from conclave.programs import Tool, program
 from ledger.errors import Code, Refused
@@ -19,7 +19,7 @@ from ledger.errors import Code, Refused
 _NUMBER = click.IntRange(min=0)
 
 
-class _NodeGroup(click.Group):
+class _NodeGroup(VerbGroup):
     """A group in which a number stands for ``run`` of that number."""
 
     def resolve_command(
@@ -34,10 +34,6 @@ class _NodeGroup(click.Group):
         """Write both ways to call it."""
         formatter.write_usage(ctx.command_path, "[OPTIONS] NUMBER | COMMAND [ARGS]...")
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        Verb("node", examples=_EXAMPLES).format_epilog(ctx, formatter)
-
 
 _RUN = "NUMBER"
 _EXAMPLES = (
@@ -49,7 +45,7 @@ _EXAMPLES = (
 )
 
 
-@click.group("node", cls=_NodeGroup, context_settings=CONTEXT)
+@click.group("node", cls=_NodeGroup, examples=_EXAMPLES, context_settings=CONTEXT)
 @shared
 def command() -> None:
     """Run validator NUMBER in the foreground until SIGTERM or Ctrl-C, or care for one."""
