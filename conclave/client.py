@@ -21,17 +21,15 @@ from consensus.reader import VerifiedReader, View
 from consensus.rpc import open_panel
 from consensus.speaking import Speaker
 from consensus.submit import Patience, ProvenReceipt
-from consensus.trust_store import TrustRoot, TrustStore
+from consensus.trust_store import TrustRoot, TrustStore, read_genesis
 from consensus.witness import Panel
 from identity.signer import Signer, open_signer
-from ledger import canonical, codec
+from ledger import codec
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.keys import DID_KEY_PREFIX
-from ledger.limits import MIB
 from ledger.types import JsonObject
 
 SUBMIT_SECONDS = 60.0
-_GENESIS_BYTES_MAX = 64 * MIB
 
 
 class Client:
@@ -95,8 +93,7 @@ def trust_root(home: Home) -> TrustRoot:
     if home.root is not None:
         return TrustRoot.at(home.chain_id, home.root.height, bytes.fromhex(home.root.hash))
     try:
-        content = _read(home.genesis)
-        root = TrustRoot.from_genesis(canonical.parse(content))
+        root = read_genesis(home.genesis)
     except Refused as error:
         raise _bad_genesis(home, str(error)) from error
     if root.chain_id != home.chain_id:
@@ -165,20 +162,6 @@ def _is_encrypted(uri: str) -> bool:
             return b"ENCRYPTED" in file.read(64)
     except OSError:
         return False
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_GENESIS_BYTES_MAX)
-    except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID,
-            got=f"{path}: {error.strerror}",
-            expected="the genesis file, the root of trust",
-            todo="restore it from a backup or from another member of the ledger",
-            file=str(path),
-        ) from error
 
 
 def _bad_genesis(home: Home, problem: str) -> ConclaveError:

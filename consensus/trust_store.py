@@ -35,11 +35,13 @@ from consensus.trust_entries import (
     to_bytes,
 )
 from consensus.trust_log import Damaged, Tip, framed, scan
+from ledger import canonical
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
 from ledger.limits import MIB
 from ledger.types import JsonObject
 
-__all__ = ["MemoryStore", "TrustRoot", "TrustState", "TrustStore"]
+__all__ = ["MemoryStore", "TrustRoot", "TrustState", "TrustStore", "read_genesis"]
+_GENESIS_BYTES_MAX = 64 * MIB
 
 FILE_BYTES_MAX = 32 * MIB
 COMPACT_BYTES = 8 * MIB
@@ -281,6 +283,27 @@ def _newer(state: TrustState, kept: TrustState) -> list[JsonObject]:
             )
         return []
     return [header_entry(newest, state.verified_at_ns, before)]
+
+
+def read_genesis(path: Path) -> TrustRoot:
+    """Give the root of trust that a genesis file names.
+
+    Raises:
+        EnvironmentFault: HOME_INVALID where the file cannot be read.
+        Refused: what ``canonical.parse`` and ``TrustRoot.from_genesis`` refuse.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_GENESIS_BYTES_MAX)
+    except OSError as error:
+        raise EnvironmentFault(
+            Code.HOME_INVALID,
+            got=f"{path}: {error.strerror}",
+            expected="the genesis of this ledger",
+            todo="restore it from a backup or from another member of the ledger",
+            file=str(path),
+        ) from error
+    return TrustRoot.from_genesis(canonical.parse(content))
 
 
 def _sync_folder(folder: Path) -> None:

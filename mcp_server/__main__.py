@@ -17,12 +17,10 @@ from pathlib import Path
 
 from consensus.reader import VerifiedReader
 from consensus.rpc import open_panel
-from consensus.trust_store import TrustRoot, TrustStore
+from consensus.trust_store import TrustStore, read_genesis
 from consensus.witness import Panel
 from identity.signer import open_signer
-from ledger import canonical
-from ledger.errors import Code, ConclaveError, EnvironmentFault
-from ledger.limits import MIB
+from ledger.errors import ConclaveError
 from mcp_server.audit.around import Auditing, own_signer
 from mcp_server.audit.ledger_anchors import LedgerAnchors
 from mcp_server.audit.ledger_suspensions import LedgerSuspensions
@@ -33,7 +31,6 @@ from mcp_server.serving import Serving, serve_audited
 from mcp_server.source import Source
 from mcp_server.standing import owner_of
 
-_GENESIS_BYTES_MAX = 64 * MIB
 EXIT_FAILED = 4
 EXIT_INTERRUPTED = 130
 
@@ -83,7 +80,7 @@ def _serve(given: argparse.Namespace) -> None:
     )
     listening = where(asked)
     signer = None if given.agent_key is None else open_signer(f"file:{given.agent_key}", _passphrase())
-    root = TrustRoot.from_genesis(canonical.parse(_read(given.genesis)))
+    root = read_genesis(given.genesis)
     given.trust.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = TrustStore(given.trust)
     store.ensure(root)
@@ -122,19 +119,6 @@ def _beside(given: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[Pan
 def _passphrase() -> bytes | None:
     given = os.environ.get("CONCLAVE_PASSPHRASE")
     return given.encode() if given else None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_GENESIS_BYTES_MAX)
-    except OSError as error:
-        raise EnvironmentFault(
-            Code.HOME_INVALID,
-            got=f"{path}: {error.strerror}",
-            expected="the genesis file, the root of trust",
-            file=str(path),
-        ) from None
 
 
 if __name__ == "__main__":
