@@ -341,10 +341,12 @@ def _run(
         started = time.monotonic()
         reader.start()
         try:
-            while reader.is_alive():
+            while True:
                 compiled = f", {packages} packages compiled" if packages else ""
                 progress(f"{label} … {time.monotonic() - started:.0f} s{compiled}")
                 reader.join(_PROGRESS_SECONDS)
+                if not reader.is_alive():
+                    break
         except BaseException:
             process.terminate()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -134,6 +135,19 @@ def test_a_first_call_builds_the_pinned_version_and_a_second_does_not(machine: M
     (build,) = machine.builds()
     assert "github.com/cometbft/cometbft/cmd/cometbft@v0.39.4" in build
     assert machine.lines
+    assert "building cometbft-v0.39.4" in machine.lines[0]
+
+
+def test_a_build_that_ends_at_once_is_told_all_the_same(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quick(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            self.join()
+
+    monkeypatch.setattr(threading, "Thread", Quick)
+    machine.find()
     assert "building cometbft-v0.39.4" in machine.lines[0]
 
 
