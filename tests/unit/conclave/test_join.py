@@ -5,20 +5,45 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conclave import __main__ as program
+from conclave import client
+from consensus.incident import FILE_NAME, IncidentFile
 from consensus.node.genesis import load_key
 from consensus.node.spec import NodePaths
-from ledger.errors import Code
+from consensus.witness import Panel
+from ledger.errors import Code, EnvironmentFault
 
 HASH = "ab" * 32
 TRUST = ("--trust", f"12:{HASH}")
 
 
+def _away(*_: object) -> Any:
+    raise EnvironmentFault(Code.RPC_UNREACHABLE, got="nobody", expected="a node")
+
+
+class Away:
+    """A node that answers nothing: on the real ports of a home, somebody else may listen."""
+
+    endpoint = "http://node.test:1"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _away
+
+
 @pytest.fixture
-def home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def home(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    def panel(_: tuple[str, ...], folder: Path) -> Panel:
+        away: Any = Away()
+        return Panel([away], IncidentFile(folder / FILE_NAME))
+
+    monkeypatch.setattr(client, "open_panel", panel)
     path = tmp_path / "home"
     assert program.run(["init", "--home", str(path), "--base-port", "21000", "--validators", "2"]) == 0
     capsys.readouterr()

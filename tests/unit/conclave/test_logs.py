@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -176,8 +177,19 @@ def sources(answer: JsonObject) -> list[str]:
     return [str(entry["source"]) for entry in answer["items"]]
 
 
+class HalfPastEleven(datetime):
+    """The moment at which somebody looks."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> HalfPastEleven:
+        return cls(2026, 11, 26, 11, 30, tzinfo=UTC).astimezone(tz)
+
+
 @pytest.mark.requires("cli.logs")
-def test_logs_are_merged_by_time_and_filtered_by_name_and_level(desk: Desk) -> None:
+def test_logs_are_merged_by_time_and_filtered_by_name_and_level(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "datetime", HalfPastEleven)
     write_logs(desk)
     assert sources(desk.run("logs")) == [
         "cluster-east",
@@ -193,6 +205,13 @@ def test_logs_are_merged_by_time_and_filtered_by_name_and_level(desk: Desk) -> N
     assert sources(desk.run("logs", "--tail", "0")) == []
     assert sources(desk.run("logs", "--tail", "1", "--level", "debug", "node")) == ["node-0/app"]
     assert sources(desk.run("logs", "--since", "1s")) == []
+    assert sources(desk.run("logs", "--since", "26s")) == ["bridge-east"]
+    assert sources(desk.run("logs", "--since", "1h")) == [
+        "node-0",
+        "node-0/app",
+        "cluster-east/etcd",
+        "bridge-east",
+    ]
     shown = desk.show("logs")
     assert "2026-11-26T11:29:34.383Z  bridge-east  WARNING  bridge: held code=522" in shown
     assert "\x1b[2J" not in shown
