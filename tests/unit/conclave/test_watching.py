@@ -19,6 +19,7 @@ from conclave.command import Session
 from conclave.completion import cluster_names, release_or_proposal_names
 from conclave.output import Output
 from conclave.standing import Sync, sync_of
+from conclave.verbs import wait as wait_verb
 from consensus.subscription import Pace
 from ledger.actions import Report
 from ledger.bodies import report_body
@@ -34,7 +35,7 @@ Turn = Callable[[], object]
 
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Iterator[Callable[..., None]]:
-    """Let things happen while somebody watches, one between two looks; then the watching ends."""
+    """Let things happen while somebody watches, one between two looks, in no time; then the watching ends."""
     waiting: list[Turn] = []
 
     def wait(seconds: float) -> bool:
@@ -48,6 +49,7 @@ def turns(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Iterator[Callable[...,
         return desk.ledger.chain.now_ns
 
     monkeypatch.setattr(watching, "PACE", Pace(wait=wait, wall_ns=now))
+    monkeypatch.setattr(wait_verb, "clock_s", lambda: 0.0)
     yield lambda *happen: waiting.extend(happen)
     assert not waiting, "not everything happened"
 

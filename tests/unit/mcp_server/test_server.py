@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import mcp_types as types
 import pytest
 from mcp.client.client import Client
@@ -165,26 +167,47 @@ def test_a_fault_of_ours_ends_one_call_and_says_nothing_of_it() -> None:
     served(work, chain=Broken())
 
 
+class Holding(Unguarded):
+    """Holds up the calls of one tool, on the server's thread, until they may go on."""
+
+    def __init__(self) -> None:
+        self.holds, self.goes_on = threading.Event(), threading.Event()
+
+    def before(self, call: Call) -> tuple[JsonObject, ...]:
+        if call.name == "get_releases":
+            self.holds.set()
+            assert self.goes_on.wait(60)
+        return ()
+
+
 @pytest.mark.requires("mcp.served")
 def test_only_so_many_calls_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "WAITING_MAX", 2)
+    chain = Holding()
 
     async def work(client: Client) -> None:
         await client.list_tools()  # else the client asks for it with each call
+        chain.holds.clear()
+        chain.goes_on.clear()
         outcomes: list[types.CallToolResult] = []
 
         async def call() -> None:
             outcomes.append(await client.call_tool("get_releases", {}))
+            if len(outcomes) == 17:
+                chain.goes_on.set()
 
         async with anyio.create_task_group() as group:
-            for _ in range(20):
+            group.start_soon(call)
+            assert await anyio.to_thread.run_sync(chain.holds.wait, 60)
+            for _ in range(19):
                 group.start_soon(call)
+        # While one was served, two waited.
         refused = [found for found in outcomes if found.is_error]
-        assert 0 < len(refused) < len(outcomes)
+        assert (len(refused), len(outcomes)) == (17, 20)
         assert all('"TIMEOUT"' in found.model_dump_json().replace("\\", "") for found in refused)
         assert not (await client.call_tool("get_releases", {})).is_error
 
-    served(work)
+    served(work, chain=chain)
 
 
 @pytest.mark.requires("mcp.prompts")
