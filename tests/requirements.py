@@ -401,6 +401,8 @@ REQUIREMENTS: dict[str, str] = {
     "cli.diff-plan": "diff --plan prints exactly the steps that the bridge then carries out, in order [issue 6]",
     "cli.diff-plan-masked": "no value of a Secret is shown by diff, only whether it changes [issue 6]",
     "cli.processes": "what up starts is recognised, waited for and stopped for certain [issue 3 story 2]",
+    "up.ports-apart": "a devkube is told ports that no node of the ledger has, who may not listen yet [issue 3]",
+    "up.outage-over": "a bridge that ran before gets the pause it makes, to see that its cluster is back [issue 3]",
     "cli.node-copy-whole": "a copy is there as a whole or not at all, so it can be made again [snapshot.md 6]",
     "cli.node-copy": "a copy is verified before it is written and before it is used [snapshot.md 6]",
     "cli.node-identity": "a joined node's objects name the key it votes with, and the ledger takes them [membership.md 1]",

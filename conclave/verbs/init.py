@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import secrets
 import shutil
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,16 @@ from typing import Any
 
 import click
 
+from conclave import free_ports
 from conclave import home as homes
 from conclave.command import Session, verb
 from conclave.home import Home, Subject
 from consensus.node.genesis import NodeKey
-from consensus.node.localnet import DEFAULT_BASE_PORT, PORTS_PER_NODE, Localnet, make_keys, write_localnet
+from consensus.node.localnet import PORTS_PER_NODE, Localnet, make_keys, write_localnet
 from consensus.node.spec import NodeSpec
 from identity.signer import generate_key
 from ledger import shape, standard
-from ledger.errors import Code, EnvironmentFault, Refused
+from ledger.errors import Code, Refused
 from ledger.keys import did_key
 from ledger.types import JsonObject, SubjectKind
 
@@ -36,8 +36,6 @@ DEFAULT_CLUSTERS = ("east",)
 NODE_ORGANISATION = "infrastructure"
 VALIDATORS_MAX = 100
 PROPOSAL_TTL_BLOCKS = 10_000
-_PORT_STEP = 20
-_PORT_LAST = 32_000
 _FOLDERS = ("keys", "nodes", "bridges", "trust", "run")
 
 
@@ -111,7 +109,7 @@ def _make(
             organisations=wish.rule["organisations"],
         ),
     }
-    port = base_port or _free_ports(PORTS_PER_NODE * validators)
+    port = base_port or free_ports.in_a_row(PORTS_PER_NODE * validators)
     localnet = Localnet(path / "nodes", chain_id, size=validators, base_port=port)
     planned = write_localnet(localnet, time.time_ns(), app_state, keys)
     specs = [node.spec for node in planned]
@@ -198,26 +196,6 @@ def _check_rule(rule: JsonObject, subjects: list[Subject]) -> None:
             expected=f"at least {rule['humans']} of {rule['organisations']}",
             todo="nothing could ever be approved: add --human NAME:ORGANISATION, or lower --rule",
         )
-
-
-def _free_ports(count: int) -> int:
-    """Find a range of free ports, so that several homes can live on one machine."""
-    for base in range(DEFAULT_BASE_PORT, _PORT_LAST, max(_PORT_STEP, count)):
-        if all(_is_free(base + offset) for offset in range(count)):
-            return base
-    raise EnvironmentFault(
-        Code.PORT_TAKEN, got=f"no {count} free ports in a row", todo="name a range with --base-port"
-    )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _undo(path: Path, existed: bool) -> None:

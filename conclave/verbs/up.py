@@ -8,31 +8,28 @@ what ran before goes on.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from conclave import processes
 from conclave.command import Session, verb
+from conclave.first_look import PAUSE_SECONDS, TROUBLE_SECONDS, FirstLook
+from conclave.free_ports import keep_for_devkube
 from conclave.home import Home, load
 from conclave.programs import Tool, program
 from consensus.http import Limits
 from consensus.rpc import RpcClient
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
-from ledger.types import JsonObject
-from runtime.said import error_of
 
 BLOCKS_SECONDS = 60.0
 CLUSTER_SECONDS = 150.0
 BRIDGE_SECONDS = 60.0
-TROUBLE_SECONDS = 3.0
-"""How long a bridge that starts may hold, or not reach its cluster, before that counts as its answer."""
-STATUS_BYTES_MAX = 1024 * 1024
 _QUICK = Limits(exchange_seconds=2.0)
 """Whoever sits on a node's port and says nothing must not keep us waiting."""
 YOUNG_SECONDS = 30
@@ -123,7 +120,7 @@ def _start_clusters(start: _Start, devkube: Path | None, given: dict[str, Path])
         if cluster in given or devkube is None:
             continue
         folder = start.home.devkube(cluster)
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep_for_devkube(folder, _node_ports(start.home))
         log = folder.parent / f"{cluster}.log"
         seen = _count_ready(log)
         before = len(start.names)
@@ -139,6 +136,12 @@ def _start_clusters(start: _Start, devkube: Path | None, given: dict[str, Path])
             )
         made[cluster] = folder / "kubeconfig"
     return made
+
+
+def _node_ports(home: Home) -> set[int]:
+    """Give the ports of the validators, which may not listen yet: p2p comes just before RPC."""
+    rpc = {urlsplit(endpoint).port or 0 for endpoint in home.endpoints}
+    return rpc | {port - 1 for port in rpc}
 
 
 def _await_blocks(start: _Start) -> None:
@@ -178,13 +181,15 @@ def _start_bridges(start: _Start, kubeconfigs: dict[str, Path]) -> None:
             "bridge",
             cluster,
         ]
-        status = folder / "bridge-status.json"
-        if not processes.is_running(start.home.run, f"bridge-{cluster}"):
+        status, patience_s = folder / "bridge-status.json", TROUBLE_SECONDS
+        if processes.is_running(start.home.run, f"bridge-{cluster}"):
+            patience_s += PAUSE_SECONDS
+        else:
             status.unlink(missing_ok=True)
         log = folder / "log" / "bridge.log"
         start.process(f"bridge-{cluster}", [*argv, "--kubeconfig", str(kubeconfigs[cluster].absolute())], log)
         processes.wait_until(
-            _FirstLook(status),
+            FirstLook(status, patience_s),
             name=f"bridge-{cluster}",
             run=start.home.run,
             log=log,
@@ -202,44 +207,6 @@ def _makes_blocks(rpc: RpcClient, chain_id: str) -> bool:
         return False
     is_young = time.time_ns() - status.time_ns < YOUNG_SECONDS * 10**9
     return status.chain_id == chain_id and status.height >= FIRST_HEIGHT and is_young
-
-
-class _FirstLook:
-    """Waits for a bridge's first look, and lets it say itself why it cannot have one."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._troubled_since = path, 0.0
-
-    def __call__(self) -> bool:
-        """Tell whether the bridge has verified a header and reached its cluster.
-
-        Raises:
-            EnvironmentFault, VerificationFailed: what keeps it from that for longer than a start takes.
-        """
-        status = read_status(self._path)
-        trouble = status.get("hold") or status.get("kubernetes") or {}
-        if status.get("height", 0) >= 1 and trouble.get("code") == 0:
-            return True
-        now = time.monotonic()
-        if not trouble.get("code"):
-            self._troubled_since = 0.0
-        elif not self._troubled_since:
-            self._troubled_since = now
-        elif now - self._troubled_since > TROUBLE_SECONDS:
-            error = error_of(trouble)
-            if error is not None:
-                raise error
-        return False
-
-
-def read_status(path: Path) -> JsonObject:
-    """Read a bridge's status file; empty while there is none that can be read."""
-    try:
-        with path.open("rb") as file:
-            value = json.loads(file.read(STATUS_BYTES_MAX))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _count_ready(log: Path) -> int:

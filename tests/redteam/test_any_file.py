@@ -9,7 +9,7 @@ import contextlib
 import io
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from conclave import __main__ as program
 from conclave import processes
-from conclave.verbs.up import read_status
+from conclave.first_look import read_status
 from k8s_bridge import run as bridge_run
 from ledger.errors import Code
 
@@ -64,11 +64,16 @@ class Surroundings:
 
 
 @pytest.fixture(scope="module")
-def around(tmp_path_factory: pytest.TempPathFactory) -> Surroundings:
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
     root = tmp_path_factory.mktemp("any-file")
+    with socket.socket() as holder:
+        # Nobody listens on a port that is held and not listened on.
+        holder.bind(("127.0.0.1", 0))
+        yield _surrounded(root, holder.getsockname()[1])
+
+
+def _surrounded(root: Path, dead: int) -> Surroundings:
     home, source = root / "home", root / "source"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        dead = listener.getsockname()[1]
     with contextlib.redirect_stdout(io.StringIO()):
         assert program.run(["init", "--home", str(home), "--base-port", str(min(dead, 60_000))]) == 0
     named = json.loads((home / "ledger.json").read_bytes())

@@ -21,8 +21,8 @@ from conclave.client import trust_root
 from conclave.demo.narrator import Narrator
 from conclave.demo.stage import Stage
 from conclave.demo.story import clean_up
+from conclave.first_look import read_status
 from conclave.home import load
-from conclave.verbs.up import read_status
 from consensus import release_reader
 from consensus.reader import VerifiedReader, View
 from consensus.rpc import RpcClient
