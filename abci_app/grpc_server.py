@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final
 
 import grpc
@@ -46,7 +47,9 @@ class GrpcServer:
     def __init__(self, application: Application, message_bytes_max: int = ABCI_MESSAGE_BYTES_MAX) -> None:
         self._application = application
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._ending = False
+        # No event: a signal handler that sets it while the same thread begins to wait for it never returns.
+        self._woken = SimpleQueue[None]()
         self._status = EXIT_OK
         self._options = [
             ("grpc.max_receive_message_length", message_bytes_max),
@@ -65,29 +68,35 @@ class GrpcServer:
             handlers=[grpc.method_handlers_generic_handler(SERVICE, self._handlers())],
             options=self._options,
         )
-        _bind(server, address)
+        # Before anybody can see that it listens: whoever sees it may ask it to stop at once.
         old = {n: signal.signal(n, lambda *_: self.stop()) for n in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            _bind(server, address)
+            self._serve(server, address)
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+        event(_LOG, "stopped", status=self._status)
+        return self._status
+
+    def _serve(self, server: grpc.Server, address: ListenAddress) -> None:
         server.start()
         event(_LOG, "listening", address=str(address))
         try:
-            self._ended.wait()
+            self._woken.get()
         finally:
             # A running call, a Commit above all, finishes before the lock is ours.
             with self._lock:
                 server.stop(CLOSE_TIMEOUT_S)
             server.stop(CLOSE_TIMEOUT_S).wait()
-            for number, handler in old.items():
-                signal.signal(number, handler)
             if isinstance(address, UnixAddress):
                 Path(address.path).unlink(missing_ok=True)
-        event(_LOG, "stopped", status=self._status)
-        return self._status
 
     def stop(self, status: int = EXIT_OK) -> None:
         """Ask the server to end."""
-        if not self._ended.is_set():
-            self._status = status
-            self._ended.set()
+        if not self._ending:
+            self._ending, self._status = True, status
+            self._woken.put(None)
 
     def _handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         calls: dict[str, Callable[[Any], Message]] = {
@@ -101,7 +110,7 @@ class GrpcServer:
     def _handler(self, name: str, call: Callable[[Any], Message]) -> grpc.RpcMethodHandler[Any, Any]:
         def serve(request: Any, context: grpc.ServicerContext) -> Message:  # noqa: RET503  abort never returns
             with self._lock:
-                if self._ended.is_set():
+                if self._ending:
                     context.abort(grpc.StatusCode.UNAVAILABLE, "the application is ending")
                 try:
                     return call(request)

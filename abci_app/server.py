@@ -39,6 +39,7 @@ WRITE_HIGH_WATER_BYTES = 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
 """How long a last answer may take to leave before the connection is cut."""
 
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 _LOG = logging.getLogger("abci")
 
 
@@ -61,22 +62,28 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         self._status = loop.create_future()
+        # Before anybody can see that it listens: whoever sees it may ask it to stop at once.
+        for number in _STOPS:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            status = await self._listen(address, self._status)
+        finally:
+            for number in _STOPS:
+                loop.remove_signal_handler(number)
+        event(_LOG, "stopped", status=status)
+        return status
+
+    async def _listen(self, address: ListenAddress, ended: asyncio.Future[int]) -> int:
         listener = bind(address)
         inode = _inode(address)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        server = await loop.create_server(lambda: Connection(self), sock=listener)
+        server = await asyncio.get_running_loop().create_server(lambda: Connection(self), sock=listener)
         event(_LOG, "listening", address=str(address))
         try:
-            status = await self._status
+            return await ended
         finally:
             server.close()
             _remove_own(address, inode)
             await self._close_all()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-        event(_LOG, "stopped", status=status)
-        return status
 
     def stop(self, status: int = EXIT_OK) -> None:
         """Ask the server to end; the running call has ended, since calls run on this loop."""

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from google.protobuf.message import Message
 
 from abci_app import grpc_server
 from abci_app.abci import METHODS
-from abci_app.listen import answers
+from abci_app.listen import UnixAddress, answers
 from ledger.pb import abci_pb2 as pb
-from runtime.status import EXIT_FAILED
+from runtime.status import EXIT_FAILED, EXIT_OK
 from tests.kvstore.application import Kvstore
 
 ROOT = Path(__file__).parents[3]
+PATIENCE_S = 120
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def channel(server: subprocess.Popen[bytes], tmp_path: Path) -> Iterator[grpc.Ch
         assert server.poll() is None
     # The very limits of CometBFT's client: none set, so gRPC's default of 4 MiB for answers.
     with grpc.insecure_channel(f"unix:{tmp_path}/app.sock") as open_channel:
-        grpc.channel_ready_future(open_channel).result(timeout=20)
+        grpc.channel_ready_future(open_channel).result(timeout=PATIENCE_S)
         yield open_channel
 
 
@@ -54,7 +56,7 @@ def _call(channel: grpc.Channel, name: str, request: Message) -> Message:
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=response.FromString,
     )
-    answer = method(request, timeout=20)
+    answer = method(request, timeout=PATIENCE_S)
     assert isinstance(answer, response)
     return answer
 
@@ -88,7 +90,7 @@ def test_a_failure_is_said_then_the_process_ends(
         _call(channel, "check_tx", pb.RequestCheckTx(tx=b"raise"))
     assert error.value.code() == grpc.StatusCode.INTERNAL
     assert error.value.details() == "ValueError: a bug of the application"
-    assert server.wait(20) == EXIT_FAILED
+    assert server.wait(PATIENCE_S) == EXIT_FAILED
     assert not (tmp_path / "app.sock").exists()
 
 
@@ -98,7 +100,26 @@ def test_sigterm_ends_with_status_0(
 ) -> None:
     assert stat.S_IMODE((tmp_path / "app.sock").lstat().st_mode) == 0o600
     os.kill(server.pid, signal.SIGTERM)
-    assert server.wait(20) == 0
+    assert server.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.requires("transport.stop")
+def test_who_is_told_to_stop_as_soon_as_it_listens_stops_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+    serving = grpc_server.GrpcServer(Kvstore())
+    # Whom the signal does not reach must end, too.
+    giving_up = threading.Timer(PATIENCE_S, serving.stop, (EXIT_FAILED,))
+    giving_up.start()
+    monkeypatch.setattr(grpc_server, "_bind", lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        assert serving.run(UnixAddress(str(tmp_path / "app.sock"))) == EXIT_OK
+    finally:
+        giving_up.cancel()
+        signal.signal(signal.SIGTERM, before)
+    assert noted == []
 
 
 @pytest.mark.requires("transport.order")
@@ -113,8 +134,6 @@ def test_calls_run_one_at_a_time() -> None:
             barrier.acquire(timeout=0.02)
             inside.pop()
             return pb.ResponseCheckTx()
-
-    import threading
 
     barrier = threading.Semaphore(0)
     handler = grpc_server.GrpcServer(Watching())._handlers()["CheckTx"]
