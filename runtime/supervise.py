@@ -30,7 +30,6 @@ from runtime.status import EXIT_PERMANENT
 
 _LOG = logging.getLogger("supervise")
 _READY_POLL_S = 0.02
-_SETTLE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to restart, when to give up, how long to wait (seconds), how large a log may grow (bytes)."""
+    """When to restart, when to give up, how long to wait (seconds), how large a log may grow (bytes).
+
+    ``settle_s``: how long after one death the others may take to die of it, or to say why it died.
+    """
 
     backoff: Backoff = field(default_factory=Backoff)
     deaths_max: int = 5
     window_s: float = 120.0
     ready_s: float = 60.0
     grace_s: float = 10.0
+    settle_s: float = 1.0
     watch_s: float = 5.0
     log_bytes_max: int = 16 * 1024 * 1024
 
@@ -188,7 +191,7 @@ class Unit:
         handles = {handle for _, child, handle in self._running if child.poll() is None}
         if len(handles) == len(self._running):
             return None
-        deadline = time.monotonic() + _SETTLE_S
+        deadline = time.monotonic() + self._policy.settle_s
         while handles and time.monotonic() < deadline:
             handles -= {handle for handle in handles if process.wait_gone(handle, _READY_POLL_S)}
         dead = [

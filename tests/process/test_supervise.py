@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from runtime.retry import Backoff
 from runtime.status import EXIT_PERMANENT
 from runtime.supervise import Member, Policy, Unit
 
-FAST = Policy(backoff=Backoff(0.001, 0.002), deaths_max=3, grace_s=5)
-SLEEP = "sleep 60"
+FAST = Policy(backoff=Backoff(0.001, 0.002), deaths_max=3, window_s=600, grace_s=60, settle_s=0.3)
+FAST_FOR_EVER = replace(FAST, deaths_max=5)
+SLEEP = "sleep 600"
 
 
 def _shell(tmp_path: Path, name: str, script: str) -> Member:
@@ -41,7 +43,7 @@ def test_too_many_deaths_give_up_with_the_last_lines(tmp_path: Path) -> None:
 def test_a_permanent_refusal_is_not_retried_and_is_blamed(tmp_path: Path) -> None:
     # "a" refuses; "b", which depends on it, ends a moment earlier with a status of its own.
     first = _shell(tmp_path, "a", f"echo no >> a.count; sleep 0.05; exit {EXIT_PERMANENT}")
-    unit = Unit((first, _shell(tmp_path, "b", "exit 1")), tmp_path, FAST)
+    unit = Unit((first, _shell(tmp_path, "b", "exit 1")), tmp_path, replace(FAST, settle_s=60))
     with pytest.raises(EnvironmentFault) as fault:
         unit.run()
     assert fault.value.facts["process"] == "a"
@@ -51,9 +53,15 @@ def test_a_permanent_refusal_is_not_retried_and_is_blamed(tmp_path: Path) -> Non
 @pytest.mark.requires("supervise.one-unit")
 def test_one_death_restarts_both(tmp_path: Path) -> None:
     # Third start of "b" asks the supervisor to stop; until then "b" dies and takes "a" with it.
-    first = _shell(tmp_path, "a", f"echo start >> a.count; {SLEEP}")
+    def starts(name: str) -> int:
+        file = tmp_path / f"{name}.count"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+    first = replace(
+        _shell(tmp_path, "a", f"echo start >> a.count; {SLEEP}"), ready=lambda: starts("a") > starts("b")
+    )
     script = f"echo start >> b.count; [ $(wc -l < b.count) -lt 3 ] && exit 1; kill -TERM $PPID; {SLEEP}"
-    Unit((first, _shell(tmp_path, "b", script)), tmp_path, Policy(backoff=Backoff(0.001, 0.002))).run()
+    Unit((first, _shell(tmp_path, "b", script)), tmp_path, FAST_FOR_EVER).run()
     assert (tmp_path / "a.count").read_text() == "start\n" * 3
     assert (tmp_path / "b.count").read_text() == "start\n" * 3
 
@@ -95,8 +103,8 @@ def test_kill_9_of_the_supervisor_leaves_nothing(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from runtime.supervise import *\n"
         f"p = Path({str(tmp_path)!r})\n"
-        "Unit((Member('a', ('sleep', '60'), p / 'a.log'),"
-        " Member('b', ('sh', '-c', 'echo up > b.up; exec sleep 60'), p / 'b.log')), p).run()\n"
+        "Unit((Member('a', ('sleep', '600'), p / 'a.log'),"
+        " Member('b', ('sh', '-c', 'echo up > b.up; exec sleep 600'), p / 'b.log')), p).run()\n"
     )
     supervisor = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[3])
     try:
@@ -104,7 +112,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing(tmp_path: Path) -> None:
         handles = [os.pidfd_open(member.pid) for member in members]
         supervisor.kill()
         supervisor.wait()
-        assert all(process.wait_gone(handle, 10) for handle in handles)
+        assert all(process.wait_gone(handle, 60) for handle in handles)
         for handle in handles:
             os.close(handle)
     finally:
