@@ -18,6 +18,7 @@ from tests.support.auditing import intact, key_in, start
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 6
+PATIENCE_S = 240
 _SERVER = """
 import resource, sys, time
 from pathlib import Path
@@ -54,9 +55,12 @@ def test_after_kill_9_every_call_that_was_served_is_there_and_the_rest_is_said(t
         assert process.stdout is not None
         served += [process.stdout.readline().decode().strip() for _ in range(3 + 11 * number)]
         process.send_signal(signal.SIGKILL)
-        # What it served until the signal came counts too; the last line may be broken off.
-        rest = process.communicate(timeout=60)[0].decode().splitlines(keepends=True)
+        # What it served until the signal came counts too; the last line may be broken off. Read through the
+        # same buffer as before: communicate() goes past it, and begins in the middle of a line.
+        rest = process.stdout.read().decode().splitlines(keepends=True)
         served += [line.strip() for line in rest if line.endswith("\n")]
+        process.stdout.close()
+        process.wait()
     last = start(tmp_path)
     last.call()
     last.log.close()
@@ -75,7 +79,7 @@ def test_on_a_disk_without_room_calls_are_refused_and_the_log_stays_whole(tmp_pa
     key_in(tmp_path)
     # No file may be larger than this, and one is only begun anew at 20,000 bytes: sooner or later none fits.
     process = _started(tmp_path, bytes_max=9_000)
-    told = process.communicate(timeout=120)[0].decode().split()
+    told = process.communicate(timeout=PATIENCE_S)[0].decode().split()
     assert Code.DISK_FULL.name in told
     first = told.index(Code.DISK_FULL.name)
     assert first > 3
@@ -99,12 +103,12 @@ def test_the_verb_says_where_a_log_is_broken_and_loads_no_network_client(tmp_pat
         "sys.exit(status)"
     )
     command = [sys.executable, "-c", script, "audit", "verify", str(tmp_path / "audit"), "-o", "json"]
-    good = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60, check=False)
+    good = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
     assert (good.returncode, good.stderr.strip()) == (0, b"[]")
     newest = segments(server.folder)[-1]
     content = newest.read_bytes()
     newest.write_bytes(content.replace(b'"allow"', b'"warn"'))
-    bad = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60, check=False)
+    bad = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
     assert bad.returncode == 3
     said = json.loads(bad.stdout)
     assert said["verdict"] == "AUDIT_RECORD_INVALID"

@@ -14,6 +14,8 @@ from conclave import processes
 from ledger.errors import Code, EnvironmentFault
 from runtime import process
 
+PATIENCE_S = 120
+
 FOR_EVER = [sys.executable, "-c", "import signal; print('ready', flush=True); signal.pause()"]
 
 
@@ -24,7 +26,12 @@ def test_a_process_starts_once_and_stops_for_certain(tmp_path: Path) -> None:
     try:
         assert not processes.start("node-0", FOR_EVER, run=run, log=log)
         processes.wait_until(
-            lambda: b"ready" in log.read_bytes(), name="node-0", run=run, log=log, seconds=20, what="ready"
+            lambda: b"ready" in log.read_bytes(),
+            name="node-0",
+            run=run,
+            log=log,
+            seconds=PATIENCE_S,
+            what="ready",
         )
         assert processes.running(run) == ["node-0"]
     finally:
@@ -40,7 +47,7 @@ def test_a_process_that_dies_shows_its_last_lines(tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "a.log"
     processes.start("node-0", [sys.executable, "-c", "print('no disk'); exit(3)"], run=run, log=log)
     with pytest.raises(EnvironmentFault) as fault:
-        processes.wait_until(lambda: False, name="node-0", run=run, log=log, seconds=20, what="ready")
+        processes.wait_until(lambda: False, name="node-0", run=run, log=log, seconds=PATIENCE_S, what="ready")
     assert fault.value.code is Code.PROCESS_DIED
     assert fault.value.facts["lines"] == ["no disk"]
     processes.stop(run, "node-0")
@@ -57,7 +64,9 @@ def test_the_coded_error_a_process_logged_last_is_told_and_no_older_one(tmp_path
     ):
         processes.start("node-0", argv, run=run, log=log)
         with pytest.raises(EnvironmentFault) as fault:
-            processes.wait_until(lambda: False, name="node-0", run=run, log=log, seconds=20, what="ready")
+            processes.wait_until(
+                lambda: False, name="node-0", run=run, log=log, seconds=PATIENCE_S, what="ready"
+            )
         processes.stop(run, "node-0")
         assert fault.value.code is code
 

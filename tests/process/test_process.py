@@ -15,16 +15,16 @@ from runtime.process import ProcessId
 
 @pytest.mark.requires("process.recycled-pid")
 def test_a_recycled_pid_is_not_ours_and_not_killed(tmp_path: Path) -> None:
-    child = process.start(["sleep", "60"], cwd=tmp_path, log=tmp_path / "log")
+    child = process.start(["sleep", "600"], cwd=tmp_path, log=tmp_path / "log")
     try:
         named = process.identify(child.pid)
         assert named is not None
         assert process.is_alive(named)
         stranger = ProcessId(child.pid, named.start_time - 1)
         assert not process.is_alive(stranger)
-        assert process.stop(stranger, grace_s=5)
+        assert process.stop(stranger, grace_s=60)
         assert process.is_alive(named)
-        assert process.stop(named, grace_s=5)
+        assert process.stop(named, grace_s=60)
         assert child.wait() == -15
         assert not process.is_alive(named)
     finally:
@@ -35,7 +35,7 @@ def test_a_recycled_pid_is_not_ours_and_not_killed(tmp_path: Path) -> None:
 @pytest.mark.requires("process.stop-bounded")
 def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    script = f"trap '' TERM; echo ready > /proc/self/fd/{writer}; exec sleep 60"
+    script = f"trap '' TERM; echo ready > /proc/self/fd/{writer}; exec sleep 600"
     child = subprocess.Popen(["sh", "-c", script], pass_fds=(writer,), start_new_session=True)
     os.close(writer)
     assert os.read(reader, 8) == b"ready\n"
@@ -50,7 +50,7 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 def test_a_zombie_counts_as_gone(tmp_path: Path) -> None:
     child = process.start(["sh", "-c", "exit 0"], cwd=tmp_path, log=tmp_path / "log")
     handle = os.pidfd_open(child.pid)
-    assert process.wait_gone(handle, 10)
+    assert process.wait_gone(handle, 60)
     os.close(handle)
     assert process.identify(child.pid) is None
     child.wait()

@@ -14,7 +14,7 @@ from tests.support.chain import Chain, signers
 
 ROOT = Path(__file__).resolve().parents[2]
 _WRITER = """
-import sys
+import itertools, sys
 from pathlib import Path
 import consensus.trust_store as stores
 from tests.support.chain import Chain, set_of, signers
@@ -24,11 +24,12 @@ chain = Chain(members)
 root = stores.TrustRoot(chain.chain_id, 1, None, set_of(members))
 store = stores.TrustStore(Path(sys.argv[1]))
 begun = store.ensure(root).newest
-for height in range(1, 2000):
+for height in itertools.count(1):
     chain.append()
     if begun is None or height > begun.height:
         store.save(stores.TrustState(root, chain.trusted(height), height))
-        print(height, flush=True)
+        # Long lines: who reads late holds it up soon, and need not follow it through thousands of blocks.
+        print(height, " " * 2000, flush=True)
 """
 
 
