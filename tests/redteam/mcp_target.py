@@ -88,7 +88,8 @@ class Target:
 
     def __post_init__(self) -> None:
         self.robot = self.holder(ROBOT)
-        self.http = httpx2.Client(timeout=PATIENCE)
+        # No connection is kept: the server ends one that is idle for seconds, at any moment from there on.
+        self.http = httpx2.Client(timeout=PATIENCE, limits=httpx2.Limits(max_keepalive_connections=0))
 
     def holder(self, subject: Subject, did: str | None = None) -> Holder:
         return Holder(did or subject.did, subject, self.origin, self.time.now_ns)

@@ -23,8 +23,8 @@ from tests.unit.consensus.ledgers import root_of
 
 KEY = statekeys.ledger_object("Cluster", "east")
 VALUE = b'{"authority":null,"height":0,"kind":"Cluster","labels":{},"name":"east","spec":{},"version":1}'
-LIMITS = Limits(connect_seconds=1.0, exchange_seconds=2.0)
-LIE_SECONDS_MAX = 5.0
+LIE_SECONDS_MAX = 30.0
+"""A guard for a busy machine: nothing that is told here takes time."""
 NODE = Node(a_ledger())
 CHAIN = NODE.ledger.chain
 NEWEST = CHAIN.height
@@ -42,7 +42,7 @@ class Victim:
     """A reader of a lying node, the values it made, and what it keeps."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.rpc = Forgetful(url, LIMITS)
+        self.rpc = Forgetful(url, Limits())
         self.store = TrustStore(folder / "trust.json")
         self.store.ensure(root_of(NODE.ledger))
         self.reader = VerifiedReader(self.rpc, self.store, clock=lambda: CHAIN.now_ns)

@@ -16,6 +16,8 @@ from ledger.limits import ABCI_MESSAGE_BYTES_MAX
 from ledger.pb import abci_pb2 as pb
 
 FLUSH = pb.Request(flush=pb.RequestFlush())
+PATIENCE_S = 60
+"""A guard against hanging, for a machine that is busy."""
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Client:
     async def receive(self) -> pb.Response | None:
         """Give the next response, None at the end of the stream."""
         while (message := self.decoder.take()) is None:
-            chunk = await asyncio.wait_for(self.reader.read(65536), 10)
+            chunk = await asyncio.wait_for(self.reader.read(65536), PATIENCE_S)
             if not chunk:
                 return None
             self.decoder.feed(chunk)
@@ -69,7 +71,7 @@ async def served(
         yield running
     finally:
         server.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 def run(

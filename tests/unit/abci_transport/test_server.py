@@ -16,11 +16,17 @@ from abci_app.framing import frame
 from ledger.pb import abci_pb2 as pb
 from runtime.status import EXIT_FAILED
 from tests.kvstore.application import Kvstore
-from tests.unit.abci_transport.served import FLUSH, Served, run
+from tests.unit.abci_transport.served import FLUSH, PATIENCE_S, Served, run
 
 CHECK = pb.Request(check_tx=pb.RequestCheckTx(tx=b"a=b"))
 COMMIT = pb.Request(commit=pb.RequestCommit())
 INFO = pb.Request(info=pb.RequestInfo())
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every peer here reads its last answer: how soon, is up to the machine.
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -221,7 +227,7 @@ def test_sigterm_lets_the_running_commit_finish_and_answer(sock: Path) -> None:
         client = await running.connect()
         client.send(COMMIT, FLUSH)
         assert await client.receive() is not None
-        assert await asyncio.wait_for(asyncio.shield(running.ended), 10) == 0
+        assert await asyncio.wait_for(asyncio.shield(running.ended), PATIENCE_S) == 0
         client.writer.close()
 
     assert run(body, Stopping(), sock) == 0

@@ -88,7 +88,7 @@ def test_the_door_as_a_program() -> None:
         capture_output=True,
         cwd=CHECKOUT,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0
     first, second = (json.loads(line) for line in done.stdout.splitlines())

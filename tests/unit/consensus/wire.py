@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 Behaviour = Callable[[socket.socket], None]
+PATIENCE_S = 60.0
+"""A guard against hanging, for a machine that is busy: nothing here takes as long."""
 
 
 def http(body: bytes, *, length: int | None = None, status: str = "200 OK") -> bytes:
@@ -48,14 +50,14 @@ def _read_request(opened: socket.socket) -> None:
 def serve(*behaviours: Behaviour) -> Iterator[str]:
     """Serve connections in order, one behaviour each; give the endpoint."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(5)
+    listener.settimeout(PATIENCE_S)
 
     def run() -> None:
         for behave in behaviours:
             with contextlib.suppress(OSError):
                 opened, _ = listener.accept()
                 with opened:
-                    opened.settimeout(5)
+                    opened.settimeout(PATIENCE_S)
                     with contextlib.suppress(OSError):
                         behave(opened)
 
@@ -64,5 +66,7 @@ def serve(*behaviours: Behaviour) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        listener.close()
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # wakes who still waits for a connection
         thread.join(timeout=5)
+        listener.close()

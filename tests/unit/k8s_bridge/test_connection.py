@@ -122,11 +122,11 @@ def test_an_answer_is_read_up_to_a_bound(server: Connection, monkeypatch: pytest
 @pytest.mark.requires("bridge.wire-bounds")
 def test_events_are_split_at_lines_and_bounded(server: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     Scripted.script = [(200, {}, b'{"type":"ADDED"}\n\n{"type":"DELETED"}\n{"type":"cut')]
-    assert [e["type"] for e in server.events("/api", silence_s=5)] == ["ADDED", "DELETED"]
+    assert [e["type"] for e in server.events("/api", silence_s=60)] == ["ADDED", "DELETED"]
     monkeypatch.setattr(wire, "EVENT_BYTES_MAX", 100)
     Scripted.script = [(200, {}, b'{"type":"' + b"x" * 1000)]
     with pytest.raises(EnvironmentFault):
-        list(server.events("/api", silence_s=5))
+        list(server.events("/api", silence_s=60))
 
 
 @pytest.mark.requires("bridge.unreachable")

@@ -304,7 +304,7 @@ def test_the_reporter_sends_the_newest_finding_only(bridge: Bridge) -> None:
     reporter.offer(dataclasses.replace(finding, health={}))
     reporter.offer(finding)
     reporter.start()
-    assert done.wait(5)
+    assert done.wait(60)
     reporter.stop()
     assert sent == [finding]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,17 +19,30 @@ from ledger.errors import Code, EnvironmentFault
 from runtime import process
 
 BINARY = Path("/bin/true")
-
-
-def _quiet_ports() -> int:
-    """Give a base that differs by process, below what the system hands out to whoever asks for any port."""
-    return 12000 + os.getpid() % 1000 * 20
+BASE_PORT = 26600
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    write_localnet(Localnet(tmp_path, "c-1", 1, _quiet_ports()), 0, {})
-    return tmp_path / "node0"
+def held() -> Iterator[dict[str, socket.socket]]:
+    """Hold a port for each server of a node: nobody else is given it, and the node may still bind it."""
+    with ExitStack() as stack:
+        sockets = {section: stack.enter_context(socket.socket()) for section in ("rpc", "p2p")}
+        for holder in sockets.values():
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+        yield sockets
+
+
+@pytest.fixture
+def home(tmp_path: Path, held: dict[str, socket.socket]) -> Path:
+    write_localnet(Localnet(tmp_path, "c-1", 1, BASE_PORT), 0, {})
+    paths = NodePaths(tmp_path / "node0")
+    settings, content = supervise._read_settings(paths), paths.config.read_text()
+    for section, holder in held.items():
+        told = f'"tcp://127.0.0.1:{holder.getsockname()[1]}"'
+        content = content.replace(f'"{settings[section]["laddr"]}"', told)
+    paths.config.write_text(content)
+    return paths.home
 
 
 def _code(home: Path, binary: Path = BINARY) -> Code:
@@ -67,16 +82,12 @@ def test_an_incomplete_home(home: Path) -> None:
 
 
 @pytest.mark.requires("node.preflight")
-def test_a_taken_port_names_the_port_and_who_to_change(home: Path) -> None:
-    settings = supervise._read_settings(NodePaths(home))
-    host, port = supervise._address(settings, "rpc", home)
-    with socket.socket() as holder:
-        holder.bind((host, port))
-        holder.listen()
-        with pytest.raises(EnvironmentFault) as fault:
-            preflight(home, BINARY)
+def test_a_taken_port_names_the_port_and_who_to_change(home: Path, held: dict[str, socket.socket]) -> None:
+    held["rpc"].listen()
+    with pytest.raises(EnvironmentFault) as fault:
+        preflight(home, BINARY)
     assert fault.value.code == Code.PORT_TAKEN
-    assert fault.value.facts["port"] == port
+    assert fault.value.facts["port"] == held["rpc"].getsockname()[1]
     assert fault.value.facts["setting"] == "[rpc] laddr"
     assert str(NodePaths(home).config) in fault.value.todo
 

@@ -196,17 +196,19 @@ def test_trees_in_memory_are_bounded_by_their_changes() -> None:
 @pytest.mark.requires("state.history-values")
 def test_reads_of_the_past_are_whole_while_versions_commit(tmp_path: Path) -> None:
     seen: list[bytes | None] = []
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
     with Store.open(tmp_path) as store:
         grow(store, 5)
 
         def read() -> None:
             while not stop.is_set():
                 seen.append(store.get_at(b"height", 5))
+                begun.set()
 
         reader = threading.Thread(target=read)
         reader.start()
         try:
+            assert begun.wait(60)
             grow(store, 200)
         finally:
             stop.set()
