@@ -82,8 +82,9 @@ def test_a_deleted_object_is_made_again_alone_and_recorded_with_its_new_uid() ->
 
 @pytest.mark.requires("bridge.drift-partial")
 def test_what_happens_to_several_objects_at_once_is_one_look(caplog: pytest.LogCaptureFixture) -> None:
-    world = Touched()
     caplog.set_level(logging.INFO, "bridge.plan")
+    world = Touched()
+    caplog.clear()
     world.overwrite(ONE)
     world.vanish(TWO)
     assert world.asked_about() == {"m0", "m1"}

@@ -80,8 +80,9 @@ def test_what_was_planned_is_said_though_the_process_dies_at_the_first_write(
 def test_what_is_put_back_without_a_look_is_said_with_its_version(
     reconciler: Reconciler, cluster: FakeCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reconciler.reconcile(release(SHOP))
     caplog.set_level(logging.INFO, "bridge.plan")
+    reconciler.reconcile(release(SHOP))
+    caplog.clear()
     live = cluster.objects[key_of(SHOP[1]).identity]
     live["data"] = {"key": "theirs"}
     reconciler.repair(release(SHOP), {key_of(SHOP[1]): live["metadata"]})
