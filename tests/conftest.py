@@ -1,4 +1,4 @@
-"""What holds for every test: no measure of how fast this machine was, no logging left as another test set it."""
+"""What holds for every test: nothing measures how fast this machine was, no logging stays set up."""
 
 from __future__ import annotations
 
