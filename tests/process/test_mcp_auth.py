@@ -27,11 +27,12 @@ from mcp_server.auth.holder import Holder
 from mcp_server.auth.metadata import Origin
 from tests.support.certificates import self_signed
 from tests.support.ledger import ALICE, ROBOT, Subject
-from tests.support.mcp_process import HEAD_SECONDS
 
 COMMAND = [sys.executable, "-m", "tests.support.mcp_process"]
 MODES = ("legacy", "2026-07-28")
-PATIENCE = 90.0
+PATIENCE = 120.0
+HASTE = 1.0
+"""The time of a server that is not patient."""
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 LIST = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/list", "params": {}}).encode()
 
@@ -240,23 +241,33 @@ def test_only_tls_13_is_spoken(secured: Running) -> None:
 
 
 @pytest.mark.requires("mcp.tls")
-def test_who_stalls_a_handshake_or_speaks_plainly_is_cut_off(secured: Running) -> None:
-    host, port = secured.origin.url.removeprefix("https://").split(":")
-    begun = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        stalled = [
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
-            for _ in range(40)
-        ]
-        for number, connection in enumerate(stalled):
-            connection.sendall([b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"][number % 3])
-        assert secured.token(secured.holder()).status_code == 200
+def test_who_stalls_a_handshake_or_speaks_plainly_is_cut_off(authority: Path) -> None:
+    key = authority.parent / "key.pem"
+    trusted = ssl.create_default_context(cafile=authority)
+    mode = ("--head", str(HASTE), "tls", str(authority), str(key))
+    with running(*mode, trusted=trusted) as hasty, contextlib.ExitStack() as stack:
+        host, port = hasty.origin.url.removeprefix("https://").split(":")
+        stalled = []
+        for begun in [b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"] * 14:
+            connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
+            stalled.append(stack.enter_context(connection))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(begun)
+        assert serves(hasty)
         for connection in stalled:
             with contextlib.suppress(ConnectionResetError):
                 while connection.recv(4096):
                     pass
-    assert time.monotonic() - begun < HEAD_SECONDS + PATIENCE / 2
-    assert secured.token(secured.holder()).status_code == 200
+        assert serves(hasty)
+
+
+def serves(hasty: Running) -> bool:
+    """Tell whether a server without patience serves who is not late itself, sooner or later."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx2.NetworkError, httpx2.RemoteProtocolError):
+            return hasty.token(hasty.holder()).status_code == 200
+    return False
 
 
 @pytest.mark.requires("mcp.connect")
@@ -277,16 +288,18 @@ def test_a_client_over_streams_works_with_a_server_over_tls(
 def test_a_line_is_answered_where_no_server_is_and_where_it_is_not_trusted(
     secured: Running, authority: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        nobody = f"https://127.0.0.1:{taken.getsockname()[1]}"
-    lines = b"not json\n" + LIST + b"\n" + b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
-    other, _ = self_signed(authority.parent / "other")
-    for url, trusting in ((nobody, authority), (secured.origin.url, other)):
-        command = [sys.executable, "-m", "tests.support.mcp_connect", url, str(trusting)]
-        done = subprocess.run(command, input=lines, capture_output=True, timeout=PATIENCE, check=True)
-        answers = [json.loads(line) for line in done.stdout.splitlines()]
-        assert sorted((str(a["id"]), a["error"]["data"]["name"]) for a in answers) == [
-            ("7", "RPC_UNREACHABLE"),
-            ("None", "BODY_NOT_JSON"),
-        ]
-        assert b"raceback" not in done.stderr
+    # Held, so that nobody else listens there either.
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        nobody = f"https://127.0.0.1:{holder.getsockname()[1]}"
+        lines = b"not json\n" + LIST + b"\n" + b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
+        other, _ = self_signed(authority.parent / "other")
+        for url, trusting in ((nobody, authority), (secured.origin.url, other)):
+            command = [sys.executable, "-m", "tests.support.mcp_connect", url, str(trusting)]
+            done = subprocess.run(command, input=lines, capture_output=True, timeout=PATIENCE, check=True)
+            answers = [json.loads(line) for line in done.stdout.splitlines()]
+            assert sorted((str(a["id"]), a["error"]["data"]["name"]) for a in answers) == [
+                ("7", "RPC_UNREACHABLE"),
+                ("None", "BODY_NOT_JSON"),
+            ]
+            assert b"raceback" not in done.stderr

@@ -1,8 +1,8 @@
 """The MCP server as a process over a ledger in memory: ``python -m tests.support.mcp_process MODE …``.
 
 Modes: ``stdio``, ``http`` for anybody, ``agent`` (the robot over stdio), ``gate`` (with tokens), ``tls CERT
-KEY``. SIGUSR1 revokes the robot's key on the ledger. Waits are shorter than the real ones, so that those who
-test its patience need none.
+KEY``. SIGUSR1 revokes the robot's key on the ledger. It is patient with clients on a busy machine, but for
+what is said before the mode: ``--head SECONDS`` for a handshake or a head, ``--body SECONDS``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ledger.bodies import revocation_body
-from mcp_server import listener, web
+from mcp_server import listener, pipes, web
 from mcp_server.chain import Principal
 from mcp_server.listening import LOOPBACK, Listening
 from mcp_server.policies import reading_policy
@@ -20,8 +20,7 @@ from mcp_server.serving import Serving, serve
 from tests.support.ledger import ALICE, ROBOT, Ledger, envelope
 from tests.support.mcp import Speaking, a_story, source_of
 
-HEAD_SECONDS = 1.0
-BODY_SECONDS = 1.5
+PATIENCE_SECONDS = 120.0
 
 
 def with_robot() -> Ledger:
@@ -49,9 +48,18 @@ def how(arguments: list[str]) -> Serving:
     raise SystemExit(2)
 
 
+def be_patient(arguments: list[str]) -> list[str]:
+    """Set how long clients may take; give the mode."""
+    seconds = {"--head": PATIENCE_SECONDS, "--body": PATIENCE_SECONDS}
+    while arguments[:1] and arguments[0] in seconds:
+        seconds[arguments[0]], arguments = float(arguments[1]), arguments[2:]
+    listener.HEAD_SECONDS_MAX, web.BODY_SECONDS_MAX = seconds["--head"], seconds["--body"]
+    pipes._LAST_SECONDS_MAX = PATIENCE_SECONDS
+    return arguments
+
+
 if __name__ == "__main__":
-    listener.HEAD_SECONDS_MAX = HEAD_SECONDS
-    web.BODY_SECONDS_MAX = BODY_SECONDS
+    MODE = be_patient(sys.argv[1:])
     LEDGER = with_robot()
 
     def revoke(*_: object) -> None:
@@ -60,4 +68,4 @@ if __name__ == "__main__":
         LEDGER.commit()
 
     signal.signal(signal.SIGUSR1, revoke)
-    serve(source_of(Speaking(LEDGER)), how(sys.argv[1:]))
+    serve(source_of(Speaking(LEDGER)), how(MODE))
