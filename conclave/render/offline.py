@@ -7,6 +7,7 @@ with its whole process group at the deadline or the output limit. Never runs a s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import selectors
@@ -25,6 +26,8 @@ RENDER_OUTPUT_BYTES_MAX = 32 * MIB
 RENDER_ERROR_BYTES_MAX = 64 * 1024
 NOWHERE = "http://127.0.0.1:9"
 """The discard port of the loopback: a proxy nobody answers on."""
+_PROBE_SECONDS_MAX = 60.0
+"""Of asking the kernel for a namespace: on a busy machine the answer comes late, and counts."""
 _LAST_LINES = 8
 _READ_BYTES = 64 * 1024
 
@@ -57,10 +60,12 @@ def run(argv: Sequence[str], *, cwd: Path, home: Path, what: str) -> bytes:
         raise EnvironmentFault(
             Code.TOOL_MISSING, got=f"{argv[0]}: {error.strerror}", todo="run: conclave tools"
         ) from error
+    deadline = time.monotonic() + RENDER_SECONDS_MAX
     with process:
         try:
-            output, complaint = _drain(process, what)
-            status = process.wait(timeout=5)
+            output, complaint = _drain(process, what, deadline)
+            # After its last word it may take its time to end: what is bounded is the whole.
+            status = process.wait(timeout=max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired as error:
             raise _late(what) from error
         finally:
@@ -70,7 +75,7 @@ def run(argv: Sequence[str], *, cwd: Path, home: Path, what: str) -> bytes:
     return output
 
 
-def _drain(process: subprocess.Popen[bytes], what: str) -> tuple[bytes, bytes]:
+def _drain(process: subprocess.Popen[bytes], what: str, deadline: float) -> tuple[bytes, bytes]:
     assert process.stdout is not None
     assert process.stderr is not None
     kept: dict[int, bytearray] = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
@@ -78,7 +83,6 @@ def _drain(process: subprocess.Popen[bytes], what: str) -> tuple[bytes, bytes]:
         process.stdout.fileno(): RENDER_OUTPUT_BYTES_MAX,
         process.stderr.fileno(): RENDER_ERROR_BYTES_MAX,
     }
-    deadline = time.monotonic() + RENDER_SECONDS_MAX
     with selectors.DefaultSelector() as selector:
         for stream in (process.stdout, process.stderr):
             selector.register(stream, selectors.EVENT_READ)
@@ -108,12 +112,10 @@ def _read_some(descriptor: int, kept: bytearray, limit: int) -> bool:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the program if it still runs; whoever opened it waits for its end."""
     if process.poll() is None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        process.wait(timeout=5)
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -133,7 +135,11 @@ def _isolation() -> tuple[str, ...]:
     for flags in (("-n",), ("-r", "-n")):
         try:
             done = subprocess.run(
-                [unshare, *flags, true], capture_output=True, check=False, timeout=5, stdin=subprocess.DEVNULL
+                [unshare, *flags, true],
+                capture_output=True,
+                check=False,
+                timeout=_PROBE_SECONDS_MAX,
+                stdin=subprocess.DEVNULL,
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
