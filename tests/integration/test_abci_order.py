@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +14,11 @@ from consensus.node.localnet import Localnet, write_localnet
 from consensus.node.spec import NodeSpec
 from consensus.node.supervise import stop_node
 from ledger.bodies import release_body
-from tests.integration.nodes import FAST, Node, cometbft, free_base, until
+from tests.integration.nodes import FAST, WAIT_S, Node, cometbft, free_base, until
 from tests.support.abci_monitor import RECORD, Grammar, read_record
 from tests.support.subjects import ALICE, genesis_document, release, seal
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 CHAIN_ID = "order-test"
 
@@ -32,7 +29,7 @@ def start(spec: NodeSpec) -> Node:
 
 def stop(node: Node) -> None:
     stop_node(node.spec.home)
-    node.supervisor.wait(30)
+    node.supervisor.wait(WAIT_S)
 
 
 @pytest.fixture
@@ -46,9 +43,7 @@ def spec(tmp_path: Path) -> Iterator[NodeSpec]:
 
 def send(node: Node, nonce: int) -> None:
     """Have a proposal committed."""
-    tx = seal(ALICE, release_body(release()), nonce, not_after=10_000, chain_id=CHAIN_ID)
-    answer = node.post("broadcast_tx_commit", tx=base64.b64encode(tx).decode())["result"]
-    assert answer["tx_result"]["code"] == 0, answer
+    node.commit(seal(ALICE, release_body(release()), nonce, not_after=10_000, chain_id=CHAIN_ID))
 
 
 @pytest.mark.requires("abci.order-live")
@@ -58,10 +53,7 @@ def test_the_calls_of_a_live_node_keep_the_grammar(spec: NodeSpec) -> None:
     for nonce in range(1, 4):
         send(node, nonce)
     for number, victim in enumerate(("app", "cometbft")):
-        before, height = node.member(victim), node.height()
-        assert before is not None
-        os.kill(before.pid, signal.SIGKILL)
-        until("new blocks", lambda height=height: node.height() > height + 1, node)  # type: ignore[misc]
+        node.kill(victim)
         send(node, 10 + number)
     stop(node)
     judged = Grammar.judge(read_record(spec.home))

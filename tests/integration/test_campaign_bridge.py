@@ -22,7 +22,7 @@ from tests.support.manifests import config_map
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     # A server that dies before the handshake leaves its socket to the collector, within urllib3.
     pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
     pytest.mark.filterwarnings(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.campaign.crash import VICTIMS, Campaign
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 KILLS = 15
 SEED = 1

@@ -34,7 +34,7 @@ from runtime import process
 from tests.integration.fault_ledger import Ledger, config_map, in_process, told
 from tests.integration.nodes import free_base
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 HOUR_NS = 3600 * 10**9
 ENVIRONMENT, VERIFICATION = 4, 3

@@ -20,7 +20,7 @@ from ledger.types import JsonObject
 from tests.support.fleet import SIMULATE, Fleet, failing, running_fleet, simulated
 from tests.support.manifests import config_map, deployment, namespace_object
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 EAST, WEST = "east", "west"
 EAST_FIRST = {"waves": [{"clusters": [EAST]}, {"clusters": [WEST]}]}

@@ -19,7 +19,7 @@ from tests.support.fleet import SIMULATE, Fleet, running_fleet, simulated
 from tests.support.manifests import config_map, definition, deployment, namespace_object, widget
 from tests.support.metrics_server import Load, registration, serving
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 EAST, WEST = "east", "west"
 

@@ -21,7 +21,7 @@ from ledger.types import JsonObject
 from tests.support.everything import Name, everything
 from tests.support.live import approve, differences, release, running_ledger, sign_release, signed_manifests
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ROOT = EXAMPLES.parent
 INPUTS = Path(os.environ.get("CONCLAVE_SHARED", str(ROOT.parent / "shared"))) / "inputs"

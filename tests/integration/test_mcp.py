@@ -22,7 +22,7 @@ from conclave.errors import EXIT_VERIFICATION
 from conclave.home import Home, load
 from tests.support.live import approve, release, running_ledger
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

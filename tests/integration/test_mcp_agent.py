@@ -21,7 +21,7 @@ from ledger.types import JsonObject
 from tests.support.live import approve, release, running_ledger
 from tests.support.manifests import config_map
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 AGENT, NAMESPACE = "scout", "default"
 
 

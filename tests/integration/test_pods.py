@@ -37,7 +37,7 @@ from tests.support.real_node.workloads import (
     with_image,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 EAST = "east"
 WEB, BARE, ABSENT, BUSY = "web", "bare", "absent", "busy"

@@ -15,7 +15,7 @@ from conclave import processes
 from conclave.home import NamedRoot, load
 from tests.unit.conclave.paths import EXAMPLES, shared_input
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 class Cli:

@@ -14,7 +14,7 @@ from ledger.manifest import images, is_pinned, object_id
 from ledger.types import JsonObject
 from tests.unit.conclave.paths import EXAMPLES, shared_input
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 EAST = RenderOptions(name="r", clusters=("east",))
 PINNED = RenderOptions(name="r", clusters=("east",), pins=(EXAMPLES / "pins.yaml",))

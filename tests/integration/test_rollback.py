@@ -18,7 +18,7 @@ from ledger.errors import Code, EnvironmentFault, Refused
 from state.store import Store
 from tests.integration.nodes import FAST, Node, cometbft, free_base, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 def _run_to(spec: NodeSpec, height: int) -> tuple[int, str]:

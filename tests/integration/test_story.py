@@ -16,7 +16,7 @@ from conclave.demo.narrator import Narrator
 from conclave.demo.stage import Stage
 from conclave.demo.story import CHAPTERS, clean_up, tell
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 class Telling:

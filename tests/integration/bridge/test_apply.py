@@ -27,7 +27,7 @@ from tests.support.manifests import config_map, definition, deployment, namespac
 from tests.support.pipeline import make_plan, outcomes, reconcile
 from tests.support.verified import CHAIN_ID, release
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SHARED = Path(os.environ.get("CONCLAVE_SHARED", Path(__file__).parents[3].parent / "shared"))
 
@@ -222,7 +222,6 @@ def _lost(signed: Any, live: Any, path: str = "") -> list[str]:
 
 
 @pytest.mark.requires("bridge.real-manifests")
-@pytest.mark.timeout(120)
 def test_argo_cd_goes_in_whole_and_out_again(client: KubernetesClient) -> None:
     manifests = _argo_cd()
     wanted = release(manifests, name="argo-cd")

@@ -17,7 +17,7 @@ from ledger.types import JsonObject
 from tests.support.manifests import config_map, definition, namespace_object, widget
 from tests.support.running_bridge import Running, running_bridge, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 MERGE = "application/merge-patch+json"
 FINALIZER = "test.conclave/held"
 LONG_S = 40.0

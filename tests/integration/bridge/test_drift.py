@@ -19,7 +19,7 @@ from runtime.retry import Backoff
 from tests.support.manifests import config_map, deployment, namespace_object
 from tests.support.running_bridge import Running, running_bridge, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 EDITS = 15
 REACTION_P50_S_MAX = 0.5
 RIVAL_S = 0.2

@@ -33,7 +33,7 @@ from tests.support.manifests import (
 from tests.support.pipeline import make_plan, outcomes, reconcile
 from tests.support.verified import CHAIN_ID, release, verified
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 FOREIGN = ("kubectl-edit", "conclave")
 """Whoever edits may call themselves anything."""
 

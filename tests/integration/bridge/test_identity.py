@@ -18,7 +18,7 @@ from ledger.records import ReportRecord
 from ledger.types import JsonObject
 from tests.integration.nodes import free_base
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 NODE = "east-node"
 

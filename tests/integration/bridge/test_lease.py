@@ -27,7 +27,7 @@ from ledger.types import JsonObject
 from tests.support.devkube import DevkubeUnavailableError, devkube
 from tests.support.manifests import config_map, namespace_object
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 TAKEOVER_S_MAX = 15.0
 WAIT_S = 30.0

@@ -34,7 +34,7 @@ from tests.support.governed import Installed, Person, in_scope, installed, refus
 from tests.support.manifests import config_map, definition, deployment, namespace_object, service, widget
 from tests.support.verified import CHAIN_ID
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 RBAC = "rbac.authorization.k8s.io"
 WAIT_S = 30.0

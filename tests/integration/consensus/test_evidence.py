@@ -34,12 +34,12 @@ from consensus.trust_store import TrustRoot, TrustStore
 from consensus.witness import Panel
 from ledger.errors import Code, EnvironmentFault, VerificationFailed
 from state.merkle import merkle_root
-from tests.integration.nodes import FAST, Node, cometbft, free_base, until
+from tests.integration.nodes import FAST, WAIT_S, Node, cometbft, free_base, until
 from tests.support.attacks import INVENTED
 from tests.support.chain import Signer, sign, signers
 from tests.support.subjects import genesis_document
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SIZE = 4
 CHAIN_ID = "evidence-test"
@@ -78,7 +78,7 @@ class Net:
                     found.append((height, header))
             return bool(found) or newest > first + HEIGHTS_WAITED
 
-        until("the evidence in a block", seen, self.nodes[0], 60.0)
+        until("the evidence in a block", seen, self.nodes[0], 2 * WAIT_S)
         assert found, f"in no block from {since} on"
         height, header = found[0]
         return height, header
@@ -94,14 +94,14 @@ def running_net(root: Path, size: int) -> Iterator[Net]:
         for planned in write_localnet(localnet, time.time_ns(), genesis_document()):
             nodes.append(Node(planned.spec, launch(Launch(planned.spec.home, cometbft(), "abci_app"))))
             rpc.append(RpcClient(planned.spec.rpc_url))
-        until("blocks", lambda: all(node.height() > LUNATIC for node in nodes), nodes[0], 60.0)
+        until("blocks", lambda: all(node.height() > LUNATIC for node in nodes), nodes[0])
         yield Net(nodes, _signers(nodes, rpc[0]), rpc)
     finally:
         for client in rpc:
             client.close()
         for node in nodes:
             stop_node(node.spec.home)
-            node.supervisor.wait(30)
+            node.supervisor.wait(WAIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +190,8 @@ def test_an_equivocation_goes_into_a_block(net: Net) -> None:
 @pytest.mark.requires("witness.told")
 def test_evidence_of_the_newest_height_is_taken_once_its_commit_is_kept(net: Net, tmp_path: Path) -> None:
     height = net.nodes[1].height()
+    # It is forged from what another node has.
+    until("the block there, too", lambda: net.nodes[0].height() >= height, net.nodes[0])
     forged = net.forge(height, data_hash=INVENTED)
     liar, told, _ = _halted(net, forged, tmp_path)
     assert {told[(liar, client.endpoint)] for client in net.rpc[1:3]} == {"accepted"}

@@ -33,7 +33,7 @@ from ledger.types import ActionKind, ProposalState
 from tests.integration import nodes
 from tests.support.ledger import ALICE, BOB, CAROL, a_release, app_state, envelope
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 CHAIN_ID = "reader-test"
 CLUSTER = statekeys.ledger_object("Cluster", "east")
@@ -80,7 +80,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
         yield planned.spec.rpc_url, planned.spec.paths.genesis
     finally:
         supervisor.send_signal(signal.SIGTERM)
-        supervisor.wait(30)
+        supervisor.wait(nodes.WAIT_S)
 
 
 @pytest.fixture
