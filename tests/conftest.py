@@ -1,8 +1,9 @@
-"""What holds for every test: nothing measures how fast this machine was, no logging stays set up."""
+"""What holds for every test: nothing measures how fast this machine was, no process-wide setting stays."""
 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,14 +14,21 @@ settings.register_profile(
 )
 settings.load_profile("unhurried")
 LEVEL = logging.getLogger().level
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Undo what programs do that are run in this process: the MCP library, too, configures all logging."""
+def _process_as_it_was() -> Iterator[None]:
+    """Undo what programs do that are run in this process: they set up logging and how a signal ends them.
+
+    The MCP library, too, configures all logging.
+    """
     root = logging.getLogger()
-    handlers = set(root.handlers)
+    handlers, answers = set(root.handlers), {number: signal.getsignal(number) for number in SIGNALS}
     root.setLevel(LEVEL)
     yield
     root.handlers[:] = [handler for handler in root.handlers if handler in handlers]
     root.setLevel(LEVEL)
+    for number, answer in answers.items():
+        if answer is not None and signal.getsignal(number) is not answer:
+            signal.signal(number, answer)
