@@ -6,7 +6,12 @@ venv=${1:?usage: npm.sh VENV}
 cd "$(dirname "$0")/.."
 target="$venv/npm"
 sum=$(cat deploy/node.lock deploy/npm/package-lock.json | sha256sum | cut -d' ' -f1)
-[ "$(cat "$target/.installed" 2>/dev/null)" = "$sum" ] && exit 0
+installed() { [ "$(cat "$target/.installed" 2>/dev/null)" = "$sum" ]; }
+installed && exit 0
+# One at a time: several test processes may find at the same moment that nothing is there.
+exec 9>"$venv/.npm.lock"
+flock 9
+installed && exit 0
 
 echo "bringing Node and the conformance suite into $target …" >&2
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/node.lock

@@ -68,6 +68,24 @@ def test_both_requirement_sets_pass_through_the_real_chain(node: str) -> None:
     assert calls >= 6, "the calls went through the audit"
 
 
+@pytest.mark.requires("mcp.conformance")
+def test_who_finds_no_suite_at_the_same_moment_as_others_waits_for_the_first(tmp_path: Path) -> None:
+    installer = tmp_path / "bin" / "python"
+    installer.parent.mkdir()
+    # Stands for the environment's Python, and for Node: says when it begins and ends to install.
+    (tmp_path / "bin" / "node").symlink_to(installer)
+    installer.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *pip*) echo begins >> {tmp_path}/log; sleep 0.5; echo ends >> {tmp_path}/log ;;\n'
+        f"*) echo {tmp_path} ;; esac\n"
+    )
+    installer.chmod(0o755)
+    command = ["bash", str(ROOT / "deploy/npm.sh"), str(tmp_path)]
+    together = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
+    assert [process.wait(SECONDS_MAX) for process in together] == [0, 0, 0]
+    assert (tmp_path / "log").read_text() == "begins\nends\n"
+
+
 @pytest.mark.requires("mcp.other-client")
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("transport", ["http", "stdio"])
