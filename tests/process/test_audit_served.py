@@ -22,7 +22,7 @@ from tests.support.auditing import intact
 from tests.support.ledger import ROBOT
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
+PATIENCE = 120.0
 VERIFICATION = 3
 
 
@@ -116,9 +116,10 @@ def test_a_server_over_http_ends_its_log_in_order(tmp_path: Path) -> None:
         version = {"mcp_protocol_version": "2026-07-28", "mcp_method": "tools/list"}
         assert _post(port, json.dumps(body).encode(), **version)[0] == 200
         process.terminate()
-    finally:
         process.communicate(timeout=PATIENCE)
+    finally:
         process.kill()
+        process.communicate()
     (log,) = logs(tmp_path)
     assert intact(log).walk.is_closed
     decided = [r.body for r in read_log(log, Walk()) if isinstance(r.body, Decision)]

@@ -38,6 +38,6 @@ def test_twice_in_one_process(here: str) -> None:
 def test_in_fresh_processes(here: str, surroundings: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.simulation", str(SEED), str(BLOCKS)],
-        cwd=ROOT, env=os.environ | surroundings, capture_output=True, text=True, check=True, timeout=60,
+        cwd=ROOT, env=os.environ | surroundings, capture_output=True, text=True, check=True, timeout=240,
     )  # fmt: skip
     assert done.stdout.strip() == here

@@ -21,7 +21,7 @@ def test_the_supervisors_refusal_arrives_with_code_and_facts(tmp_path: Path) -> 
         # The RPC port is looked at first: whatever else holds the p2p port below it, this one is refused.
         (node,) = write_localnet(Localnet(tmp_path, "c-1", 1, port - 1), 0, {})
         with pytest.raises(EnvironmentFault) as fault:
-            launch(Launch(node.spec.home, Path("/bin/true")))
+            launch(Launch(node.spec.home, Path("/bin/true"), ready_s=240))
     assert fault.value.code == Code.PORT_TAKEN
     assert fault.value.facts == {"port": port, "setting": "[rpc] laddr"}
     assert "ss -ltnp" in fault.value.todo

@@ -15,6 +15,8 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.ledger import Ledger
 from tests.support.manifests import namespace_object
 
+PATIENCE_S = 60
+
 
 @pytest.mark.requires("bridge.reports")
 def test_a_report_that_cannot_be_sent_is_tried_again(tmp_path: Path) -> None:
@@ -38,8 +40,8 @@ def test_a_report_that_cannot_be_sent_is_tried_again(tmp_path: Path) -> None:
     reporter.send = send  # type: ignore[method-assign,assignment]
     reporter.offer(bridge.offered.findings[-1])
     reporter.start()
-    assert done.wait(10)
-    reporter.stop()
+    assert done.wait(PATIENCE_S)
+    reporter.stop(PATIENCE_S)
     (first, before), (second, between) = attempts
     assert first is second
     assert before is None

@@ -54,7 +54,7 @@ with Store.open(sys.argv[1]) as store:
 
 def _run(program: str, path: Path) -> list[str]:
     command = [sys.executable, "-c", program, str(path)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=240)
     return done.stdout.split()
 
 

@@ -13,6 +13,7 @@ import pytest
 from conclave import __main__ as program
 from ledger.errors import Code
 
+PATIENCE_S = 240
 CONCLAVE = f"'{sys.executable}' -m conclave"
 SCRIPT = """
 eval "$(conclave completion bash)"
@@ -28,7 +29,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
         ["/bin/sh", "-c", line.replace("conclave", CONCLAVE, 1)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert "Traceback" not in done.stderr
@@ -66,7 +67,7 @@ def test_a_pipe_that_is_closed_early_is_nobodys_fault() -> None:
             [sys.executable, "-m", "conclave", "completion", "bash"],
             stdout=writing,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
     finally:
@@ -101,5 +102,7 @@ def test_bash_completes(
     (found / "conclave").write_text(f'#!/bin/sh\nexec {CONCLAVE} "$@"\n')
     (found / "conclave").chmod(0o755)
     environment = os.environ | {"PATH": f"{found}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_S, check=True, env=environment
+    )
     assert set(done.stdout.split()) == expected

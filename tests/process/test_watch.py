@@ -15,6 +15,7 @@ from k8s_bridge.watch import Watches
 from ledger.errors import Code, EnvironmentFault
 from tests.support.fake_cluster import FakeCluster
 
+PATIENCE_S = 60
 KEY = ObjectKey("apps/v1", "Deployment", "shop", "web")
 
 
@@ -42,7 +43,7 @@ class Scripted(FakeCluster):
         self.asked.append(f"watch {resource_version}")
         if not self.watches:
             self.done.set()
-            self.silence.wait(10)
+            self.silence.wait(2 * PATIENCE_S)
             return
         for event in self.watches.pop(0):
             if isinstance(event, Exception):
@@ -55,11 +56,11 @@ def verdicts_of(cluster: Scripted) -> list[Verdict]:
     watches = Watches(cluster, found.append)
     watches.before_apply("shop", [KEY])
     watches.after_apply("shop", [(KEY, {"metadata": seen("5")})])
-    assert cluster.done.wait(10)
+    assert cluster.done.wait(PATIENCE_S)
     watches.stop()
     cluster.silence.set()
     for thread in watches._threads.values():
-        thread.join(5)
+        thread.join(PATIENCE_S)
     return found
 
 
