@@ -13,8 +13,8 @@ from pathlib import Path
 
 from runtime.tools import Tool, ToolError, find
 
-READY_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 60.0
 
 
 class DevkubeUnavailableError(Exception):

@@ -99,7 +99,8 @@ def serving_measured(folder: Path, measured: Callable[[str], list[JsonObject]]) 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(measured))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(folder))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    # The handshake is the handler's: who connects and keeps silent holds up neither others nor the end.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -107,7 +108,7 @@ def serving_measured(folder: Path, measured: Callable[[str], list[JsonObject]]) 
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(60)
 
 
 def _handler(measured: Callable[[str], list[JsonObject]]) -> type[BaseHTTPRequestHandler]:

@@ -24,7 +24,7 @@ from ledger.types import JsonObject
 from tests.support.bridge import Offered
 from tests.support.verified import CHAIN_ID, release
 
-WAIT_S = 15.0
+WAIT_S = 60.0
 
 
 @dataclass
@@ -85,7 +85,7 @@ def running_bridge(client: KubernetesClient, rule: Rule | None = None) -> Iterat
     finally:
         watches.stop()
         bell.stop()
-        thread.join(10)
+        thread.join(WAIT_S)
         assert not thread.is_alive()
 
 

@@ -23,7 +23,7 @@ from ledger.types import JsonObject
 
 MESSAGE_BYTES_MAX = 64 * 1024
 REAP_S = 0.1
-CONNECT_S = 5.0
+CONNECT_S = 30.0
 OWN_FOLDERS = ("/run", "/var/lib", "/var/log")
 """Where runtime, network plugins and kubelet write, whatever they are told: here they write into memory."""
 BRIDGE = "cni0"

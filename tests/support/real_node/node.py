@@ -26,9 +26,9 @@ NAME = "devkube-node"
 ADDRESS = "10.88.0.1"
 SUBNET = "10.88.0.0/24"
 KUBELET_PORT = 10250
-RUNTIME_S = 30.0
+RUNTIME_S = 120.0
 CGROUPS = Path("/sys/fs/cgroup")
-CGROUPS_GONE_S = 15.0
+CGROUPS_GONE_S = 60.0
 SOCKET = "/run/containerd/containerd.sock"
 """Where everybody looks for it; it is in a mount namespace of its own."""
 PROGRAMS = ("kubelet", "containerd")

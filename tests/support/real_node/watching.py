@@ -17,7 +17,7 @@ from ledger.errors import EnvironmentFault
 from ledger.types import JsonObject
 
 PERIOD_S = 0.05
-END_S = 20.0
+END_S = 60.0
 
 
 class Watched:
