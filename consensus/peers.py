@@ -22,6 +22,8 @@ T = TypeVar("T")
 PEERS_MAX = 100
 _UNFIT = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE, Code.TIMEOUT})
 """What only this peer is to blame for: another is asked."""
+_REFUSALS = frozenset({Code.RPC_REFUSED, Code.HEIGHT_NOT_AVAILABLE})
+"""What an honest node may answer where another gives what is asked."""
 _OURS = frozenset({Code.TRUST_EXPIRED, Code.HEADERS_DIVERGED, Code.NO_WITNESS_AGREES})
 """What no other peer would change."""
 _DOUBTFUL = frozenset(
@@ -142,7 +144,8 @@ class Roster:
 
         Args:
             work: with one peer.
-            refusals: also go on where a node refuses (RPC_REFUSED), without holding it against the node.
+            refusals: also go on where a node refuses (RPC_REFUSED, HEIGHT_NOT_AVAILABLE), without holding it
+                against the node.
 
         Raises:
             ConclaveError: the first failure, if no peer does better; NO_WITNESS_AGREES where all have lied.
@@ -155,7 +158,7 @@ class Roster:
             try:
                 result = work(seat)
             except (VerificationFailed, EnvironmentFault) as error:
-                refused = refusals and error.code is Code.RPC_REFUSED
+                refused = refusals and error.code in _REFUSALS
                 if not self.blame(seat, error) and not refused:
                     raise
                 first = first or error

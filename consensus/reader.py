@@ -22,8 +22,7 @@ from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
 from consensus.witness import ask_another, attempt
 from ledger import canonical, statekeys
-from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed, caused
-from ledger.receipt import code_of
+from ledger.errors import Code, ConclaveError, EnvironmentFault, VerificationFailed, caused
 from ledger.types import Json
 from state.proof import parse_proof, verify_membership, verify_non_membership
 from state.spec import SMT
@@ -92,8 +91,8 @@ class View:
 
         Raises:
             VerificationFailed: PROOF_MISSING, PROOF_INVALID.
-            Refused: what the node's application answered, for example HEIGHT_NOT_AVAILABLE.
-            EnvironmentFault: the node does not answer.
+            EnvironmentFault: the node does not answer; HEIGHT_NOT_AVAILABLE or RPC_REFUSED where neither its
+                application tells nor that of another.
         """
         return self.read(lambda get: get(key))
 
@@ -134,7 +133,7 @@ class View:
     def _has(self, key: bytes) -> bool:
         """Whether a key's value is proven, perhaps by an answer that was there before its proof."""
         if key not in self._known and key in self._told:
-            with contextlib.suppress(VerificationFailed, Refused):
+            with contextlib.suppress(ConclaveError):
                 self._known[key] = _proven(self._told[key], key, self.height, self._app_hash)
         return key in self._known
 
@@ -143,13 +142,13 @@ class View:
         if isinstance(rpc, Batching):
             answers = rpc.abci_queries(STATE_PATH, keys, self.height)
             for key, answer in zip(keys, answers, strict=True):
-                with contextlib.suppress(VerificationFailed, Refused):
+                with contextlib.suppress(ConclaveError):
                     found[key] = _proven(answer, key, self.height, self._app_hash)
         return found
 
     def _get(self, key: bytes) -> bytes | None:
         if not self._has(key):
-            self._known[key] = attempt(self._rpc, lambda rpc: self._ask(rpc, key))
+            self._known[key] = attempt(self._rpc, lambda rpc: self._ask(rpc, key), refusals=True)
         return self._known[key]
 
     def _ask(self, rpc: Rpc, key: bytes) -> bytes | None:
@@ -319,10 +318,13 @@ def check_fresh(view: View) -> None:
 
 def _proven(answer: QueryAnswer, key: bytes, height: int, app_hash: bytes) -> bytes | None:
     if answer.code != 0:
-        raise Refused(
-            code_of(answer.code) or Code.QUERY_INVALID,
+        # One node's word, not the ledger's: no other code of it means anything here.
+        kept = answer.code != Code.HEIGHT_NOT_AVAILABLE
+        raise EnvironmentFault(
+            Code.RPC_REFUSED if kept else Code.HEIGHT_NOT_AVAILABLE,
             got=answer.log[:200],
-            expected="an answer of the application",
+            expected="an answer of the node's application",
+            number=answer.code,
             key=statekeys.text(key),
             height=height,
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from consensus import answers
+from consensus.density import too_dense
 from consensus.http import Connection, Limits
 from consensus.incident import FILE_NAME, IncidentFile
 from consensus.light.encoding import validators_hash
@@ -31,6 +32,8 @@ VALIDATORS_PER_PAGE = 100
 """CometBFT's own maximum (rpc/core/env.go)."""
 BATCHES = (50, 10, 1)
 """How many requests go in one exchange: 10 is CometBFT's default limit; a node may have set a lower one."""
+BYTES_PER_BRACKET_MIN, BYTES_PER_COMMA_MIN = 24, 8
+"""CometBFT's densest, results of transactions that did nothing, have 51 and 13."""
 _METHOD_NOT_FOUND = -32601
 """JSON-RPC 2.0 §5.1."""
 _ELSEWHERE = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE})
@@ -200,6 +203,13 @@ def _exchanged(
 ) -> Any:
     content = connection.post(body)
     where: JsonObject = {"endpoint": connection.endpoint, "method": method}
+    dense = too_dense(
+        content, bytes_per_bracket_min=BYTES_PER_BRACKET_MIN, bytes_per_comma_min=BYTES_PER_COMMA_MIN
+    )
+    if dense:
+        raise EnvironmentFault(
+            Code.RPC_ANSWER_INVALID, got=dense, expected="an answer as dense as CometBFT's", **where
+        )
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
@@ -212,13 +222,16 @@ def _exchanged(
 def _one(answer: Any, where: JsonObject) -> Any:
     if not isinstance(answer, dict) or ("result" in answer) == ("error" in answer):
         raise EnvironmentFault(
-            Code.RPC_ANSWER_INVALID, got=answer, expected="either a result or an error", **where
+            Code.RPC_ANSWER_INVALID,
+            got=f"{type(answer).__name__} without exactly one of them",
+            expected="either a result or an error",
+            **where,
         )
     if "error" in answer:
         error = answer["error"] if isinstance(answer["error"], dict) else {}
         raise EnvironmentFault(
             Code.RPC_REFUSED,
-            got=f"{error.get('message', '')}: {error.get('data', '')}",
+            got=": ".join(said for name in ("message", "data") if isinstance(said := error.get(name), str)),
             expected="a result",
             todo="the node's own words are above",
             unknown=error.get("code") == _METHOD_NOT_FOUND,

@@ -40,6 +40,8 @@ SEARCH_SECONDS = 20.0
 BUSY_SECONDS = 15.0
 """How long to offer again to nodes whose mempools are full."""
 BUSY_PAUSE_SECONDS_MAX = 2.0
+CLAIM_SECONDS = 15.0
+"""How long one node's word that an envelope is in a block may stay unproven before another is asked."""
 LAG_BLOCKS = 5
 """How far under the newest block the search begins: what was included while it was offered."""
 LOOK_BLOCKS_MAX = 20
@@ -96,8 +98,9 @@ def submit(
         patience: how long to wait.
 
     Raises:
-        Refused: with the ledger's own code, from CheckTx or from the proven result; MEMPOOL_BUSY where no
-            node had room for ``BUSY_SECONDS``; TX_REFUSED for a code this version does not know.
+        Refused: with the ledger's own code, from the proven result, or from CheckTx where no node takes it;
+            MEMPOOL_BUSY where no node had room for ``BUSY_SECONDS``; TX_REFUSED for a code that this version
+            does not know.
         VerificationFailed: TX_PROOF_INVALID, RESULTS_HASH_MISMATCH, LEDGER_RECORD_INVALID, or a header's.
         EnvironmentFault: TIMEOUT, RPC_UNREACHABLE where no node answers, or RPC_REFUSED where none would take
             it and it is not on the ledger.
@@ -105,24 +108,28 @@ def submit(
     nodes = list(rpc) if isinstance(rpc, Sequence) else [rpc]
     if not nodes:
         raise Refused(Code.USAGE, expected="at least one node")
-    errand = _Errand(nodes, reader, tx, patience or Patience())
     others = len(nodes) - 1 + sum(len(node.witnesses) for node in nodes if isinstance(node, Panel))
+    errand = _Errand(nodes, reader, tx, others, patience or Patience())
     while True:
         try:
             return errand.run()
-        except VerificationFailed as failed:
-            if failed.code not in _LIES or not others:
-                raise
+        except (VerificationFailed, EnvironmentFault) as failed:
             # One node told it; another may tell the truth.
-            others -= 1
+            if failed.code in _LIES and others:
+                others -= 1
+            elif not errand.is_claim(failed):
+                raise
             errand.ask_another()
 
 
 class _Errand:
-    """One envelope on its way; ``nodes[0]`` is the node that is asked."""
+    """One envelope on its way; ``nodes[0]`` is the node that is asked, ``others`` may be."""
 
-    def __init__(self, nodes: list[Rpc], reader: VerifiedReader, tx: bytes, patience: Patience) -> None:
+    def __init__(
+        self, nodes: list[Rpc], reader: VerifiedReader, tx: bytes, others: int, patience: Patience
+    ) -> None:
         self._nodes, self._reader, self._tx, self._patience = nodes, reader, tx, patience
+        self._others = others
         self._end = patience.monotonic() + patience.timeout_seconds
         self._searched = self._offered_at = 0
         self._is_lost = False
@@ -140,12 +147,23 @@ class _Errand:
             found = self._find_soon(not_taken)
         seen = f"said to be in block {found.height}; not proven"
         reader, tx = self._reader, self._tx
-        proving = self._poll(lambda: self._header(found.height + 1), self._end, seen)
+        proving = self._proving(found.height + 1, seen)
         verify_transaction(tx, found.proof, reader.header(found.height).header.data_hash)
-        results = self._poll(lambda: self._nodes[0].block_results(found.height), self._end, seen)
+        # The header proves whoever's results: a node that has none is left for another.
+        results = self._poll(lambda: self._nodes[0].block_results(found.height), self._end, seen, _NO_RESULTS)
         result = result_at(results, found.proof, proving.header.last_results_hash)
         receipt = _receipt(result, tx, found.height)
         return ProvenReceipt(receipt, found.height, found.proof.index, sha256(tx), proving.header.time_ns)
+
+    def _proving(self, height: int, seen: str) -> Trusted:
+        """Wait for the header that proves a claim: with other nodes to ask, not for ever."""
+        soon = min(self._end, self._patience.monotonic() + CLAIM_SECONDS) if self._others else self._end
+        try:
+            return self._poll(lambda: self._header(height), soon, seen)
+        except EnvironmentFault as fault:
+            if fault.code is Code.TIMEOUT:
+                fault.facts["claimed"] = height
+            raise
 
     def _offer(self) -> ConclaveError | None:
         """Offer to the nodes in turn; give why none would even check it, or that it is used up.
@@ -157,13 +175,21 @@ class _Errand:
         backoff, rounds = Backoff(self._patience.poll_seconds, BUSY_PAUSE_SECONDS_MAX), 0
         end = min(self._end, self._patience.monotonic() + BUSY_SECONDS)
         while True:
-            refusals = []
-            for _ in self._nodes:
-                refusal = broadcast(self._nodes[0], self._tx)
-                if refusal is None or refusal.code in USED:
-                    return refusal
-                refusals.append(refusal)
+            refusals: list[ConclaveError] = []
+            by_rule: Refused | None = None
+            for _ in range(self._others + 1):
+                try:
+                    refusal = broadcast(self._nodes[0], self._tx)
+                except Refused as refused:
+                    # One node's word: where the rules do refuse it, the others say so too.
+                    by_rule = by_rule or refused
+                else:
+                    if refusal is None or refusal.code in USED:
+                        return refusal
+                    refusals.append(refusal)
                 self.ask_another()
+            if by_rule is not None:
+                raise by_rule
             said = min(refusals, key=lambda refusal: NOT_TAKEN.index(refusal.code))
             if said.code is not Code.MEMPOOL_BUSY:
                 if said.code is Code.RPC_REFUSED:
@@ -224,6 +250,10 @@ class _Errand:
                 raise refusal
         self._is_lost, self._offered_at = False, 0
 
+    def is_claim(self, failed: ConclaveError) -> bool:
+        """Tell whether one node's claim was given up, with time left for that of another."""
+        return "claimed" in failed.facts and self._patience.monotonic() < self._end
+
     def ask_another(self) -> None:
         """Go on with the next node, which may have to be told of the envelope."""
         ask_another(self._nodes[0])
@@ -233,8 +263,13 @@ class _Errand:
     def _header(self, height: int) -> Trusted | None:
         return self._reader.header(height) if self._reader.newest_height() >= height else None
 
-    def _poll(self, ask: Callable[[], T | None], end: float, known: str) -> T:
-        """Ask until there is an answer; a node that is away, behind or does not know yet is asked again."""
+    def _poll(
+        self, ask: Callable[[], T | None], end: float, known: str, elsewhere: frozenset[Code] | None = None
+    ) -> T:
+        """Ask until there is an answer; a node that is away, behind or does not know yet is asked again.
+
+        What fails by a code of ``elsewhere``, by default of a node that is away, is asked of the next node.
+        """
         last: ConclaveError | None = None
         while True:
             try:
@@ -242,7 +277,7 @@ class _Errand:
             except (EnvironmentFault, VerificationFailed) as error:
                 if error.code not in _TRANSIENT:
                     raise
-                if error.code in _AWAY:
+                if error.code in (elsewhere or _AWAY):
                     self.ask_another()
                 last, answer = error, None
             if answer is not None:
@@ -260,6 +295,7 @@ class _Errand:
 
 
 _AWAY = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE})
+_NO_RESULTS = _AWAY | {Code.RPC_REFUSED}
 _TRANSIENT = _AWAY | {Code.RPC_REFUSED, Code.STALE}
 _LIES = frozenset({Code.TX_PROOF_INVALID, Code.RESULTS_HASH_MISMATCH})
 

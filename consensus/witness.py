@@ -124,14 +124,16 @@ class Panel:
         """Give the transaction results of block ``height``."""
         return self.attempt(lambda peer: peer.block_results(height))
 
-    def attempt(self, work: Callable[[Peer], T]) -> T:
+    def attempt(self, work: Callable[[Peer], T], *, refusals: bool = False) -> T:
         """Do ``work`` with the peer asked; where it lies or does not answer, with the next, each once.
+
+        With ``refusals``, also where it says that it can't.
 
         Raises:
             ConclaveError: the first peer's failure, if none does better; NO_WITNESS_AGREES where every peer
                 has lied.
         """
-        return self._roster.attempt(lambda seat: work(seat.peer))
+        return self._roster.attempt(lambda seat: work(seat.peer), refusals=refusals)
 
     def ask_another(self) -> None:
         """Ask another peer from now on, without holding anything against this one."""
@@ -257,10 +259,12 @@ def ask_another(rpc: Rpc) -> None:
         rpc.ask_another()
 
 
-def attempt(rpc: Rpc, work: Callable[[Rpc], T]) -> T:
+def attempt(rpc: Rpc, work: Callable[[Rpc], T], *, refusals: bool = False) -> T:
     """Do ``work`` with ``rpc``; with a panel, with whichever peer does it honestly.
+
+    With ``refusals``, what one peer says it can't do is asked of the others, too.
 
     Raises:
         ConclaveError: whatever ``work`` raises.
     """
-    return rpc.attempt(work) if isinstance(rpc, Panel) else work(rpc)
+    return rpc.attempt(work, refusals=refusals) if isinstance(rpc, Panel) else work(rpc)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consensus.answers import InclusionProof
+from consensus.density import too_dense
 from consensus.light.bisection import REQUESTS_MAX
 from consensus.light.encoding import header_hash
 from consensus.light.fields import Fields
@@ -161,13 +162,11 @@ def decode(content: bytes) -> ProofFile:
 
 
 def _check_density(content: bytes) -> None:
-    brackets, commas = content.count(b"[") + content.count(b"{"), content.count(b",")
-    slack = 64
-    if (
-        brackets > len(content) // _BYTES_PER_BRACKET_MIN + slack
-        or commas > len(content) // _BYTES_PER_COMMA_MIN + slack
-    ):
-        raise _invalid(f"{brackets} brackets and {commas} commas in {len(content)} bytes", "a proof file")
+    dense = too_dense(
+        content, bytes_per_bracket_min=_BYTES_PER_BRACKET_MIN, bytes_per_comma_min=_BYTES_PER_COMMA_MIN
+    )
+    if dense:
+        raise _invalid(dense, "a proof file")
 
 
 def _read(fields: Fields) -> ProofFile:

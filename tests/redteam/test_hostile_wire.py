@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,65 @@ _NO_ANSWERS: dict[str, tuple[Behaviour, Code]] = {
     ),
     "a refusal of no shape": (sent(http(b'{"error":[1]}')), Code.RPC_REFUSED),
 }
+
+
+class Said:
+    """A connection on which whatever is asked the same is answered."""
+
+    endpoint = "http://liar:1"
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def post(self, _: bytes) -> bytes:
+        return self._content
+
+
+def said(content: bytes, monkeypatch: pytest.MonkeyPatch) -> RpcClient:
+    monkeypatch.setattr("consensus.rpc.Connection", lambda *_: Said(content))
+    return RpcClient(Said.endpoint)
+
+
+@pytest.mark.requires("redteam.hostile-wire")
+@pytest.mark.parametrize(
+    "form",
+    ["%s", '{"result":%s}', '{"result":1,"error":%s}', '{"error":{"message":%s}}', '[{"id":0,"result":%s}]'],
+)
+def test_no_depth_gets_past_our_errors(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Just below the depth that the parser refuses, whatever walks or prints the value would fail."""
+    for depth in range(800, 1010):
+        for deep in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+            with pytest.raises(ConclaveError):
+                said(form.replace("%s", deep).ljust(64 * depth).encode(), monkeypatch).status()
+
+
+@pytest.mark.requires("redteam.hostile-wire")
+@pytest.mark.parametrize("filler", [b"{},", b"[],", b"1,", b'"a",'])
+def test_structure_that_would_take_many_times_its_bytes_is_not_parsed(
+    filler: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b'{"result":[' + filler * (2**21 // len(filler)) + b"{}]}"
+    client = said(content, monkeypatch)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConclaveError) as refused:
+            client.signed_header(5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.code is Code.RPC_ANSWER_INVALID
+    assert peak < len(content)
+
+
+@pytest.mark.requires("redteam.hostile-wire")
+def test_the_densest_answer_of_an_honest_node_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: JsonObject = {
+        "code": 0, "data": None, "log": "", "info": "", "gas_wanted": "0", "gas_used": "0",
+        "events": [], "codespace": "",
+    }  # fmt: skip
+    answer = {"jsonrpc": "2.0", "id": 1, "result": {"height": "5", "txs_results": [nothing] * 20_000}}
+    content = json.dumps(answer, separators=(",", ":")).encode()
+    assert len(said(content, monkeypatch).block_results(5)) == 20_000
 
 
 @pytest.mark.requires("redteam.hostile-wire")

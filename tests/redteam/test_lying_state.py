@@ -79,7 +79,7 @@ _STATE_LIES: dict[str, tuple[Lie, frozenset[Code]]] = {
     ),
     "an unknown refusal": (
         in_answer(lambda r: r.update(code=4_000_000_000)),
-        frozenset({Code.QUERY_INVALID}),
+        frozenset({Code.RPC_REFUSED}),
     ),
 }
 

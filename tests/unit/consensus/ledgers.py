@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from consensus.reader import VerifiedReader
+from consensus.sources import Rpc
 from consensus.trust_store import TrustRoot, TrustStore
 from ledger.errors import Code, ConclaveError
 from tests.support.chain import set_of
@@ -20,9 +21,14 @@ def root_of(ledger: Ledger) -> TrustRoot:
 
 def reader_of(node: Node, folder: Path) -> VerifiedReader:
     """Read ``node`` with the ledger's own time as the clock."""
+    return reader_through(node, node.ledger, folder)
+
+
+def reader_through(rpc: Rpc, ledger: Ledger, folder: Path) -> VerifiedReader:
+    """Read through ``rpc``, whose nodes show ``ledger``, as ``reader_of``."""
     store = TrustStore(folder / "trust.json")
-    store.ensure(root_of(node.ledger))
-    return VerifiedReader(node, store, clock=lambda: node.ledger.chain.now_ns)
+    store.ensure(root_of(ledger))
+    return VerifiedReader(rpc, store, clock=lambda: ledger.chain.now_ns)
 
 
 def code_of(raised: pytest.ExceptionInfo[ConclaveError]) -> Code:

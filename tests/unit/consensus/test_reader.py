@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import consensus
+from consensus import release_reader
 from consensus.answers import QueryAnswer
 from consensus.headers import ReaderSettings
 from consensus.light.types import LightBlock, Options
@@ -19,9 +20,10 @@ from consensus.trust_store import TrustRoot, TrustStore
 from consensus.verified import Verified
 from ledger import statekeys
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
+from tests.support.attacks import Peer, panel_of
 from tests.support.chain import CHAIN_ID, Chain, signers
 from tests.support.ledger import BatchingNode, Ledger, Node
-from tests.unit.consensus.ledgers import code_of, reader_of, root_of
+from tests.unit.consensus.ledgers import code_of, reader_of, reader_through, root_of
 
 KEY = statekeys.ledger_object("Cluster", "east")
 VALUE = b'{"authority":null,"height":0,"kind":"Cluster","labels":{},"name":"east","spec":{},"version":1}'
@@ -277,11 +279,40 @@ def test_heights_below_the_root_are_refused(node: Node, tmp_path: Path) -> None:
 
 
 @pytest.mark.requires("reader.node-refusals")
-def test_the_applications_refusal_keeps_its_code(node: Node, tmp_path: Path) -> None:
+def test_a_height_one_node_does_not_keep_is_told_as_such(node: Node, tmp_path: Path) -> None:
     node.lies["abci_query"] = _query(code=int(Code.HEIGHT_NOT_AVAILABLE), log="too old")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(EnvironmentFault) as refused:
         reader_of(node, tmp_path).at().get(KEY)
     assert code_of(refused) is Code.HEIGHT_NOT_AVAILABLE
+
+
+@pytest.mark.requires("reader.node-refusals")
+@pytest.mark.parametrize("code", [Code.RELEASE_UNKNOWN, Code.PERMISSION_DENIED, Code.HEADERS_DIVERGED, 9999])
+def test_what_one_nodes_application_refuses_is_never_taken_as_the_ledgers_word(
+    node: Node, tmp_path: Path, code: int
+) -> None:
+    node.lies["abci_query"] = _query(code=int(code), log="no", proof=None)
+    with pytest.raises(EnvironmentFault) as refused:
+        release_reader.releases(reader_of(node, tmp_path).at(), "east")
+    assert code_of(refused) is Code.RPC_REFUSED
+    assert refused.value.facts["number"] == code
+
+
+@pytest.mark.requires("reader.node-refusals")
+@pytest.mark.parametrize("code", [Code.RELEASE_UNKNOWN, Code.HEIGHT_NOT_AVAILABLE])
+def test_what_one_node_refuses_another_is_asked(tmp_path: Path, code: int) -> None:
+    ledger = Ledger()
+    for _ in range(3):
+        ledger.commit()
+    liar, *honest = (Peer(f"http://{name}:1", ledger) for name in ("liar", "one", "two"))
+    liar.lies["abci_query"] = _query(code=int(code), log="no", proof=None)
+    panel = panel_of([liar, *honest], tmp_path)
+    assert reader_through(panel, ledger, tmp_path).at().get(KEY).value is not None
+    assert panel.endpoint == honest[0].endpoint
+    for peer in honest:
+        peer.lies["abci_query"] = liar.lies["abci_query"]
+    with pytest.raises(EnvironmentFault):
+        reader_through(panel, ledger, tmp_path).at().get(KEY)
 
 
 @pytest.mark.requires("reader.one-door")

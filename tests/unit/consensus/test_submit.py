@@ -14,7 +14,7 @@ from consensus.answers import BroadcastAnswer, InclusionProof, TxResult
 from consensus.incident import FILE_NAME, IncidentFile
 from consensus.included import find_in_blocks
 from consensus.results import result_at, result_bytes, verify_transaction
-from consensus.submit import Patience, submit
+from consensus.submit import CLAIM_SECONDS, Patience, submit
 from consensus.witness import Panel
 from ledger import canonical
 from ledger.bodies import release_body, rollback_body
@@ -428,6 +428,63 @@ def test_a_lying_node_is_left_for_an_honest_one(node: Node, tmp_path: Path) -> N
         assert proven.tx_hash == sha256(tx)
         with pytest.raises(VerificationFailed):
             submit([lying, lying], reader_of(node, tmp_path), tx, patience=Time().patience())
+
+
+@pytest.mark.requires("submit.several-nodes")
+def test_one_nodes_word_that_the_rules_refuse_it_is_not_the_ledgers(node: Node, tmp_path: Path) -> None:
+    lying, tx = Node(node.ledger), _tx()
+    lying.lies["broadcast_tx_sync"] = lambda a: BroadcastAnswer(int(Code.PERMISSION_DENIED), "no", a.hash)
+    lying.ledger = Ledger()
+    lying.ledger.commit()
+    proven = submit([lying, node], reader_of(node, tmp_path), tx, patience=Time().patience())
+    assert proven.tx_hash == sha256(tx)
+
+
+@pytest.mark.requires("submit.several-nodes")
+def test_what_every_node_refuses_is_refused_once_all_were_asked(node: Node, tmp_path: Path) -> None:
+    nodes = [_Refuses(node.ledger) for _ in range(3)]
+    time = Time()
+    with pytest.raises(Refused) as refused:
+        submit(nodes, reader_of(node, tmp_path), _tx(), patience=time.patience())
+    assert (code_of(refused), time.now, [each.offered for each in nodes]) == (
+        Code.PERMISSION_DENIED,
+        0,
+        [1, 1, 1],
+    )
+
+
+class _Refuses(Node):
+    """A node whose CheckTx refuses everything."""
+
+    offered = 0
+
+    def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
+        self.offered += 1
+        return BroadcastAnswer(int(Code.PERMISSION_DENIED), "no", sha256(tx))
+
+
+@pytest.mark.requires("submit.several-nodes")
+def test_a_block_that_never_comes_is_waited_for_a_bounded_time(node: Node, tmp_path: Path) -> None:
+    lying, tx, time = Node(node.ledger), _tx(), Time(node.ledger.commit)
+    lying.lies["tx"] = lambda answer: dataclasses.replace(answer, height=10**9)
+    proven = submit([lying, node], reader_of(node, tmp_path), tx, patience=time.patience(60))
+    assert proven.tx_hash == sha256(tx)
+    assert time.now <= CLAIM_SECONDS + 2
+    time = Time(node.ledger.commit)
+    with pytest.raises(EnvironmentFault) as fault:
+        submit([lying, lying], reader_of(node, tmp_path), tx, patience=time.patience(60))
+    assert (code_of(fault), 60 <= time.now <= 62) == (Code.TIMEOUT, True)
+
+
+@pytest.mark.requires("submit.several-nodes")
+def test_results_one_node_does_not_keep_are_had_from_another(node: Node, tmp_path: Path) -> None:
+    def not_kept(_: object) -> NoReturn:
+        raise EnvironmentFault(Code.RPC_REFUSED, got="no results kept")
+
+    bare, tx, time = Node(node.ledger), _tx(), Time()
+    bare.lies["block_results"] = not_kept
+    proven = submit([bare, node], reader_of(node, tmp_path), tx, patience=time.patience())
+    assert (proven.tx_hash, time.now) == (sha256(tx), 1)
 
 
 @pytest.mark.requires("submit.several-nodes")
