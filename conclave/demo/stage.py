@@ -29,6 +29,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CLUSTER = "east"
 BRIDGE_NAMESPACE = "conclave-system"
 _COMMAND_TIMEOUT_S = 300
+WAIT_S = 120.0
+"""Against hanging alone: how long things take is told, and a machine that does much else takes longer."""
 _POLL_S = 0.05
 _PATHS = {
     "Namespace": "/api/v1/namespaces/{name}",
@@ -125,7 +127,7 @@ class Stage:
             options["content_type"] = "application/merge-patch+json"
         self.cluster.ask(method, path, body=body, **options)
 
-    def until(self, what: str, holds: Callable[[], bool], seconds: float = 30.0) -> float:
+    def until(self, what: str, holds: Callable[[], bool], seconds: float = WAIT_S) -> float:
         """Wait until ``holds`` and give the seconds it took.
 
         Raises:
@@ -146,7 +148,7 @@ class Stage:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def wait_applied(self, revision: int, seconds: float = 60.0, name: str = "guestbook") -> None:
+    def wait_applied(self, revision: int, seconds: float = WAIT_S, name: str = "guestbook") -> None:
         """Wait until the bridge has applied ``revision`` of release ``name``."""
 
         def applied() -> bool:
@@ -165,7 +167,8 @@ class Stage:
         """Give when the bridge had applied ``revision``, seconds since the epoch, by its own log."""
         log = self.home / "bridges" / CLUSTER / "log" / "bridge.log"
         for line in log.read_text().splitlines():
-            entry = json.loads(line) if line.startswith("{") else {}
+            # The last line may still be on its way.
+            entry = json.loads(line) if line.startswith("{") and line.endswith("}") else {}
             if entry.get("event") == "applied" and entry.get("revision") == revision:
                 return datetime.fromisoformat(entry["ts"]).timestamp()
         raise DemoFailed("the bridge's log", f"no word of revision {revision}")

@@ -49,8 +49,7 @@ def _remove_from(stage: Stage) -> None:
     for namespace in stage.made:
         if stage.look("Namespace", namespace) is not None:
             stage.by_hand("delete", "Namespace", namespace)
-    gone = 60.0
-    stage.until("namespaces gone", lambda: all(stage.look("Namespace", n) is None for n in stage.made), gone)
+    stage.until("namespaces gone", lambda: all(stage.look("Namespace", n) is None for n in stage.made))
 
 
 def a_ledger_is_made(stage: Stage) -> None:
@@ -212,7 +211,7 @@ def _wait_healthy(stage: Stage, revision: int) -> None:
         items = stage.quietly("status")["items"]
         return any(i["appliedRevision"] == revision and i["health"] == "current" for i in items)
 
-    stage.until("the release is healthy", healthy, 60.0)
+    stage.until("the release is healthy", healthy)
     item = stage.conclave("status")["items"][0]
     shown = f"revision {item['appliedRevision']} {item['outcome']}, {item['health']}"
     stage.narrator.check(

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from conclave import __main__ as program
-from conclave.demo.stage import CLUSTER, Stage
+from conclave.demo.stage import CLUSTER, WAIT_S, Stage
 from ledger.errors import Code
 from ledger.types import JsonObject
 
@@ -49,7 +49,7 @@ class Ledger:
         found = self.stage.bridge_status().get("releases", {}).get(name, {})
         return found if isinstance(found, dict) else {}
 
-    def wait_applied(self, name: str, revision: int, seconds: float = 30.0) -> None:
+    def wait_applied(self, name: str, revision: int, seconds: float = WAIT_S) -> None:
         """Wait until the bridge says that a revision is applied."""
 
         def applied() -> bool:

@@ -24,7 +24,7 @@ import pytest
 
 from conclave import processes
 from conclave.demo.narrator import Narrator
-from conclave.demo.stage import CLUSTER, Stage
+from conclave.demo.stage import CLUSTER, WAIT_S, Stage
 from conclave.demo.story import clean_up
 from conclave.home import load
 from consensus.node.supervise import DISK_FREE_BYTES_MIN
@@ -39,6 +39,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 HOUR_NS = 3600 * 10**9
 ENVIRONMENT, VERIFICATION = 4, 3
 MANY = 150
+TRIES = 6
 
 
 @pytest.fixture(scope="module")
@@ -279,12 +280,12 @@ def test_an_etcd_that_hangs_tears_nothing_down(ledger: Ledger) -> None:
     os.kill(etcd[0], signal.SIGSTOP)
     try:
         revision = ledger.put("hanging", config_map("hanging", "two"))
-        ledger.stage.until("said", lambda: _said(ledger, "hanging"), 100)
+        ledger.stage.until("said", lambda: _said(ledger, "hanging"), 200)
         account = ledger.release("hanging")
         assert (account["revision"], account["outcome"]) == (revision - 1, "applied")
     finally:
         os.kill(etcd[0], signal.SIGCONT)
-    ledger.wait_applied("hanging", revision, 90)
+    ledger.wait_applied("hanging", revision)
     assert ledger.text("hanging") == "two"
     assert process.read_pid_file(ledger.run / f"bridge-{CLUSTER}.json") == bridge
     ledger.stage.until("reached again", lambda: _cluster_code(ledger) == Code.OK)
@@ -359,7 +360,7 @@ def test_a_bridge_whose_clock_is_wrong_holds(ledger: Ledger, hours: int, code: C
         assert ledger.text(name) is None
     finally:
         bridge.terminate()
-        bridge.wait(30)
+        bridge.wait(90)
         ledger.up()
     ledger.wait_applied(name, revision)
     assert ledger.text(name) == "true"
@@ -385,7 +386,7 @@ def test_a_running_bridge_is_probed_and_scraped(ledger: Ledger) -> None:
         assert "conclave_bridge_writer 1" in _probe(port, "/metrics")[1].splitlines()
     finally:
         bridge.terminate()
-        bridge.wait(30)
+        bridge.wait(90)
         ledger.up()
     assert bridge.returncode == 0
 
@@ -405,6 +406,24 @@ def _probe(port: int, path: str) -> tuple[int, str]:
 
 @pytest.mark.requires("faults.bridge-killed")
 def test_a_bridge_killed_in_the_middle_of_an_apply(ledger: Ledger) -> None:
+    found: list[int] = []
+    for number in range(TRIES):
+        name = f"many-{number}"
+        revision, count = _killed_at_the_first_object(ledger, name)
+        found.append(count)
+        ledger.up()
+        ledger.wait_applied(name, revision)
+        assert _count(ledger, name) == MANY
+        ledger.wait_applied(name, ledger.put(name, config_map(f"{name}-000", "x")))
+        assert _count(ledger, name) == 1
+        if 0 < count < MANY:
+            return
+    # Who kills may come too late now and then, where others hold the processor.
+    pytest.fail(f"killed with {found} of {MANY} objects in place: never in the middle")
+
+
+def _killed_at_the_first_object(ledger: Ledger, name: str) -> tuple[int, int]:
+    """Kill the bridge as soon as it has applied anything; give the revision, and how much was in place."""
     bridge = process.read_pid_file(ledger.run / f"bridge-{CLUSTER}.json")
     assert bridge is not None
     seen: list[int] = []
@@ -412,29 +431,24 @@ def test_a_bridge_killed_in_the_middle_of_an_apply(ledger: Ledger) -> None:
 
     def kill_at_the_first_object() -> None:
         while not stop.is_set():
-            count = _count(ledger)
-            if count:
+            if _count(ledger, name):
                 os.kill(bridge.pid, signal.SIGKILL)
-                seen.append(_count(ledger))
+                seen.append(_count(ledger, name))
                 return
 
     killer = threading.Thread(target=kill_at_the_first_object)
     killer.start()
     try:
-        revision = ledger.put("many", *(config_map(f"many-{i:03}", "x") for i in range(MANY)))
-        killer.join(30)
+        revision = ledger.put(name, *(config_map(f"{name}-{i:03}", "x") for i in range(MANY)))
+        killer.join(WAIT_S)
     finally:
         stop.set()
         killer.join()
-    assert 0 < seen[0] < MANY, f"killed with {seen[0]} of {MANY} objects in place: not in the middle"
-    ledger.up()
-    ledger.wait_applied("many", revision)
-    assert _count(ledger) == MANY
-    ledger.wait_applied("many", ledger.put("many", config_map("many-000", "x")))
-    assert _count(ledger) == 1
+    assert seen, "the bridge applied nothing"
+    return revision, seen[0]
 
 
-def _count(ledger: Ledger) -> int:
+def _count(ledger: Ledger, name: str) -> int:
     assert ledger.stage.cluster is not None
     found: Any = ledger.stage.cluster.ask("get", "/api/v1/namespaces/default/configmaps")[1]["items"]
-    return sum(item["metadata"]["name"].startswith("many-") for item in found)
+    return sum(item["metadata"]["name"].startswith(f"{name}-") for item in found)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,18 @@ from conclave.demo.stage import Stage
 from conclave.errors import EXIT_VERIFICATION
 from conclave.home import Home, load
 from tests.support.live import approve, release, running_ledger
+from tests.support.log_entries import log_entries
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+
+READ_S = 240
+
+
+@pytest.fixture(autouse=True)
+def _a_server_may_end_in_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of the package gives a server 2 s to end before it sends signals."""
+    monkeypatch.setattr("mcp.client.stdio.PROCESS_TERMINATION_TIMEOUT", 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +44,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 async def _reads(target: Any, stage: Stage, number: int) -> dict[str, Any]:
-    async with Client(target, read_timeout_seconds=60) as client:
+    async with Client(target, read_timeout_seconds=READ_S) as client:
         (row,) = (await client.call_tool("get_releases", {})).structured_content["items"]
         assert (row["release"], row["appliedRevision"], row["outcome"]) == ("guestbook", 1, "applied")
         (proposal,) = (await client.call_tool("explain_proposal", {"number": number})).structured_content[
@@ -76,18 +87,30 @@ def _server(home: Home, folder: Path, *options: str) -> Iterator[str]:
     command = [sys.executable, "-m", "mcp_server", "--http", "0", "--genesis", str(home.genesis), *options]
     command += ["--trust", str(folder / "trust" / "mcp.json")]
     command += [part for endpoint in home.endpoints for part in ("--endpoint", endpoint)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    # Into a file: nobody empties a pipe while it serves.
+    log = folder / "server.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, stderr=said)
     try:
-        assert process.stderr is not None
-        yield json.loads(process.stderr.readline())["url"]
+        yield str(_first(process, log)["url"])
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.wait(60)
+
+
+def _first(process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    """Wait for a server's first line."""
+    end = time.monotonic() + READ_S
+    while not (said := log_entries(log)):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    return said[0]
 
 
 async def _refusal(client: Client) -> str:
     """Call until it is refused; say with what."""
-    with anyio.fail_after(120):
+    with anyio.fail_after(2 * READ_S):
         while True:
             try:
                 await client.call_tool("get_clusters", {})
@@ -105,7 +128,7 @@ def test_an_agent_works_with_a_remote_server_until_its_key_is_revoked(stage: Sta
     async def work(url: str) -> None:
         options = ["mcp", "connect", url, "--as", "scout", "--home", str(stage.home)]
         target = StdioServerParameters(command=sys.executable, args=["-m", "conclave", *options])
-        async with Client(target, read_timeout_seconds=60) as client:
+        async with Client(target, read_timeout_seconds=READ_S) as client:
             await client.list_tools()
             (row,) = (await client.call_tool("get_releases", {})).structured_content["items"]
             assert row["release"] == "guestbook"
@@ -120,9 +143,9 @@ def test_an_agent_works_with_a_remote_server_until_its_key_is_revoked(stage: Sta
 
 async def _anchored(target: Any, stage: Stage) -> dict[str, Any]:
     """Call once, and wait until the log says that the ledger has its head."""
-    async with Client(target, read_timeout_seconds=60) as client:
+    async with Client(target, read_timeout_seconds=READ_S) as client:
         assert not (await client.call_tool("get_clusters", {})).is_error
-        with anyio.fail_after(120):
+        with anyio.fail_after(2 * READ_S):
             while True:
                 (log,) = stage.quietly("audit", "verify", str(stage.home / "audit-anchored"))["logs"]
                 if log["anchored"] is not None:

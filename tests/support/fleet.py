@@ -37,9 +37,10 @@ from ledger.errors import Code, Refused
 from ledger.records import MetricRecord, ReportRecord
 from ledger.types import API_VERSION, JsonObject
 from tests.integration.nodes import free_base
+from tests.support.log_entries import log_entries
 
 T = TypeVar("T")
-WAIT_S = 60.0
+WAIT_S = 180.0
 _RACES_MAX = 5
 _TAKEN = frozenset({Code.NONCE_REPLAYED, Code.REPORT_SEQUENCE_STALE})
 """What the ledger says to the slower of two who speak as one identity."""
@@ -181,10 +182,15 @@ class Fleet:
 
     def applied(self, cluster: str, name: str) -> list[int]:
         """Give the revisions that a bridge says it wrote to its cluster, each once, the first first."""
-        log = self.stage.home / "bridges" / cluster / "log" / "bridge.log"
-        entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-        said = [e["revision"] for e in entries if (e["event"], e.get("release")) == ("applied", name)]
-        return list(dict.fromkeys(said))
+        return list(dict.fromkeys(entry["revision"] for entry in self.said(cluster, "applied", name)))
+
+    def said(self, cluster: str, event: str, name: str) -> list[JsonObject]:
+        """Give what a bridge has logged of one kind about a release."""
+        return [e for e in self.log(cluster) if (e["event"], e.get("release")) == (event, name)]
+
+    def log(self, cluster: str) -> list[JsonObject]:
+        """Give what a bridge has logged."""
+        return log_entries(self.stage.home / "bridges" / cluster / "log" / "bridge.log")
 
     def status(self, cluster: str) -> JsonObject:
         """Give a bridge's own account."""

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from conclave.demo.narrator import Narrator
-from conclave.demo.stage import Stage
+from conclave.demo.stage import WAIT_S, Stage
 from conclave.demo.story import clean_up, tell
 from consensus import release_reader
 from k8s_bridge.client import KubernetesClient
 from k8s_bridge.objects import ObjectKey
 from ledger.bodies import judgement_body, release_body
 from ledger.types import API_VERSION, ActionKind, JsonObject
+from tests.integration.nodes import free_base
 
-CHAPTER_UP = 2
+CHAPTER_MADE, CHAPTER_UP = 1, 2
+VALIDATORS = 4
 
 
 @contextmanager
@@ -33,19 +35,27 @@ def running_ledger(folder: Path) -> Iterator[Stage]:
         kubeconfig=Path(given) if given else None,
     )
     try:
-        tell(stage, CHAPTER_UP)
+        stage.quietly("init", "--base-port", str(free_base(2 * VALIDATORS)))
+        tell(stage, CHAPTER_UP, after=CHAPTER_MADE)
         yield stage
     finally:
         clean_up(stage)
 
 
-def release(stage: Stage, name: str, *source: str, seconds: float = 120.0) -> JsonObject:
-    """Propose ``source`` as release ``name``, approve it twice and wait until it is applied."""
+def release(stage: Stage, name: str, *source: str, seconds: float = WAIT_S) -> JsonObject:
+    """Propose ``source`` as release ``name``, approve it twice; wait until it is applied and told."""
     proposed = stage.quietly("propose", *source, "--name", name, "--as", "alice")
     revision = approve(stage, proposed["number"])
     assert revision is not None
     stage.wait_applied(revision, seconds, name)
+    stage.until(f"{name} {revision} reported", lambda: _is_reported(stage, name, revision))
     return proposed
+
+
+def _is_reported(stage: Stage, name: str, revision: int) -> bool:
+    with stage.client() as client:
+        told = release_reader.report(client.view(), "east", name).value
+    return told is not None and (told.revision, told.outcome) == (revision, "applied")
 
 
 def approve(stage: Stage, number: int) -> int | None:
