@@ -53,7 +53,7 @@ def carry_out(plan: Plan, cluster: Cluster, save: SaveInventory, workers: Worker
         save(plan.inventory)
     results = _apply_all(plan, cluster, workers or OneByOne())
     blocked = any(result.outcome is not Outcome.UNCHANGED and result.code for result in results)
-    results += [_prune(step, cluster, blocked=blocked) for step in plan.steps if not step.wanted]
+    results += _prune_all([step for step in plan.steps if not step.wanted], cluster, blocked=blocked)
     if plan.inventory is not None:
         settled = _settled(plan.inventory, plan, results)
         if settled != (plan.inventory if plan.writes else plan.before):
@@ -67,8 +67,7 @@ def _apply_all(plan: Plan, cluster: Cluster, workers: Workers) -> list[ObjectRes
     definitions = [
         result.key
         for result in results
-        if result.key.kind == "CustomResourceDefinition"
-        and result.outcome in {Outcome.CREATED, Outcome.CONFIGURED}
+        if result.key.is_definition and result.outcome in {Outcome.CREATED, Outcome.CONFIGURED}
     ]
     unready: dict[ObjectKey, EnvironmentFault] = {}
     for key in definitions:
@@ -143,12 +142,28 @@ def _cleared(step: Step, cluster: Cluster) -> bool:
     return cluster.get(step.key) is None
 
 
-def _prune(step: Step, cluster: Cluster, *, blocked: bool) -> ObjectResult:
+def _prune_all(steps: list[Step], cluster: Cluster, *, blocked: bool) -> list[ObjectResult]:
+    """Delete, containers last, and these only where all that was to go before them went.
+
+    A delete that is refused may have met another object than the one that was seen.
+    """
+    results: list[ObjectResult] = []
+    stuck = False
+    for step in steps:
+        held = "held: not everything that is wanted was applied" if blocked else ""
+        if stuck and step.stage == STAGE_FOUNDATION:
+            held = "held: not everything that was to go before it went"
+        results.append(_prune(step, cluster, held))
+        stuck = stuck or (step.action is Action.DELETE and results[-1].outcome is Outcome.FAILED)
+    return results
+
+
+def _prune(step: Step, cluster: Cluster, held: str) -> ObjectResult:
     result = replace(_before(step), outcome=Outcome.SKIPPED)
     if step.action is not Action.DELETE:
         return replace(result, outcome=_STANDING[step.action])
-    if blocked:
-        return replace(result, reason="held: not everything that is wanted was applied")
+    if held:
+        return replace(result, reason=held)
     try:
         cluster.delete(step.key, uid_of(step.live))
     except EnvironmentFault as fault:

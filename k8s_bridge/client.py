@@ -35,6 +35,7 @@ _NOT_YET = frozenset({404, 429, 500, 503})
 """What a definition that is established, but not served yet, answers (kubernetes notes, trap 3)."""
 PAGES_MAX = 200
 ESTABLISH_POLL_S = 0.1
+VANISHING_POLLS_MAX = 20
 WATCH_TIMEOUT_S = 60
 """The server ends a watch after this long; the socket may be silent a little longer: it is then dead."""
 WATCH_SILENCE_S = 75.0
@@ -227,13 +228,37 @@ class KubernetesClient:
             self._sleep(ESTABLISH_POLL_S)
 
     def namespaced_kinds(self) -> Iterator[Kind]:
-        """Give every namespaced kind that can be listed, in every served version's preferred form."""
-        yield from (kind for kind in self._served("v1").values() if kind.namespaced and kind.listable)
-        _, groups = self._connection.ask("get", "/apis")
-        for group in groups.get("groups") or ():
-            preferred = field(group, "preferredVersion", "groupVersion")
-            served = self._served(str(preferred)).values()
-            yield from (kind for kind in served if kind.namespaced and kind.listable)
+        """Give every namespaced kind that can be listed, once a kind, as the server says now.
+
+        Of all served versions, the preferred one first: a kind may be missing from that.
+
+        Raises:
+            EnvironmentFault: also where a version that is named does not answer: what it serves is unknown.
+        """
+        for versions in (("v1",), *self._versions()):
+            seen: set[str] = set()
+            for api_version in versions:
+                for kind in _kinds(api_version, self._resources(api_version)):
+                    if kind.namespaced and kind.listable and kind.kind not in seen:
+                        seen.add(kind.kind)
+                        yield kind
+
+    def _versions(self) -> Sequence[tuple[str, ...]]:
+        """Give the served versions of every group, the preferred one first."""
+        _, answer = self._connection.ask("get", "/apis")
+        return [_versions_of(group) for group in answer.get("groups") or ()]
+
+    def _resources(self, api_version: str) -> JsonObject:
+        """Give what a version serves; one that is named no longer serves nothing."""
+        for _ in range(VANISHING_POLLS_MAX):
+            answer = self._or_none("get", _root(api_version), api_version)
+            if answer is not None:
+                return answer
+            # A group that comes or goes is named for a moment without being there.
+            self._sleep(ESTABLISH_POLL_S)
+            if not any(api_version in versions for versions in self._versions()):
+                return {}
+        raise EnvironmentFault(Code.KUBERNETES_REFUSED, got=f"{api_version} is named and not there")
 
     def _answers(self, definition: JsonObject | None) -> bool:
         """Whether every version can be listed: for a moment after discovery names a kind, it cannot."""
@@ -264,9 +289,7 @@ class KubernetesClient:
             known = self._kinds.get(api_version)
         if known is not None:
             return known
-        root = "apis" if "/" in api_version else "api"
-        path = f"/{root}/{'/'.join(quote(part, safe='') for part in api_version.split('/'))}"
-        answer = self._or_none("get", path, api_version) or {}
+        answer = self._or_none("get", _root(api_version), api_version) or {}
         kinds = {kind.kind: kind for kind in _kinds(api_version, answer)}
         if kinds:
             with self._lock:
@@ -302,6 +325,17 @@ class KubernetesClient:
             if fault.facts.get("status") == 404:
                 return None
             raise
+
+
+def _root(api_version: str) -> str:
+    root = "apis" if "/" in api_version else "api"
+    return f"/{root}/{'/'.join(quote(part, safe='') for part in api_version.split('/'))}"
+
+
+def _versions_of(group: JsonObject) -> tuple[str, ...]:
+    named = [field(group, "preferredVersion", "groupVersion")]
+    named += [field(version, "groupVersion") for version in field(group, "versions") or ()]
+    return tuple(dict.fromkeys(version for version in named if isinstance(version, str)))
 
 
 def _kinds(api_version: str, answer: JsonObject) -> Iterator[Kind]:

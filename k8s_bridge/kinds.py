@@ -91,13 +91,17 @@ def defined_by(manifests: Iterable[JsonObject]) -> dict[str, Resource]:
     """Read the kinds that the CustomResourceDefinitions among ``manifests`` define."""
     found = {}
     for manifest in manifests:
-        if manifest.get("kind") != "CustomResourceDefinition":
+        if manifest.get("kind") != "CustomResourceDefinition" or not _is_extension(manifest):
             continue
         group, kind = field(manifest, "spec", "group"), field(manifest, "spec", "names", "kind")
         plural, scope = field(manifest, "spec", "names", "plural"), field(manifest, "spec", "scope")
         if all(isinstance(text, str) and text for text in (group, kind, plural)):
             found[full_kind(group, kind)] = Resource(group, plural, scope == "Namespaced")
     return found
+
+
+def _is_extension(manifest: JsonObject) -> bool:
+    return str(manifest.get("apiVersion")).startswith("apiextensions.k8s.io/")
 
 
 def resource_of(kind: str, known: Resources) -> Resource:

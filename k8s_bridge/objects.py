@@ -49,6 +49,16 @@ class ObjectKey:
         """The name without the version: ``apps/v1beta1`` and ``apps/v1`` hold the same Deployment."""
         return (self.group, self.kind, self.namespace, self.name)
 
+    @property
+    def is_namespace(self) -> bool:
+        """Whether it is a namespace; other groups have kinds of that name."""
+        return (self.group, self.kind) == ("", "Namespace")
+
+    @property
+    def is_definition(self) -> bool:
+        """Whether it is a CustomResourceDefinition of Kubernetes' own."""
+        return (self.group, self.kind) == ("apiextensions.k8s.io", "CustomResourceDefinition")
+
     def __str__(self) -> str:
         return f"{self.api_version}/{self.kind}/{self.namespace or CLUSTER_SCOPE}/{self.name}"
 

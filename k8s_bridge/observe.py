@@ -9,10 +9,10 @@ never writes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from k8s_bridge.cluster import Cluster, Kind
+from k8s_bridge.cluster import Cluster
 from k8s_bridge.co_owners import Foreign, foreign_of, our_fields, with_all_owned, without_admitted
 from k8s_bridge.compare import is_bare, owned_by
 from k8s_bridge.desired import Desired
@@ -22,13 +22,12 @@ from k8s_bridge.objects import (
     Identity,
     ObjectKey,
     content_of,
-    field,
-    key_of,
     metadata_text,
     trial_name,
     uid_of,
 )
 from k8s_bridge.plan import Observation, World, owns
+from k8s_bridge.tenants import held_by
 from k8s_bridge.workers import OneByOne, Workers
 from ledger.errors import Code, ConclaveError, EnvironmentFault, caused
 from ledger.types import JsonObject
@@ -83,7 +82,7 @@ def observe(
     # What is only forgotten is not looked at: it is let alone, whatever it is.
     pruning = desired.prune and not desired.part
     for entry in prunable(look.inventory, desired.identities) if look.inventory and pruning else ():
-        observed[entry.key] = _with_tenants(cluster, entry.key, _at(cluster, entry.key), look.inventory)
+        observed[entry.key] = _with_held(cluster, entry.key, _at(cluster, entry.key))
     faults = [seen.fault for seen in observed.values()]
     if faults and faults[0] is not None and all(map(is_trouble, faults)):
         # Nothing was learnt of any object.
@@ -113,7 +112,7 @@ class _Look:
                     return Observation(live, fault=vain)
                 if live is None or metadata_text(live, "deletionTimestamp"):
                     return Observation(live)
-                if key.kind != "Namespace" and not owns(key, live, self.inventory):
+                if not key.is_namespace and not owns(key, live, self.inventory):
                     return Observation(live)
                 dry_run = self.cluster.apply(manifest, dry_run=True).live
                 # Controllers write too: compare two views of one version only.
@@ -146,7 +145,7 @@ class _Look:
         self, key: ObjectKey, manifest: JsonObject, live: JsonObject | None, dry_run: JsonObject | None
     ) -> Foreign | None:
         """Find what others added, by the record of ownership; where ours is gone from it, by all there is."""
-        if live is None or (key.kind == "Namespace" and not self._made(key)):
+        if live is None or (key.is_namespace and not self._made(key)):
             return None
         emptied = not owned_by(live) and (dry_run is None or not is_bare(live))
         # Nobody's writes are recorded while nobody owns a field; an apply would record what it finds.
@@ -208,62 +207,12 @@ def _made_anew(cluster: Cluster, key: ObjectKey, manifest: JsonObject) -> JsonOb
     return made.live if made.created else None
 
 
-def _with_tenants(
-    cluster: Cluster, key: ObjectKey, seen: Observation, inventory: Inventory | None
-) -> Observation:
+def _with_held(cluster: Cluster, key: ObjectKey, seen: Observation) -> Observation:
     """Add what a namespace or definition that could be pruned still holds."""
-    if seen.live is None or key.kind not in {"Namespace", "CustomResourceDefinition"}:
+    if seen.live is None or not (key.is_namespace or key.is_definition):
         return seen
     try:
-        held = (
-            _inside_namespace(cluster, key.name)
-            if key.kind == "Namespace"
-            else _instances(cluster, seen.live)
-        )
+        return replace(seen, held=held_by(cluster, key, seen.live))
     except EnvironmentFault as fault:
-        if fault.code is Code.KUBERNETES_UNREACHABLE:
-            raise
+        _kept(fault)
         return seen
-    ours = inventory.entries.keys() if inventory else frozenset()
-    foreign = tuple(
-        str(found) for found in held if found.identity not in ours and _owner_of(found) not in ours
-    )
-    return Observation(seen.live, seen.dry_run, seen.fault, foreign)
-
-
-_MADE_BY_CONTROLLERS = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
-_PASSING_KINDS = frozenset({"Event", "Lease", "PodMetrics"})
-
-
-def _owner_of(key: ObjectKey) -> Identity:
-    """Give what an object goes with: Endpoints name no owner, and go with the Service of their name."""
-    return ("", "Service", key.namespace, key.name) if key.identity[:2] == ("", "Endpoints") else key.identity
-
-
-def _inside_namespace(cluster: Cluster, namespace: str) -> list[ObjectKey]:
-    found = []
-    for kind in cluster.namespaced_kinds():
-        if kind.kind not in _PASSING_KINDS:
-            items, _ = cluster.list(kind, namespace, metadata_only=True)
-            found += [_key(kind, item) for item in items if not _derived(kind, item)]
-    return found
-
-
-def _instances(cluster: Cluster, definition: JsonObject) -> list[ObjectKey]:
-    group, name = field(definition, "spec", "group"), field(definition, "spec", "names", "kind")
-    versions = [v["name"] for v in field(definition, "spec", "versions") or () if v.get("served")]
-    if not versions:
-        return []
-    kind = cluster.kind_of(f"{group}/{versions[0]}", str(name))
-    items, _ = cluster.list(kind, metadata_only=True)
-    return [_key(kind, item) for item in items]
-
-
-def _key(kind: Kind, item: JsonObject) -> ObjectKey:
-    return key_of({**item, "apiVersion": kind.api_version, "kind": kind.kind})
-
-
-def _derived(kind: Kind, item: JsonObject) -> bool:
-    """Whether a controller made the object: it goes with its owner, or comes with every namespace."""
-    own_name = (kind.kind, str(field(item, "metadata", "name")))
-    return bool(field(item, "metadata", "ownerReferences")) or own_name in _MADE_BY_CONTROLLERS

@@ -37,7 +37,7 @@ def grounded(desired: Desired, touched: Collection[ObjectKey]) -> frozenset[Obje
         key
         for key, manifest in desired.objects.items()
         if stage_of(key) == STAGE_FOUNDATION
-        and (key.name in namespaces if key.kind == "Namespace" else defined_kind(manifest) in kinds)
+        and (key.name in namespaces if key.is_namespace else defined_kind(manifest) in kinds)
     }
     return frozenset(ground | set(touched))
 
@@ -63,5 +63,5 @@ def joined(before: Finding, part: Finding) -> Finding:
 
 
 def _shaken(key: ObjectKey, outcome: Outcome) -> bool:
-    calm = {Outcome.UNCHANGED, Outcome.CONFIGURED} if key.kind == "Namespace" else {Outcome.UNCHANGED}
+    calm = {Outcome.UNCHANGED, Outcome.CONFIGURED} if key.is_namespace else {Outcome.UNCHANGED}
     return stage_of(key) == STAGE_FOUNDATION and outcome not in calm

@@ -20,11 +20,13 @@ from k8s_bridge.inventory import Entry, Inventory, config_map_name, intend, prun
 from k8s_bridge.objects import Identity, ObjectKey, metadata_text, uid_of
 from k8s_bridge.objects import field as field_at
 from k8s_bridge.order import STAGE_FOUNDATION, apply_order, prune_order, stage_of
+from k8s_bridge.tenants import Held, tenants_of
 from ledger.errors import Code, ConclaveError, Refused
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
 
 _UNOBSERVED_FAULT = Refused(Code.KUBERNETES_UNREACHABLE, got="not observed")
+TENANTS_SHOWN_MAX = 3
 PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 
 
@@ -56,15 +58,14 @@ class Observation:
         live: the object as the API server holds it; None when there is none.
         dry_run: what applying our manifest would make of it; None when not asked or refused.
         fault: why it could not be read or would not be accepted.
-        tenants: for a namespace or a definition that could be pruned: objects in it that are not ours to
-            remove; None when not counted.
+        held: for a namespace or a definition that could be pruned: what goes with it; None when not listed.
         foreign: what others added to it.
     """
 
     live: JsonObject | None = None
     dry_run: JsonObject | None = None
     fault: ConclaveError | None = None
-    tenants: tuple[str, ...] | None = None
+    held: tuple[Held, ...] | None = None
     foreign: Foreign | None = None
 
 
@@ -218,7 +219,7 @@ def _changing_definitions(desired: Desired, world: World) -> frozenset[tuple[str
     kinds = set()
     for key, manifest in desired.objects.items():
         seen = world.observed.get(key, Observation())
-        if key.kind == "CustomResourceDefinition" and not (seen.live and same(seen.live, seen.dry_run)):
+        if key.is_definition and not (seen.live and same(seen.live, seen.dry_run)):
             kinds.add(defined_kind(manifest))
     return frozenset(kinds)
 
@@ -275,7 +276,7 @@ def _obstacle(key: ObjectKey, seen: Observation, world: World) -> tuple[Action, 
     found: tuple[Action, Code, str] | None = None
     if holder is not None:
         found = (Action.CONFLICT, Code.OBJECT_CLAIMED, f"release {holder} owns it")
-    elif seen.live is not None and key.kind != "Namespace" and not owns(key, seen.live, world.inventory):
+    elif seen.live is not None and not key.is_namespace and not owns(key, seen.live, world.inventory):
         found = (Action.CONFLICT, Code.OBJECT_NOT_OWNED, "it exists and was not made by this ledger")
     elif metadata_text(seen.live, "deletionTimestamp"):
         found = (Action.SKIP, Code.OBJECT_TERMINATING, "it is being deleted; created again once gone")
@@ -302,7 +303,15 @@ def _prune_steps(desired: Desired, world: World) -> list[Step]:
         return [_forget_step(entry) for entry in prunable(world.inventory, desired.identities)]
     entries = {entry.key: entry for entry in prunable(world.inventory, desired.identities)}
     wanted = desired.identities | world.claims.keys()
-    return [_prune_step(entries[key], world, wanted) for key in prune_order(entries)]
+    steps: list[Step] = []
+    going: set[str] = set()
+    for key in prune_order(entries):
+        step = _prune_step(entries[key], world, wanted, going)
+        steps.append(step)
+        # Containers come last: what of their content goes is decided by then.
+        if step.action is Action.DELETE:
+            going.add(uid_of(step.live))
+    return steps
 
 
 def _forget_step(entry: Entry) -> Step:
@@ -310,7 +319,7 @@ def _forget_step(entry: Entry) -> Step:
     return Step(Action.SKIP, entry.key, stage_of(entry.key), reason, forget=True, wanted=False)
 
 
-def _prune_step(entry: Entry, world: World, wanted: frozenset[Identity]) -> Step:
+def _prune_step(entry: Entry, world: World, wanted: frozenset[Identity], going: Collection[str]) -> Step:
     key = entry.key
     seen = world.observed.get(key, Observation(fault=_UNOBSERVED_FAULT))
     step = Step(Action.SKIP, key, stage_of(key), "", live=seen.live, wanted=False)
@@ -318,13 +327,15 @@ def _prune_step(entry: Entry, world: World, wanted: frozenset[Identity]) -> Step
         return replace(
             step, action=Action.REFUSED, code=seen.fault.code, reason=str(seen.fault), fault=seen.fault
         )
-    reason, forget = _why_keep(entry, seen, world, wanted)
+    reason, forget = _why_keep(entry, seen, world)
+    if not reason:
+        reason, forget = _keep_container(entry, seen, wanted, going)
     if reason:
         return replace(step, reason=reason, forget=forget)
     return replace(step, action=Action.DELETE, reason="no longer in the release", forget=True)
 
 
-def _why_keep(entry: Entry, seen: Observation, world: World, wanted: frozenset[Identity]) -> tuple[str, bool]:
+def _why_keep(entry: Entry, seen: Observation, world: World) -> tuple[str, bool]:
     """Why a recorded object is not deleted (empty: it is), and whether the inventory forgets it."""
     holder = world.claims.get(entry.key.identity)
     if holder is not None:
@@ -339,28 +350,34 @@ def _why_keep(entry: Entry, seen: Observation, world: World, wanted: frozenset[I
         return "recorded as ours, but not applied by us", False
     if metadata_text(seen.live, "deletionTimestamp"):
         return "it is being deleted", False
-    return _keep_container(entry, seen, wanted)
+    return "", False
 
 
-def _keep_container(entry: Entry, seen: Observation, wanted: frozenset[Identity]) -> tuple[str, bool]:
+def _keep_container(
+    entry: Entry, seen: Observation, wanted: frozenset[Identity], going: Collection[str]
+) -> tuple[str, bool]:
     """Why a namespace or definition stays (empty: it may go), and whether to forget it.
 
-    Deleting one takes along everything inside it.
+    Deleting one takes along everything inside it: nothing may be there but what this plan deletes, by the
+    UIDs ``going``, and what goes with that.
     """
     key = entry.key
-    if key.kind == "Namespace" and key.group == "":
+    if key.is_namespace:
         if key.name in PROTECTED_NAMESPACES or not entry.created:
             return "the namespace was here before the release", True
         held = [identity for identity in wanted if identity[2] == key.name]
-    elif key.kind == "CustomResourceDefinition":
+    elif key.is_definition:
         group, kind = defined_kind(seen.live)
         held = [identity for identity in wanted if identity[:2] == (group, kind)]
     else:
         return "", False
     if held:
         return "it still holds a wanted object", False
-    if seen.tenants is None:
+    if seen.held is None:
         return "what it holds could not be listed", False
-    if seen.tenants:
-        return f"it holds objects of others: {', '.join(seen.tenants[:3])}", False
+    tenants = tenants_of(seen.held, going)
+    if tenants:
+        named = ", ".join(str(tenant.key) for tenant in tenants[:TENANTS_SHOWN_MAX])
+        more = len(tenants) - TENANTS_SHOWN_MAX
+        return f"it holds objects of others: {named}{f', {more} more' if more > 0 else ''}", False
     return "", False

@@ -74,6 +74,9 @@ class Hand:
             if live is None:
                 return f"{key} is not there"
             done = how(self, key, live, manager, f"{chance.randrange(1 << 20):x}")
+            if done and how in _TAKES:
+                # What is no longer ours holds its container.
+                self.used |= {container for container in TARGETS if _holds(container, key)}
         except EnvironmentFault as fault:
             return f"{how.__name__} {key}: {fault.facts.get('status') or fault.code.name}"
         return f"{how.__name__} {key} as {manager}" if done else f"{how.__name__} {key} is not done"
@@ -224,6 +227,9 @@ _EDITS: tuple[Callable[[Hand, ObjectKey, JsonObject, str, str], bool], ...] = (
     Hand.strip,
     Hand.seize,
 )
+
+
+_TAKES = (Hand.replace, Hand.strip, Hand.seize)
 
 
 def _holds(container: ObjectKey, inside: ObjectKey) -> bool:

@@ -130,8 +130,9 @@ class Judge:
 
     def _kinds(self) -> Iterator[Kind]:
         groups = self._connection.ask("get", "/apis")[1]["groups"]
-        versions = ["v1", *(field(group, "preferredVersion", "groupVersion") for group in groups)]
-        for version in versions:
+        # A kind may be missing from its group's preferred version; one that is in several is one.
+        seen: set[tuple[str, str]] = set()
+        for version in ["v1", *(v["groupVersion"] for group in groups for v in group["versions"])]:
             root = "apis" if "/" in version else "api"
             try:
                 _, answer = self._connection.ask("get", f"/{root}/{version}")
@@ -141,7 +142,9 @@ class Judge:
                     raise
                 continue
             for resource in answer["resources"]:
-                if "/" not in resource["name"] and "list" in resource["verbs"]:
+                about = (_group(version), resource["kind"])
+                if "/" not in resource["name"] and "list" in resource["verbs"] and about not in seen:
+                    seen.add(about)
                     named = (resource["kind"], resource["name"], resource["namespaced"])
                     yield Kind(version, *named, listable=True)
 

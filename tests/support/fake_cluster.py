@@ -170,9 +170,9 @@ class FakeCluster:
     def remove(self, key: ObjectKey) -> None:
         """Delete an object, and what goes with it."""
         gone = self.objects.pop(key.identity)
-        if key.kind == "Namespace":
+        if key.is_namespace:
             inside = [identity for identity in self.objects if identity[2] == key.name]
-        elif key.kind == "CustomResourceDefinition":
+        elif key.is_definition:
             defined = (gone["spec"]["group"], gone["spec"]["names"]["kind"])
             inside = [identity for identity in self.objects if identity[:2] == defined]
         else:
@@ -189,8 +189,8 @@ class FakeCluster:
     def _defined(self) -> set[tuple[str, str]]:
         return {
             (f"{live['spec']['group']}/{version['name']}", live["spec"]["names"]["kind"])
-            for (_, kind, _, _), live in self.objects.items()
-            if kind == "CustomResourceDefinition"
+            for (group, kind, _, _), live in self.objects.items()
+            if (group, kind) == ("apiextensions.k8s.io", "CustomResourceDefinition")
             for version in live["spec"]["versions"]
         }
 
