@@ -81,10 +81,11 @@ def apply_block(state: Overlay, block: Block, constants: Constants, open_tx: Ope
         One result a transaction, same order.
     """
     ctx = Context(state, block.height, block.time, constants)
+    validators = membership.validators_of(state)
     membership.upgrade(ctx)
     _work_off_agenda(ctx)
     results = [_apply(ctx, tx, open_tx) for tx in block.txs]
-    return BlockResult(tuple(results), tuple(ctx.events), dict(sorted(ctx.powers.items())))
+    return BlockResult(tuple(results), tuple(ctx.events), membership.updates(validators, ctx.powers))
 
 
 def _work_off_agenda(ctx: Context) -> None:

@@ -8,6 +8,7 @@ to, and that there is always a set. Source: docs/spec/membership.md.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from abci_app.check import identity_of
 from abci_app.machine.context import Context
@@ -46,6 +47,16 @@ def validators_of(state: StateReader) -> ValidatorsRecord:
     """Give the validator set as the ledger wants it."""
     content = state.get(statekeys.VALIDATORS)
     return ValidatorsRecord(()) if content is None else records.read_validators(content)
+
+
+def updates(before: ValidatorsRecord, powers: Mapping[str, int]) -> dict[str, int]:
+    """Give what CometBFT is told of a block: new powers by key id, 0 only for who was a validator before it.
+
+    A set from which a stranger is to be removed is an error there that no node survives
+    (types/validator_set.go, ``verifyRemovals``).
+    """
+    known = {validator.key_id for validator in before.validators}
+    return {key_id: powers[key_id] for key_id in sorted(powers) if powers[key_id] or key_id in known}
 
 
 def is_validator(state: StateReader, did: str) -> bool:

@@ -161,6 +161,7 @@ class Audit:
         total, moved = sum(self.powers.values()), 0
         for update in response.validator_updates:
             key = update.pub_key.ed25519
+            assert update.power or self.powers.get(key), "CometBFT is told to remove who is no validator"
             moved += abs(update.power - self.powers.get(key, 0))
             self.powers[key] = update.power
         self.steps += bool(moved)

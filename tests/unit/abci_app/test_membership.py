@@ -90,6 +90,23 @@ def test_no_block_changes_more_than_a_third_of_the_power() -> None:
 
 
 @pytest.mark.requires("abci.validators")
+def test_cometbft_is_never_told_to_remove_who_was_no_validator_before_the_block() -> None:
+    story = Members()
+    mistaken = Subject("node5", kind="node")
+    story.configure(story.identity(mistaken))
+    named = {"node": mistaken.did, "keyId": mistaken.key_id, "power": 4}
+    wrong = story.propose(bodies.configure_body([standard.ledger_object("Validator", NODES[4].name, named)]))
+    right = story.propose(bodies.configure_body([validator(NODES[4], 4)]))
+    gone = story.propose(bodies.configure_body([], [("Validator", "node0")]))
+    for tx in (wrong, right, gone):
+        assert story.approve(BOB, tx) is Code.OK
+    assert story.codes(story.pen.approve(CAROL, wrong), story.pen.approve(CAROL, right)) == [Code.OK] * 2
+    assert story.powers == {NODES[4].key_id: 4}
+    assert story.codes(story.pen.approve(CAROL, gone)) == [Code.OK]
+    assert story.powers == {NODES[0].key_id: 0}
+
+
+@pytest.mark.requires("abci.validators")
 @pytest.mark.parametrize(
     ("wanted", "code"),
     [
