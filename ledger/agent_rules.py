@@ -82,7 +82,7 @@ ToolName = Annotated[str, _form(_TOOL, TOOL_NAME_BYTES_MAX, "a tool's name: lowe
 
 @dataclass(frozen=True, slots=True)
 class NameRule:
-    """A name in lower case (``name``), a kind (``kind``), a DID or a digest that a pattern covers."""
+    """A name in lower case (``name``), a kind, a DID, a digest or a container image that a pattern covers."""
 
     path: Path
     type: str
@@ -135,7 +135,7 @@ class ObjectsRule:
 
 
 ArgumentRule = NameRule | TextRule | IntegerRule | BooleanRule | ObjectsRule
-NAME_TYPES = ("name", "kind", "did", "digest")
+NAME_TYPES = ("name", "kind", "did", "digest", "image")
 _RECORDS: dict[str, type[ArgumentRule]] = {
     **dict.fromkeys(NAME_TYPES, NameRule),
     "text": TextRule,

@@ -2,7 +2,9 @@
 
 Owns the policy of those nobody knows, the same as an ``AgentPolicy`` for an agent that only reads, and one
 for an agent that proposes within a scope. Promises that each names every tool it is for with all its
-arguments, that the first names no tool that writes, and the other no value outside its scope. Pure.
+arguments, that the first names no tool that writes, and that the other lets no proposal reach a release,
+namespace, cluster, kind or image outside its scope, by whatever argument it is asked for
+(``mcp_server.guard.reach``). Pure.
 """
 
 from __future__ import annotations
@@ -50,11 +52,17 @@ def reading_policy(agent: str) -> JsonObject:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What an agent may propose for: patterns, each list sorted (docs/spec/authority.md §1)."""
+    """What an agent may propose for: patterns, each list sorted (docs/spec/authority.md §1).
+
+    Attributes:
+        images: of those that a proposal brings in; a prefix ends where a name does: ``registry.internal/*``.
+    """
 
     namespaces: Sequence[str]
     clusters: Sequence[str]
     kinds: Sequence[str]
+    releases: Sequence[str] = ("*",)
+    images: Sequence[str] = ("*",)
 
 
 def proposing_policy(agent: str, scope: Scope, guards: Sequence[str]) -> JsonObject:
@@ -69,10 +77,7 @@ def proposing_policy(agent: str, scope: Scope, guards: Sequence[str]) -> JsonObj
     asking = [
         {
             "tool": tool.name,
-            "arguments": sorted(
-                (rule for field in tool.fields for rule in _asking(field, scope)),
-                key=lambda rule: str(rule["path"]),
-            ),
+            "arguments": _asking(tool, scope),
             "budget": ASKING,
             "opensProposal": tool.opens_proposal,
         }
@@ -83,24 +88,45 @@ def proposing_policy(agent: str, scope: Scope, guards: Sequence[str]) -> JsonObj
     return {**found, "tools": tools, "openProposalsMax": OPEN_PROPOSALS_MAX, "guards": sorted(guards)}
 
 
-def _asking(field: Field, scope: Scope) -> list[JsonObject]:
-    if field.name == "objects":
-        kinds, namespaces = list(scope.kinds), list(scope.namespaces)
-        rule = {"type": "objects", "kinds": kinds, "namespaces": namespaces, "itemsMax": EDITS_MAX}
-        return [{"path": "objects", **rule}]
-    named = {"namespace": scope.namespaces, "clusters": scope.clusters}.get(field.name)
-    if named is not None:
-        path = f"{field.name}[]" if field.schema["type"] == "array" else field.name
-        return [{"path": path, "type": "name", "patterns": list(named)}]
+def _asking(tool: Tool, scope: Scope) -> list[JsonObject]:
+    rules = {str(rule["path"]): rule for field in tool.fields for rule in _plain(field)}
+    reached = _reached(scope)
+    if tool.opens_proposal:
+        # Those that are no arguments of the tool judge what becomes of its proposal.
+        rules |= reached
+    elif "release" in rules:
+        rules["release"] |= {"type": "name", "patterns": list(scope.releases)}
+        rules["release"].pop("bytesMax")
+    for field in tool.fields:
+        if field.is_required and field.name in rules:
+            rules[field.name]["required"] = True
+    return [rules[path] for path in sorted(rules)]
+
+
+def _reached(scope: Scope) -> dict[str, JsonObject]:
+    kinds, namespaces = list(scope.kinds), list(scope.namespaces)
+    objects = {"type": "objects", "kinds": kinds, "namespaces": namespaces, "itemsMax": EDITS_MAX}
+    found: list[JsonObject] = [
+        {"path": "release", "type": "name", "patterns": list(scope.releases)},
+        {"path": "namespace", "type": "name", "patterns": namespaces},
+        {"path": "clusters[]", "type": "name", "patterns": list(scope.clusters)},
+        {"path": "images[].image", "type": "image", "patterns": list(scope.images)},
+        {"path": "objects", **objects},
+    ]
+    return {str(rule["path"]): rule for rule in found}
+
+
+def _plain(field: Field) -> list[JsonObject]:
     items = field.schema.get("items", {})
     if "properties" in items:
         return [
             {"path": f"{field.name}[].{name}", "type": "text", "bytesMax": inner["maxLength"]}
             for name, inner in items["properties"].items()
         ]
-    if items:
+    if items.get("type") == "string":
         return [{"path": f"{field.name}[]", "type": "text", "bytesMax": items["maxLength"]}]
-    return [_rule(field)]
+    # Whole objects have a rule of their own.
+    return [] if items else [_rule(field)]
 
 
 @functools.cache

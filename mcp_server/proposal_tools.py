@@ -15,10 +15,10 @@ from ledger.errors import ConclaveError
 from ledger.records import ProposalRecord
 from ledger.types import JsonObject, ProposalState
 from mcp_server import differences
+from mcp_server.node_words import heard
 from mcp_server.pruning import clean
 from mcp_server.read_tools import Asked, Entry, stored_object, to_json, told
 
-NODES_WORD = "the answering node's word, not a proof"
 RETRY_AFTER_SECONDS = 15
 
 
@@ -52,10 +52,7 @@ def _word(asked: Asked, identifier: str) -> JsonObject:
         said = asked.source.ask(identifier)
     except ConclaveError as error:
         return {"proven": False, "name": error.code.name}
-    kept: JsonObject = {
-        name: said[name] for name in ("missing", "approvers", "state", "risk") if name in said
-    }
-    return {"proven": False, "note": NODES_WORD, "code": said["code"], "name": said["name"], **kept}
+    return heard(said, "code", "missing", "approvers", "state", "risk")
 
 
 def _difference(asked: Asked, record: ProposalRecord, change: Change) -> JsonObject | list[JsonObject] | None:

@@ -14,16 +14,19 @@ from consensus.reader import View
 from consensus.submit import ProvenReceipt
 from ledger.agent_actions import About
 from ledger.bodies import judgement_body, observation_body
-from ledger.changes import Release
+from ledger.changes import Release, read_release
 from ledger.errors import Code, Refused
 from ledger.records import ReleaseRecord, ReleaseState
 from ledger.types import ActionKind, JsonObject
 from mcp_server.edits import Edits, Image, release_object
-from mcp_server.proposal_tools import NODES_WORD, RETRY_AFTER_SECONDS
-from mcp_server.proposer import Proposed, Proposer, not_spoken_for
+from mcp_server.guard.reach import reach_of
+from mcp_server.node_words import heard
+from mcp_server.proposal_tools import RETRY_AFTER_SECONDS
+from mcp_server.proposer import Proposer, Wanted, not_spoken_for
 from mcp_server.read_tools import Asked, Entry
 
 OPERATIONS = ("scale", "rollback", "pause")
+_HEARD = ("missing", "approvers", "risk")
 _NEEDS = {"scale": ("object", "replicas"), "rollback": ("toRevision",), "pause": ()}
 
 
@@ -39,7 +42,7 @@ def propose_release(asked: Asked) -> Sequence[Entry]:
         clusters=tuple(given.get("clusters", ())),
         namespace=given.get("namespace"),
     )
-    return [lambda: _propose_release(asked, edits)]
+    return [lambda: _propose_release(asked, edits, "propose_release")]
 
 
 def request_change(asked: Asked) -> Sequence[Entry]:
@@ -55,7 +58,7 @@ def request_change(asked: Asked) -> Sequence[Entry]:
             )
     if wanted == "scale":
         edits = Edits(replicas=((given["object"], given["replicas"]),))
-        return [lambda: _propose_release(asked, edits)]
+        return [lambda: _propose_release(asked, edits, "request_change")]
     if wanted == "rollback":
         return [lambda: _rollback(asked)]
     return [lambda: _observed(asked, About.PAUSE_REQUESTED, asked.arguments["reason"])]
@@ -71,22 +74,28 @@ def report_observation(asked: Asked) -> Sequence[Entry]:
     return [lambda: _observed(asked, About.OBSERVATION, asked.arguments["text"])]
 
 
-def _propose_release(asked: Asked, edits: Edits) -> JsonObject:
-    principal, proposer = speaker_of(asked)
+def _propose_release(asked: Asked, edits: Edits, tool: str) -> JsonObject:
     name = asked.arguments["release"]
     record = _record(asked.view, name)
-    old = None if record is None else _as_signed(asked.view, record)
-    change = {"release": release_object(name, old, edits, renderer=_renderer())}
-    against = 0 if record is None else record.revision
-    return _asked_for(proposer.propose(principal, change, reason=asked.arguments["reason"], against=against))
+    old = None if record is None else _as_signed(asked.view, record, record.revision)
+    made = release_object(name, old, edits, renderer=_renderer())
+    new = read_release(made, image_digest_required=False, where="arguments")
+    return _asked_for(asked, tool, {"release": made}, (record, old, new))
 
 
 def _rollback(asked: Asked) -> JsonObject:
-    principal, proposer = speaker_of(asked)
-    given = asked.arguments
-    record = release_reader.release_record(asked.view, given["release"]).value
-    change: JsonObject = {"rollback": {"release": given["release"], "toRevision": given["toRevision"]}}
-    return _asked_for(proposer.propose(principal, change, reason=given["reason"], against=record.revision))
+    name, number = asked.arguments["release"], asked.arguments["toRevision"]
+    record = release_reader.release_record(asked.view, name).value
+    if number > record.revision:
+        raise Refused(
+            Code.REVISION_UNKNOWN,
+            got=number,
+            expected=f"1 … {record.revision}",
+            field="arguments.toRevision",
+        )
+    old, new = (_as_signed(asked.view, record, each) for each in (record.revision, number))
+    change: JsonObject = {"rollback": {"release": name, "toRevision": number}}
+    return _asked_for(asked, "request_change", change, (record, old, new))
 
 
 def _withdrawn(asked: Asked) -> JsonObject:
@@ -140,15 +149,24 @@ def _record(view: View, name: str) -> ReleaseRecord | None:
     return found if found.state is not ReleaseState.DELETED else None
 
 
-def _as_signed(view: View, record: ReleaseRecord) -> Release:
-    """Give the content of a release's newest revision as its proposer signed it."""
-    revision = view.read(lambda get: scopes.revision_record(get, record.name, record.revision)).value
+def _as_signed(view: View, record: ReleaseRecord, number: int) -> Release:
+    """Give the content of a release's revision as its proposer signed it."""
+    revision = view.read(lambda get: scopes.revision_record(get, record.name, number)).value
     found = release_reader.proposed(view, revision.content).value.change
     assert isinstance(found, Release), "the content of a revision is a release"
     return found
 
 
-def _asked_for(proposed: Proposed) -> JsonObject:
+def _asked_for(
+    asked: Asked, tool: str, change: JsonObject, made: tuple[ReleaseRecord | None, Release | None, Release]
+) -> JsonObject:
+    """Propose a change that makes ``made`` (record, content now, content then) of a release."""
+    principal, proposer = speaker_of(asked)
+    record, old, new = made
+    reach = reach_of(old, new, () if record is None else record.clusters)
+    against = 0 if record is None else record.revision
+    wanted = Wanted(tool, change, reach, asked.arguments["reason"], against)
+    proposed = proposer.propose(principal, wanted)
     number = proposed.proven.receipt.number
     found: JsonObject = {
         "number": number,
@@ -156,9 +174,7 @@ def _asked_for(proposed: Proposed) -> JsonObject:
         **_told(proposed.proven),
     }
     if proposed.answer is not None:
-        said = proposed.answer.value
-        kept = {name: said[name] for name in ("missing", "approvers", "risk") if name in said}
-        found["nodeSays"] = {"proven": False, "note": NODES_WORD, **kept}
+        found["nodeSays"] = heard(proposed.answer.value, *_HEARD)
     return {
         **found,
         "forAHuman": f"conclave approve {number}",

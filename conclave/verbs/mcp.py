@@ -36,6 +36,7 @@ _EXAMPLES = (
 _FILE = click.Path(path_type=Path, dir_okay=False)
 OWN_NAME = "mcp"
 """The node identity of a home that its MCP server is, if it has one of that name."""
+_SCOPED = ("clusters", "releases", "images")
 _KINDS = ("ConfigMap", "Deployment.apps", "Service")
 CLIENTS = ("claude-desktop", "vscode", "cursor", "generic")
 
@@ -206,6 +207,8 @@ def connect(session: Session, url: str, authority: Path | None) -> None:
 )
 @click.option("--cluster", "clusters", multiple=True, metavar="NAME", help="Where; repeat [any].")
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help=f"What; repeat [{', '.join(_KINDS)}].")
+@click.option("--release", "releases", multiple=True, metavar="NAME", help="Which releases; repeat [any].")
+@click.option("--image", "images", multiple=True, metavar="PREFIX/*", help="Which new images; repeat [any].")
 @click.option("--guard", "guards", multiple=True, metavar="NODE", help="A node that may suspend it; repeat.")
 def policy(session: Session, name: str, **given: tuple[str, ...]) -> None:
     """Print an AgentPolicy of an agent of this home: it reads everything and, by default, proposes nothing.
@@ -221,10 +224,9 @@ def policy(session: Session, name: str, **given: tuple[str, ...]) -> None:
     guards = sorted(home.subject(node).did for node in given["guards"])
     spec = {**reading_policy(subject.did), "guards": guards}
     if given["namespaces"]:
-        namespaces, clusters, kinds = (
-            sorted(set(given[each])) for each in ("namespaces", "clusters", "kinds")
-        )
-        scope = Scope(namespaces, clusters or ["*"], kinds or list(_KINDS))
+        named = {each: sorted(set(given[each])) or ["*"] for each in _SCOPED}
+        kinds = sorted(set(given["kinds"])) or list(_KINDS)
+        scope = Scope(sorted(set(given["namespaces"])), kinds=kinds, **named)
         spec = proposing_policy(subject.did, scope, guards)
     print(json.dumps(ledger_object("AgentPolicy", subject.name, spec), indent=2))
 

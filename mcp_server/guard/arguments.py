@@ -26,12 +26,14 @@ _FORMS = {
     "kind": re.compile(r"[A-Z][A-Za-z0-9]{0,62}(\.[a-z0-9]([-a-z0-9.]{0,189}[a-z0-9])?)?"),
     "did": re.compile(r"did:[a-z0-9]{1,32}:[A-Za-z0-9._:%-]{1,220}"),
     "digest": re.compile(r"(sha256:)?[0-9a-f]{64}"),
+    "image": re.compile(r"[a-z0-9][-A-Za-z0-9._:/@]{0,511}"),
 }
 _EXPECTED = {
     "name": "a name: lower-case letters, digits, - and .",
     "kind": "a kind: Kind or Kind.group",
     "did": "a DID",
     "digest": "64 lower-case hex digits",
+    "image": "an image: registry/name@sha256:…",
 }
 
 
@@ -62,6 +64,15 @@ def check(arguments: JsonObject, tool: ToolPolicy) -> list[Touch]:
     found: list[Touch] = []
     _check_node(arguments, _compiled(tool.arguments), "arguments", found)
     return found
+
+
+def check_value(value: Json, rule: ArgumentRule, where: str) -> None:
+    """Check one value by one rule.
+
+    Raises:
+        Refused: as ``check``.
+    """
+    _CHECKS[type(rule)](value, rule, where, [])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -124,7 +135,7 @@ def _check_name(value: Json, rule: NameRule, where: str, found: list[Touch]) -> 
     else:
         allowed = any_matches(rule.patterns, value)
     if not allowed:
-        raise _not_allowed(where, "a value that the policy covers")
+        raise not_allowed(where, "a value that the policy covers")
     if rule.usual and not any_matches(rule.usual, value):
         found.append(Touch(rule.path, value))
 
@@ -142,7 +153,7 @@ def _check_integer(value: Json, rule: IntegerRule, where: str, _found: list[Touc
     if type(value) is not int:
         raise _invalid(where, value, "an integer")
     if not rule.at_least <= value <= rule.at_most:
-        raise _not_allowed(where, f"from {rule.at_least} to {rule.at_most}")
+        raise not_allowed(where, f"from {rule.at_least} to {rule.at_most}")
 
 
 def _check_boolean(value: Json, _rule: BooleanRule, where: str, _found: list[Touch]) -> None:
@@ -157,9 +168,9 @@ def _check_objects(value: Json, rule: ObjectsRule, where: str, found: list[Touch
         namespace = item["metadata"].get("namespace", NONE)
         kind = kind_of_manifest(item["apiVersion"], item["kind"])
         if not kind_matches(rule.kinds, kind, namespace):
-            raise _not_allowed(f"{at}.kind", "a kind that the policy covers")
+            raise not_allowed(f"{at}.kind", "a kind that the policy covers")
         if not any_matches(rule.namespaces, namespace):
-            raise _not_allowed(f"{at}.metadata.namespace", "a namespace that the policy covers")
+            raise not_allowed(f"{at}.metadata.namespace", "a namespace that the policy covers")
         if rule.usual and not any_matches(rule.usual, namespace):
             found.append(Touch(f"{rule.path}[].metadata.namespace", namespace))
 
@@ -204,7 +215,8 @@ _TYPES = {str: "a text", int: "an integer", float: "a fraction", bool: "true or 
 _TYPES |= {list: "a list", dict: "an object"}
 
 
-def _not_allowed(where: str, expected: str) -> Refused:
+def not_allowed(where: str, expected: str) -> Refused:
+    """Make the refusal of what is outside an agent's policy; says where, not what."""
     return Refused(
         Code.ARGUMENT_NOT_ALLOWED,
         got="a value outside the agent's policy",

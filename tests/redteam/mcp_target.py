@@ -30,14 +30,14 @@ from mcp_server.auth.metadata import Origin
 from mcp_server.gate import Gate
 from mcp_server.guarding import Guarded, Remembered
 from mcp_server.listening import LOOPBACK, Listening
-from mcp_server.policies import Scope, proposing_policy
+from mcp_server.policies import Scope
 from mcp_server.proposer import Proposer
 from mcp_server.server import build
 from mcp_server.standing import Standings
 from mcp_server.turn import Turn
 from tests.support.auditing import trusting
-from tests.support.ledger import EAST, ROBOT, Ledger, Subject
-from tests.support.mcp import Speaking, a_story, source_of
+from tests.support.ledger import ROBOT, Ledger, Subject
+from tests.support.mcp import Speaking, a_story, let_propose, source_of
 
 PATIENCE = 60.0
 REVISION = "2026-07-28"
@@ -215,12 +215,7 @@ def _code_in(content: Any) -> str | None:
 
 def a_ledger() -> Ledger:
     """Give the story's ledger, on which the robot may propose for the guestbook on the cluster east."""
-    ledger = a_story()
-    spec = proposing_policy(ROBOT.did, Scope(["guestbook"], ["east"], KINDS), [EAST.did])
-    policy = {"metadata": {"name": ROBOT.name}, "spec": spec}
-    ledger.configure({"apiVersion": "conclave.internal/v1", "kind": "AgentPolicy", **policy})
-    ledger.commit()
-    return ledger
+    return let_propose(a_story(), Scope(["guestbook"], ["east"], KINDS))
 
 
 @contextlib.contextmanager

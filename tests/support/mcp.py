@@ -11,11 +11,13 @@ from consensus.reader import VerifiedReader
 from consensus.speaking import DRY_RUN_PATH
 from consensus.trust_store import MemoryStore
 from ledger import canonical
+from ledger.standard import ledger_object
 from ledger.types import JsonObject
 from mcp_server.answering import Answer, answer, tool_named
+from mcp_server.policies import Scope, proposing_policy
 from mcp_server.source import Source
 from state.reader import Overlay
-from tests.support.ledger import Ledger, Node, _Values
+from tests.support.ledger import EAST, ROBOT, Ledger, Node, _Values
 from tests.unit.consensus.ledgers import root_of
 
 KEY = b"of digests"
@@ -64,5 +66,14 @@ def a_story() -> Ledger:
     ledger.report(1)
     ledger.release("two")
     ledger.roll_back(1)
+    ledger.commit()
+    return ledger
+
+
+def let_propose(ledger: Ledger, scope: Scope | None = None) -> Ledger:
+    """Give the robot a policy by which it proposes within ``scope``: of the guestbook on the cluster east."""
+    wanted = scope or Scope(["guestbook"], ["east"], ["ConfigMap", "Deployment.apps", "Secret"])
+    spec = proposing_policy(ROBOT.did, wanted, [EAST.did])
+    ledger.configure(ledger_object("AgentPolicy", ROBOT.name, spec))
     ledger.commit()
     return ledger

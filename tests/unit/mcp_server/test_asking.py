@@ -14,7 +14,7 @@ from mcp_server.chain import Principal, Unguarded
 from mcp_server.proposer import Proposer
 from mcp_server.server import build
 from tests.support.ledger import ROBOT, Ledger
-from tests.support.mcp import Speaking, a_story, source_of
+from tests.support.mcp import Speaking, a_story, let_propose, source_of
 
 GIVEN: dict[str, Any] = {"release": "guestbook", "operation": "rollback", "toRevision": 2}
 
@@ -38,7 +38,7 @@ def called(
     person: Person | None, mode: str = "2026-07-28", **given: Any
 ) -> tuple[types.CallToolResult, Ledger]:
     """Call ``request_change`` as the robot, with a person at the client or none."""
-    ledger = a_story()
+    ledger = let_propose(a_story())
     source = source_of(Speaking(ledger))
     proposer = Proposer(source.rpc, source.reader, {ROBOT.did: [ROBOT]})
     local = Principal(ROBOT.did, ROBOT.key_id)
@@ -74,7 +74,7 @@ def test_where_nobody_says_it_the_call_is_refused_and_nothing_is_proposed(person
     found, ledger = called(person, "2026-07-28", **GIVEN)
     assert found.is_error
     assert "FIELD_MISSING" in found.model_dump_json()
-    assert ledger.height == a_story().height
+    assert ledger.height == let_propose(a_story()).height
     assert person is None or len(person.asked) == 1
 
 
@@ -91,4 +91,4 @@ def test_what_was_not_asked_for_is_no_argument() -> None:
     person = Person("accept", {"reason": "r", "toRevision": 1})
     found, ledger = called(person, release="guestbook", operation="rollback")
     assert "FIELD_UNKNOWN" in found.model_dump_json()
-    assert ledger.height == a_story().height
+    assert ledger.height == let_propose(a_story()).height

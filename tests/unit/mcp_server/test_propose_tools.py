@@ -20,7 +20,7 @@ from mcp_server.policies import Scope, proposing_policy
 from mcp_server.proposer import Proposer
 from mcp_server.source import Source
 from tests.support.ledger import ALICE, CAROL, EAST, ROBOT, Ledger, Subject, envelope
-from tests.support.mcp import Speaking, a_story, source_of
+from tests.support.mcp import Speaking, a_story, let_propose, source_of
 
 GREETING = "v1/ConfigMap/guestbook/greeting"
 MORE: JsonObject = {
@@ -35,7 +35,7 @@ class Agent:
     """A model's calls, as the agent ``robot``, on a ledger of its own."""
 
     def __init__(self, subject: Subject = ROBOT) -> None:
-        self.ledger: Ledger = a_story()
+        self.ledger: Ledger = let_propose(a_story())
         self.source: Source = source_of(Speaking(self.ledger))
         self.did = subject.did
         self.proposer = Proposer(self.source.rpc, self.source.reader, {subject.did: [subject]})
