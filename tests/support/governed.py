@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +27,11 @@ from ledger.errors import EnvironmentFault
 from ledger.release import ReleaseRevision
 from ledger.types import JsonObject
 from tests.support.devkube import devkube
+from tests.support.log_entries import log_entries
 from tests.support.verified import release, verified
 
 _WRITES = ["create", "update", "patch", "delete", "deletecollection"]
+FORBIDDEN, RIGHTS_S = 403, 60.0
 GATE = "ManifestBasedAdmissionControlConfig=true"
 
 
@@ -143,7 +145,7 @@ class Installed:
 
     def audit(self) -> list[JsonObject]:
         """Give what the API server's audit log says."""
-        return [json.loads(line) for line in (self.folder / "audit.log").read_text().splitlines()]
+        return log_entries(self.folder / "audit.log")
 
 
 @contextmanager
@@ -159,11 +161,27 @@ def installed(needs: Needs, form: Form) -> Iterator[Installed]:
             for group in (BREAK_GLASS_GROUP, INSTALLER_GROUP):
                 admin.create(_full_rights(group))
             found = Installed(form, admin, folder)
+            for person in (found.break_glass, found.installer):
+                _await_rights(person)
             found.installer.install(access(needs))
             try:
                 yield found
             finally:
                 admin.connection.close()
+
+
+def _await_rights(person: Person) -> None:
+    """Wait until the API server has heard of a binding that was just made."""
+    end = time.monotonic() + RIGHTS_S
+    while True:
+        try:
+            person.do("get", "/api/v1/namespaces")
+        except EnvironmentFault as fault:
+            if fault.facts.get("status") != FORBIDDEN or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _audited(folder: Path) -> list[str]:

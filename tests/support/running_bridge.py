@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from consensus.verified import Verified
 from k8s_bridge.bell import Bell
 from k8s_bridge.client import KubernetesClient
-from k8s_bridge.contest import Rule
+from k8s_bridge.contest import Contest, Rule
 from k8s_bridge.contests import Contests
 from k8s_bridge.loop import Clocks, Loop
+from k8s_bridge.objects import ObjectKey
 from k8s_bridge.reconcile import Reconciler
 from k8s_bridge.settings import Periods
 from k8s_bridge.source import Wanted
@@ -52,11 +53,20 @@ class Running:
     loop: Loop
     offered: Offered
     watches: Watches
+    contests: Contests
 
     def account(self) -> JsonObject:
         """Give the bridge's account of the release."""
         found: JsonObject = self.loop.account()["releases"].get("guestbook", {})
         return found
+
+    def contest(self, key: ObjectKey) -> Contest | None:
+        """Give what is known of an object that others write."""
+        return self.contests._contests("guestbook").get(key)
+
+    def is_told(self) -> bool:
+        """Whether the newest finding is that all is in place; the account says so a moment earlier."""
+        return [finding.changes.outcome for finding in self.offered.findings[-1:]] == ["applied"]
 
     def codes(self) -> dict[str, int]:
         """Give the codes of objects that are not as they should be."""
@@ -81,7 +91,7 @@ def running_bridge(client: KubernetesClient, rule: Rule | None = None) -> Iterat
     thread = threading.Thread(target=turn)
     thread.start()
     try:
-        yield Running(ledger, loop, offered, watches)
+        yield Running(ledger, loop, offered, watches, reconciler.contests)
     finally:
         watches.stop()
         bell.stop()

@@ -20,7 +20,7 @@ from tests.support.running_bridge import Running, running_bridge, until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 MERGE = "application/merge-patch+json"
 FINALIZER = "test.conclave/held"
-LONG_S = 40.0
+LONG_S = 180.0
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_the_bridges_own_namespace_is_made_again(
     assert client.get(key_of(one)) == before
 
 
-ACCOUNT, TOKEN_SEEN_S = "bridge-of-test", 30.0
+ACCOUNT, TOKEN_SEEN_S = "bridge-of-test", 120.0
 
 
 def _account(client: KubernetesClient, namespace: str) -> str:
@@ -150,6 +150,7 @@ def test_a_token_that_is_revoked_is_said_and_its_successor_is_taken(
         with running_bridge(theirs) as running:
             running.ledger.want([namespace_object(namespace), settings], 1)
             until(lambda: running.account().get("outcome") == "applied", "applied")
+            until(running.is_told, "told")
             before, told = client.get(key_of(settings)), len(running.offered.findings)
             successor = _account(client, room)
             until(

@@ -34,6 +34,7 @@ from tests.support.pipeline import make_plan, outcomes, reconcile
 from tests.support.verified import CHAIN_ID, release, verified
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+WAIT_S = 90.0
 FOREIGN = ("kubectl-edit", "conclave")
 """Whoever edits may call themselves anything."""
 
@@ -69,7 +70,7 @@ def _version(client: KubernetesClient, manifest: JsonObject) -> str:
 
 def _settled(client: KubernetesClient, manifest: JsonObject) -> None:
     """Wait until the controllers have said what they have to say of an object."""
-    version, since, deadline = "", time.monotonic(), time.monotonic() + 20
+    version, since, deadline = "", time.monotonic(), time.monotonic() + WAIT_S
     while time.monotonic() - since < 1:
         assert time.monotonic() < deadline
         if _version(client, manifest) != version:
@@ -309,7 +310,7 @@ def test_what_cannot_be_changed_is_reported_and_made_anew_where_the_release_says
     assert uid_of(_live(client, first)) == uid_of(before)
     assert _live(client, first)["spec"] == before["spec"]
     allowed = verified(dataclasses.replace(wanted.value, recreate=(str(key_of(second)),)))
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + WAIT_S
     while (found := outcomes(reconcile(client, allowed)))[f"{kind}/{key_of(second).name}"] == "skipped":
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -390,7 +391,7 @@ def test_a_fresh_definition_serves_before_its_first_object_is_made(
     crds = [definition(group=group) for group in groups]
     for crd in crds:
         client.apply(crd)
-        client.wait_established(key_of(crd), 30)
+        client.wait_established(key_of(crd), WAIT_S)
         monkeypatch.setattr(client._connection, "_sleep", slept.append)
         kind = client.kind_of(f"{crd['spec']['group']}/v1", "Widget")
         assert client.list(kind)[0] == []
