@@ -9,6 +9,7 @@ from __future__ import annotations
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import JsonObject
 from mcp_server.guard.calls import Reason
+from mcp_server.guard.disguise import reveal
 
 INTERNAL = 70
 """What stands for a fault of ours, as the command line's exit code does."""
@@ -57,4 +58,5 @@ def _is_plain(value: object) -> bool:
 
 
 def _short(value: object) -> str:
-    return str(value)[:_TEXT_CHARACTERS_MAX]
+    # Names of objects and containers stand in it, and those are strangers' words.
+    return reveal(str(value))[:_TEXT_CHARACTERS_MAX]

@@ -20,6 +20,8 @@ from ledger.changes import Release
 from ledger.types import JsonObject
 from mcp_server.guard.arguments import check_value, not_allowed
 
+JUDGED = ("clusters[]", "images[].image", "namespace", "objects", "release")
+"""Paths of the rules that a proposal's reach is judged by."""
 _RESULT = "proposal"
 
 

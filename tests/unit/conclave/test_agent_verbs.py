@@ -10,6 +10,7 @@ import yaml
 from ledger.agent_policy import read_policy
 from ledger.bodies import anchor_body, observation_body, suspension_body
 from mcp_server.catalogue import BY_NAME
+from mcp_server.guard.reach import JUDGED
 from tests.support.agents import policy_object
 from tests.support.ledger import EAST, ROBOT, envelope
 from tests.unit.conclave.desk import CONFIG_MAP, Desk
@@ -54,7 +55,8 @@ def test_the_example_names_tools_and_arguments_that_there_are() -> None:
     assert sorted(tool.tool for tool in policy.tools) == sorted(BY_NAME)
     for tool in policy.tools:
         named = {rule.path.split(".")[0].removesuffix("[]") for rule in tool.arguments}
-        assert named == set(BY_NAME[tool.tool].input_schema["properties"]), tool.tool
+        reached = {path.split(".")[0].removesuffix("[]") for path in JUDGED if tool.opens_proposal}
+        assert named == {*BY_NAME[tool.tool].input_schema["properties"], *reached}, tool.tool
         required = {rule.path for rule in tool.arguments if rule.required}
         assert required == set(BY_NAME[tool.tool].input_schema.get("required", ())), tool.tool
 
