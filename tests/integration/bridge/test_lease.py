@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,15 @@ from k8s_bridge.objects import ObjectKey
 from k8s_bridge.store import DEFAULT_NAMESPACE
 from ledger.types import JsonObject
 from tests.support.devkube import DevkubeUnavailableError, devkube
+from tests.support.log_entries import log_entries
 from tests.support.manifests import config_map, namespace_object
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 TAKEOVER_S_MAX = 15.0
-WAIT_S = 30.0
-MANY, STARTED = 600, 20
+"""A bridge's log says when it became the writer; how long its first writes take is the machine's affair."""
+WAIT_S = 120.0
+MANY, STARTED = 900, 20
 _LOG = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[3]
 VALUE = ObjectKey("v1", "ConfigMap", "shop", "settings")
@@ -79,6 +82,11 @@ class Place:
             return {"writer": {"writing": False, "holder": None}}
         return found
 
+    def outcome(self, name: str) -> str | None:
+        """Give what became of the release, by a bridge's own account: nothing is under way then."""
+        found: JsonObject = self.status(name).get("releases", {}).get("guestbook", {})
+        return found.get("outcome")
+
     def writing(self, name: str) -> bool:
         return bool(self.status(name)["writer"]["writing"])
 
@@ -90,16 +98,26 @@ class Place:
 
     def writes(self, name: str) -> list[JsonObject]:
         """Give what a bridge wrote, the lease aside: every request the API server let through."""
-        lines = (self.folder / "audit.log").read_text().splitlines()
-        found = [json.loads(line) for line in lines]
         return [
             said
-            for said in found
+            for said in log_entries(self.folder / "audit.log")
             if said["userAgent"] == name
             and said["objectRef"]["resource"] != "leases"
             and "dryRun" not in said["requestURI"]
             and said["responseStatus"]["code"] < 300
         ]
+
+    def moment(self, name: str, event: str) -> float:
+        """Give when a bridge's newest process first logged something; ``writer``: that it is the writer."""
+        life: list[JsonObject] = []
+        for entry in log_entries(self.folder / f"{name}.log"):
+            life = [entry] if entry["event"] == "bridge started" else [*life, entry]
+        said = next(e for e in life if e["event"] == event and e.get("writing", True))
+        return datetime.fromisoformat(said["ts"]).timestamp()
+
+    def waited_s(self, name: str) -> float:
+        """Give how long after its start a bridge became the writer."""
+        return self.moment(name, "writer") - self.moment(name, "bridge started")
 
     def unbounded(self) -> list[str]:
         """Give the writes that did not tell the API server how long it may work at them."""
@@ -161,7 +179,9 @@ def _pair(place: Place) -> None:
     """Start a writer and one that waits; revision 1 is applied."""
     place.want(1)
     place.start("one")
-    _until(place, lambda: place.applied() == 1, "applied by the first", Timing().settle_s)
+    _until(place, lambda: place.outcome("one") == "applied", "applied by the first")
+    assert place.applied() == 1
+    assert place.waited_s("one") < Timing().settle_s, "nobody wrote here before"
     place.start("two")
     _until(place, lambda: bool(place.status("two")["writer"]["holder"]), "the second sees the holder")
     assert place.writing("one")
@@ -175,10 +195,13 @@ def test_a_killed_writer_is_replaced_in_time(place: Place) -> None:
     _until(place, lambda: place.applied() == 2, "the writer goes on beside one that waits")
     assert place.writes("two") == []
     assert place.reports("two") == []
+    killed = time.time()
     place.signal("one", signal.SIGKILL)
     place.want(3)
-    took = _until(place, lambda: place.applied() == 3, "the other took over", TAKEOVER_S_MAX)
+    _until(place, lambda: place.applied() == 3, "the other took over")
+    took = place.moment("two", "writer") - killed
     _LOG.info("takeover: %.2f s", took)
+    assert took < TAKEOVER_S_MAX
     _until(place, lambda: place.writing("two"), "it says so")
     assert place.lease()["spec"]["leaseTransitions"] == 2
     _until(place, lambda: place.reports("two") == [3], "the new writer reports")
@@ -189,9 +212,11 @@ def test_a_killed_writer_is_replaced_in_time(place: Place) -> None:
 @pytest.mark.requires("bridge.one-writer", "bridge.late-writer")
 def test_a_writer_that_was_stopped_and_wakes_up_late_writes_nothing(place: Place) -> None:
     _pair(place)
+    stopped = time.time()
     place.signal("one", signal.SIGSTOP)
     place.want(2)
-    _until(place, lambda: place.applied() == 2, "the other took over", TAKEOVER_S_MAX)
+    _until(place, lambda: place.applied() == 2, "the other took over")
+    assert place.moment("two", "writer") - stopped < TAKEOVER_S_MAX
     live = place.client.get(VALUE)
     assert live is not None
     written = place.writes("one")
@@ -203,7 +228,8 @@ def test_a_writer_that_was_stopped_and_wakes_up_late_writes_nothing(place: Place
     assert place.writes("one") == written
     assert place.writing("two")
     assert place.bridges["one"].poll() is None
-    assert place.status("one")["writer"]["holder"] == place.status("two")["writer"]["me"]
+    me = place.status("two")["writer"]["me"]
+    _until(place, lambda: place.status("one")["writer"]["holder"] == me, "it knows who writes")
     assert 3 not in place.reports("one")
 
 
@@ -214,9 +240,11 @@ def test_a_writer_that_is_stopped_in_the_middle_of_a_plan_never_finishes_it(plac
     many = [config_map(f"part-{number}") for number in range(MANY)]
     place.want(2, *many)
     _until(place, lambda: len(place.writes("one")) > before + STARTED, "the plan has begun")
+    stopped = time.time()
     place.signal("one", signal.SIGSTOP)
     place.want(3)
-    _until(place, lambda: place.applied() == 3, "the other took over", TAKEOVER_S_MAX)
+    _until(place, lambda: place.applied() == 3, "the other took over")
+    assert place.moment("two", "writer") - stopped < TAKEOVER_S_MAX
     _until(place, lambda: len(place.parts()) == 0, "what was begun is gone")
     written = place.writes("one")
     assert len(written) < MANY
@@ -239,13 +267,16 @@ def test_a_writer_that_ends_or_dies_is_followed_sooner(place: Place) -> None:
     _pair(place)
     place.signal("one", signal.SIGTERM)
     place.want(2)
-    took = _until(place, lambda: place.applied() == 2, "the other follows", Timing().settle_s)
+    _until(place, lambda: place.applied() == 2, "the other follows")
+    assert place.bridges["one"].wait(WAIT_S) == 0
+    took = place.moment("two", "writer") - place.moment("one", "bridge stopped")
     _LOG.info("handover: %.2f s", took)
-    assert place.bridges["one"].wait(10) == 0
+    assert took < Timing().settle_s
     place.signal("two", signal.SIGKILL)
-    place.bridges["two"].wait(10)
+    place.bridges["two"].wait(WAIT_S)
     place.want(3)
     place.start("two")
-    again = _until(place, lambda: place.applied() == 3, "the same home again", Timing().duration_s - 2)
-    _LOG.info("restart: %.2f s", again)
+    again = _until(place, lambda: place.applied() == 3, "the same home again")
+    _LOG.info("restart: %.2f s", place.waited_s("two"))
     assert again >= Timing().settle_s
+    assert place.waited_s("two") < Timing().duration_s - 2
