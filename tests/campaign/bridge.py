@@ -33,8 +33,8 @@ from tests.campaign.bridge_stage import BRIDGE_USER, BRIDGES, VALIDATORS, Scene,
 ROUNDS = 100
 KILLS = (0, 1, 1, 2, 3)
 PAUSE_S_MAX = 1.2
-ACTORS_S_MAX = 180.0
-SETTLE_S_MAX = 180.0
+ACTORS_S_MAX = 400.0
+SETTLE_S_MAX = 400.0
 """A contested object rests a minute at most, and what an attempt could not do is tried again within one."""
 LOOK_S = 0.4
 QUIET_S = 0.5

@@ -25,7 +25,7 @@ from tests.support.manifests import IMAGE, config_map, widget
 MERGE = "application/merge-patch+json"
 MANAGERS = ("kubectl-edit", "kubectl-client-side-apply", "helm", FIELD_MANAGER)
 """Whoever edits may call themselves anything."""
-REACHED_S_MAX = 90.0
+REACHED_S_MAX = 240.0
 CONTAINERS = frozenset({"Namespace", "CustomResourceDefinition"})
 
 TARGETS: tuple[ObjectKey, ...] = tuple(

@@ -27,7 +27,7 @@ from tests.support.manifests import config_map, definition, deployment, namespac
 GROUP = "shop.test"
 RELEASES = ("shop", "tools", "edge")
 EXTRA = "edge-extra"
-TRIES_S = 60.0
+TRIES_S = 180.0
 _ONCE_MORE = frozenset({3, 4})
 """Exit statuses of what may pass by itself: what is read does not verify now, or cannot be reached."""
 PAUSE_S = 0.3

@@ -45,7 +45,7 @@ VALIDATORS = 4
 BRIDGES = ("first", "second")
 TOKEN_S = 24 * 3600
 BRIDGE_USER = user_of(BRIDGE_ACCOUNT)
-READY_S = 90.0
+READY_S = 240.0
 ROOT = Path(__file__).resolve().parents[2]
 _ADMINISTRATOR = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
 

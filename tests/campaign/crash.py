@@ -27,7 +27,7 @@ from runtime import process
 from state.store import Store
 from tests.campaign.judgement import Evidence, judge
 from tests.campaign.load import CHAIN_ID, Load, genesis_document
-from tests.integration.nodes import FAST, Node, cometbft, free_base, until
+from tests.integration.nodes import FAST, WAIT_S, Node, cometbft, free_base, until
 from tests.support.abci_monitor import RECORD, Grammar, read_record
 from tests.support.subjects import genesis_bytes
 
@@ -95,13 +95,15 @@ class Campaign:
                 spared = 0 if victim == "supervisor" else spared + 1
                 self._kill(victim)
                 assert not self._load.failures, self._load.failures
+            # Enough to judge, however slow the machine.
+            until("a receipt for each kill", lambda: len(self._load.proven) >= kills, self._node)
             self._load.stop()
             last = self._node.height()
             until("the proof of the last block", lambda: self._node.height() > last, self._node)
             blocks = [self._block(height) for height in range(1, last + 2)]
         finally:
             stop_node(self._spec.home)
-            self._node.supervisor.wait(60)
+            self._node.supervisor.wait(WAIT_S)
         self.tally.seconds = time.monotonic() - begun
         self._judge(blocks)
         return self.tally

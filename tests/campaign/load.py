@@ -88,7 +88,7 @@ class Load:
         """Let them finish what they have sent, and raise what went wrong."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(180)
             assert not thread.is_alive(), "a crew that does not end"
         if self.failures:
             raise self.failures[0]

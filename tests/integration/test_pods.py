@@ -27,6 +27,7 @@ from tests.support.real_node.node import NAME
 from tests.support.real_node.usage import used
 from tests.support.real_node.watching import Watched, watching
 from tests.support.real_node.workloads import (
+    PATIENT_S,
     bare,
     burning,
     containers,
@@ -164,7 +165,8 @@ def trouble(pods: Pods, running: list[JsonObject]) -> Iterator[Watched]:
     fleet.complete(BARE, 1)
     fleet.release(WEB, [namespace_object(WEB), with_command(web(WEB, image), CRASH)])
     with watching(lambda: pods.cube.found(good), lambda: fleet.status(EAST), CRASH) as watched:
-        fleet.release(BARE, [namespace_object(BARE), with_command(good, CRASH)])
+        # Its falls shall be what is told of it, and not that Kubernetes gave it up.
+        fleet.release(BARE, [namespace_object(BARE), with_command(good, CRASH, PATIENT_S)])
         yield watched
 
 

@@ -9,8 +9,8 @@ from ledger.types import JsonObject
 from tests.support.manifests import deployment
 from tests.support.real_node.images import PORT
 
-DEADLINE_S = 20
-"""How long Kubernetes waits for a Deployment before it calls it failed."""
+DEADLINE_S, PATIENT_S = 20, 240
+"""How long Kubernetes waits before it calls a Deployment failed that shall fail, and one that shall not."""
 _BURN = (
     "while :; do if [ -e /load/on ]; then i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; "
     "else sleep 0.2; fi; done"
@@ -48,17 +48,18 @@ def burning(namespace: str, image: str, load: Path) -> JsonObject:
     return _prompt(made)
 
 
-def with_command(made: JsonObject, command: str) -> JsonObject:
-    """Give a Deployment whose containers run something else."""
+def with_command(made: JsonObject, command: str, deadline_s: int = DEADLINE_S) -> JsonObject:
+    """Give a Deployment whose containers run something else, which fails."""
     container = {**_container(made), "command": ["sh", "-c", command]}
     template = {**made["spec"]["template"], "spec": {**made["spec"]["template"]["spec"]}}
     template["spec"]["containers"] = [container]
-    return {**made, "spec": {**made["spec"], "template": template}}
+    return {**made, "spec": {**made["spec"], "template": template, "progressDeadlineSeconds": deadline_s}}
 
 
 def with_image(made: JsonObject, image: str) -> JsonObject:
-    """Give a Deployment of another image."""
+    """Give a Deployment of another image, which is not there."""
     _container(made)["image"] = image
+    made["spec"]["progressDeadlineSeconds"] = DEADLINE_S
     return made
 
 
@@ -85,6 +86,6 @@ def _container(made: JsonObject) -> JsonObject:
 def _prompt(made: JsonObject) -> JsonObject:
     """No pull, and no long waits: for what never becomes ready, and for what ends."""
     _container(made)["imagePullPolicy"] = "Never"
-    made["spec"]["progressDeadlineSeconds"] = DEADLINE_S
+    made["spec"]["progressDeadlineSeconds"] = PATIENT_S
     made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 1
     return made
