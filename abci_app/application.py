@@ -153,10 +153,14 @@ class ConclaveApplication:
         )
 
     def process_proposal(self, request: pb.RequestProcessProposal) -> pb.ResponseProcessProposal:
-        """Reject only what no honest proposer makes: bytes that are no signed envelope of this chain."""
+        """Reject only what no honest proposer makes: bytes that are no signed envelope of this chain.
+
+        Signatures that only the exact rule takes pass no mempool, and a block full of them would stop every
+        validator for minutes: they are rejected here, and judged exactly where a quorum decided all the same.
+        """
         try:
             for tx in request.txs:
-                self._open(tx)
+                self._open(tx, exact=False)
         except Refused as refusal:
             _log.warning(
                 "proposed block refused", extra={"code": refusal.code.name, "height": request.height}
@@ -270,12 +274,19 @@ class ConclaveApplication:
         ctx = self._context(Overlay(self._committed), self._store.committed.height + 1)
         return dry_run(ctx, question)
 
-    def _open(self, tx: bytes, mempool: Overlay | None = None) -> Opened:
+    def _open(self, tx: bytes, mempool: Overlay | None = None, *, exact: bool = True) -> Opened:
         key = sha256(tx)
         opened = self._opened.get(key)
         if opened is None:
             state = self._committed if mempool is None else mempool
-            opened = open_envelope(tx, self._known_constants(), state, mempool=mempool is not None)
+            members_only = mempool is not None
+            opened = open_envelope(
+                tx,
+                self._known_constants(),
+                state,
+                members_only=members_only,
+                exact=exact and not members_only,
+            )
             self._opened.put(key, opened, len(tx))
         return opened
 

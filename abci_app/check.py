@@ -84,7 +84,12 @@ class Admitted:
 
 
 def open_envelope(
-    tx: bytes, constants: Constants, state: StateReader | None = None, *, mempool: bool = False
+    tx: bytes,
+    constants: Constants,
+    state: StateReader | None = None,
+    *,
+    members_only: bool = False,
+    exact: bool = True,
 ) -> Opened:
     """Decode a transaction, verify its signatures and read its action.
 
@@ -92,15 +97,16 @@ def open_envelope(
         tx: the transaction as received.
         constants: of the ledger.
         state: where composite keys are registered; without it there are none.
-        mempool: CheckTx alone says so. Strangers are then refused before any work of a size they choose, and
-            signatures that the fast library refuses are not tried by the slow exact rule.
+        members_only: refuse strangers before any work of a size they choose. CheckTx alone says so.
+        exact: try signatures that the fast library refuses by the slow exact rule. False where a node judges
+            for itself alone (CheckTx, ProcessProposal), never where all must judge alike.
 
     Raises:
-        Refused: any code of ``ledger.envelope`` and ``ledger.actions``; SIGNER_UNKNOWN in the mempool.
+        Refused: any code of ``ledger.envelope`` and ``ledger.actions``; SIGNER_UNKNOWN of a stranger.
     """
     envelope = envelopes.decode(tx)
     keys = tuple(signature.key_id for signature in envelope.signatures)
-    if mempool and state is not None:
+    if members_only and state is not None:
         _check_known(identity_of(state, envelope.signer), keys)
     resolve, action = resolver(state), None
     if any(algorithm_of(key) is not Algorithm.ED25519 for key in keys):
@@ -109,7 +115,7 @@ def open_envelope(
         if isinstance(action, KeyChange):
             resolve = resolve_first(action.keys, resolve)
     identifier = envelopes.verify_signatures(
-        envelope, chain_id=constants.chain_id, resolve=resolve, exact=not mempool
+        envelope, chain_id=constants.chain_id, resolve=resolve, exact=exact
     )
     action = action or _read(envelope, constants)
     content = None

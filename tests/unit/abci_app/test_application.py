@@ -192,7 +192,7 @@ def test_strangers_are_refused_before_their_body_is_read() -> None:
 
 
 @pytest.mark.requires("abci.mempool")
-def test_check_tx_never_takes_the_slow_road_of_the_exact_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_was_decided_takes_the_slow_road_of_the_exact_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     chain, tried = started(), list[bytes]()
 
     def exact(*arguments: bytes) -> bool:
@@ -203,8 +203,9 @@ def test_check_tx_never_takes_the_slow_road_of_the_exact_rule(monkeypatch: pytes
     opened = envelope.decode(seal(ALICE, b"{}", 1))
     forged = envelope.encode(dataclasses.replace(opened, nonce=2))
     assert chain.check(forged) == chain.query("/check", forged).code == Code.SIGNATURE_INVALID
-    assert tried == []
     assert not chain.process([forged])
+    assert tried == []
+    assert [result.code for result in chain.block([forged]).tx_results] == [Code.SIGNATURE_INVALID]
     assert tried == [ALICE.public_key]
 
 
