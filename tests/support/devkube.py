@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -89,9 +90,10 @@ class Devkube:
     @staticmethod
     def _component(parent: int, name: str) -> int:
         for task in Path(f"/proc/{parent}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                if Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[1:2] == [name.encode()]:
-                    return int(child)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for child in (task / "children").read_text().split():
+                    if Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[1:2] == [name.encode()]:
+                        return int(child)
         raise AssertionError(f"no {name} runs")
 
     def _await_end(self) -> None:
