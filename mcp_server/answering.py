@@ -21,6 +21,7 @@ from mcp_server.catalogue import BY_NAME, Tool
 from mcp_server.projection import project
 from mcp_server.proposer import Proposer
 from mcp_server.read_tools import Asked, Entry
+from mcp_server.shown import shown
 from mcp_server.source import Source
 
 META_KEY = "conclave.internal/read"
@@ -40,10 +41,11 @@ _STALE = "STALE: no newer block is known; the chain rests, or the node withholds
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tool answers, and what a client may keep of its proof."""
+    """What a tool answers, what a client may keep of its proof, and the objects that it shows (``shown``)."""
 
     content: JsonObject
     meta: JsonObject
+    shown: tuple[str, ...] = ()
 
 
 def tool_named(name: str) -> Tool:
@@ -97,7 +99,7 @@ def answer(
     entries = tool.run(asked)
     # A proof file is whole or useless; its own limit holds.
     bytes_max = None if read.get("inline") else ANSWER_BYTES_MAX - FRAME_BYTES_MAX
-    items, end = _page(asked, tool, entries[start:], bytes_max, lambda: clock() > late)
+    items, objects, end = _page(asked, tool, entries[start:], bytes_max, lambda: clock() > late)
     end += start
     content: JsonObject = {"items": items}
     if end < len(entries):
@@ -105,7 +107,7 @@ def answer(
     note = tool.note(asked)
     if note is not None:
         content["note"] = note
-    return Answer(content | {"readAt": _read_at(view, height)}, {META_KEY: _meta(view)})
+    return Answer(content | {"readAt": _read_at(view, height)}, {META_KEY: _meta(view)}, objects)
 
 
 def _place(read: JsonObject) -> tuple[int | None, int]:
@@ -130,10 +132,11 @@ def _page(
     entries: Sequence[Entry],
     bytes_max: int | None,
     is_late: Callable[[], bool],
-) -> tuple[list[JsonObject], int]:
-    """Give the first entries, and how many were looked at; one at least, whatever it costs."""
+) -> tuple[list[JsonObject], tuple[str, ...], int]:
+    """Give the first entries, what they show and how many were looked at; one at least, whatever it costs."""
     limit = asked.arguments.get("limit", _PAGE_SIZE)
     found: list[JsonObject] = []
+    objects: dict[str, None] = {}
     left, place = bytes_max, 0
     while place < min(len(entries), LOOKED_AT_MAX) and len(found) < limit and not (place and is_late()):
         made = entries[place]()
@@ -147,8 +150,9 @@ def _page(
                 item = pruning.fit(item, left)
                 left -= pruning.size(item) + 1
             found.append(item)
+            objects |= dict.fromkeys(shown(tool.name, asked.arguments, made))
         place += 1
-    return found, place
+    return found, tuple(objects), place
 
 
 def _read_at(view: View, asked: int | None) -> JsonObject:

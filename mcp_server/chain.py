@@ -63,8 +63,13 @@ class Chain(Protocol):
         """
         ...
 
-    def after(self, call: Call, result: JsonObject) -> Passed:
+    def after(self, call: Call, result: JsonObject, shown: tuple[str, ...] = ()) -> Passed:
         """Give what is handed out of a result, or of the error ``{"error": …}`` it ended in.
+
+        Args:
+            call: as it was let pass.
+            result: what would be handed out.
+            shown: the objects of the ledger that it shows, however little of them was asked for.
 
         Raises:
             ConclaveError: nothing of it is.
@@ -84,9 +89,9 @@ class Unguarded:
         del call
         return ()
 
-    def after(self, call: Call, result: JsonObject) -> Passed:
+    def after(self, call: Call, result: JsonObject, shown: tuple[str, ...] = ()) -> Passed:
         """Give the result as it is."""
-        del call
+        del call, shown
         return Passed(result)
 
     def shows(self, call: Call) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ledger.errors import ConclaveError, EnvironmentFault
 from ledger.types import JsonObject
@@ -20,8 +21,16 @@ WARNINGS_META_KEY = "conclave.internal/warnings"
 WAITING_MAX = 32
 _log = logging.getLogger("conclave.mcp")
 
-Work = Callable[[], tuple[JsonObject, JsonObject]]
-"""Gives what is handed out, and what goes into ``_meta``."""
+
+class Done(NamedTuple):
+    """What work gave: what is handed out, what goes into ``_meta``, and the objects that it shows."""
+
+    content: JsonObject
+    meta: JsonObject
+    shown: tuple[str, ...] = ()
+
+
+Work = Callable[[], Done]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class Outcome:
     content: JsonObject
     meta: JsonObject
     is_error: bool = False
+    shown: tuple[str, ...] = ()
 
 
 class Desk:
@@ -50,7 +60,7 @@ class Desk:
         try:
             warnings = self._chain.before(call)
             outcome = _done(work)
-            passed = self._chain.after(call, outcome.content)
+            passed = self._chain.after(call, outcome.content, outcome.shown)
         except ConclaveError as error:
             return _failed(error_json(error))
         except Exception:  # noqa: BLE001 - a fault of ours ends one call, not the server
@@ -63,13 +73,13 @@ class Desk:
 
 def _done(work: Work) -> Outcome:
     try:
-        content, meta = work()
+        done = work()
     except ConclaveError as error:
         return _failed(error_json(error))
     except Exception:  # noqa: BLE001 - a fault of ours ends one call, not the server
         _log.exception("a call failed")
         return _failed(internal_json())
-    return Outcome(content, meta)
+    return Outcome(done.content, done.meta, shown=done.shown)
 
 
 def _failed(told: JsonObject) -> Outcome:

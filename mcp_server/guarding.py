@@ -28,6 +28,7 @@ from mcp_server.guard.listing import judge_listing
 from mcp_server.guard.state import GuardMemory
 from mcp_server.policies import reader_of
 from mcp_server.refusals import warning_json
+from mcp_server.shown import named
 from mcp_server.standing import Standings, check_standing
 
 NOBODY = Did("nobody")
@@ -116,16 +117,14 @@ class Guarded:
             resources.tool_of(call.name)
         return tuple(map(warning_json, judgement.reasons))
 
-    def after(self, call: Call, result: JsonObject) -> Passed:
+    def after(self, call: Call, result: JsonObject, shown: tuple[str, ...] = ()) -> Passed:
         """Judge an answer. Raises what the judgement says: the answer is withheld."""
         asked, caller = _asked(call), self._known(call)
         self._under_way = None
         if asked is None:
             return Passed(result)
         judged = self._judged(caller, *asked)
-        judgement, state = judge_result(
-            judged, result, caller.policy, self._memory.of(caller.did), _objects_of(asked[0], result)
-        )
+        judgement, state = judge_result(judged, result, caller.policy, self._memory.of(caller.did), shown)
         self._memory.put(caller.did, state)
         judgement.check()
         return Passed(result, tuple(map(warning_json, judgement.reasons)))
@@ -175,7 +174,7 @@ class Guarded:
             arguments=given,
             now_ns=self._clock(),
             open_proposals=caller.open_proposals,
-            objects=_objects_named(given),
+            objects=named(tool, given),
         )
 
     def _tell(self, principal: Did, judgement: Judgement, call: Call) -> None:
@@ -233,23 +232,3 @@ def _known_opaque(policy: AgentPolicy) -> AgentPolicy:
         for tool in policy.tools
     )
     return dataclasses.replace(policy, tools=tools)
-
-
-_NAMING = {"release": "release", "cluster": "cluster", "number": "proposal"}
-
-
-def _objects_named(given: JsonObject) -> tuple[str, ...]:
-    """Give the objects that arguments or an entry name, each in one spelling."""
-    return tuple(
-        f"{kind}/{given[field]}" for field, kind in _NAMING.items() if type(given.get(field)) in (str, int)
-    )
-
-
-def _objects_of(tool: str, result: JsonObject) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for item in result.get("items", ()):
-        named = _objects_named(item)
-        if not named and type(item.get("name")) is str:
-            named = (f"{tool}/{item['name']}",)
-        found |= dict.fromkeys(named)
-    return tuple(found)

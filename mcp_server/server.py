@@ -21,7 +21,7 @@ from mcp_server import asking, prompts, resources
 from mcp_server.answering import Caller, answer, tool_named
 from mcp_server.catalogue import BY_NAME, TOOLS, Tool
 from mcp_server.chain import Call, Chain, Principal
-from mcp_server.desk import Desk, Outcome, Work
+from mcp_server.desk import Desk, Done, Outcome, Work
 from mcp_server.proposer import Proposer
 from mcp_server.pruning import dump
 from mcp_server.refusals import INTERNAL
@@ -89,7 +89,7 @@ class Handlers:
         declared = None if params.input_responses else ctx.session.client_capabilities
         needed = asking.needed(tool, given, declared)
         if needed is not None and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            _must(await self._desk.serve(_call(caller, "list", "inputs", None), lambda: ({}, {})))
+            _must(await self._desk.serve(_call(caller, "list", "inputs", None), lambda: Done({}, {})))
             return needed
         call = _call(caller, "tool", params.name, given)
         found = await self._desk.serve(call, self._answering(params.name, given, caller))
@@ -143,7 +143,7 @@ class Handlers:
         """Read a resource."""
         uri = str(params.uri)
 
-        def work() -> tuple[JsonObject, JsonObject]:
+        def work() -> Done:
             return self._answering(*resources.tool_of(uri))()
 
         found = await self._desk.serve(_call(self._caller(ctx), "resource", uri, None), work)
@@ -174,10 +174,10 @@ class Handlers:
     async def get_prompt(self, ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         """Give a prompt's text."""
 
-        def work() -> tuple[JsonObject, JsonObject]:
+        def work() -> Done:
             prompt = prompts.named(params.name)
             text = prompt.text(prompt.read(params.arguments))
-            return {"description": prompt.description, "text": text}, {}
+            return Done({"description": prompt.description, "text": text}, {})
 
         call = _call(self._caller(ctx), "prompt", params.name, params.arguments)
         found = _must(await self._desk.serve(call, work))
@@ -193,14 +193,14 @@ class Handlers:
             given = dict(params.context.arguments)
         caller = self._caller(ctx)
 
-        def work() -> tuple[JsonObject, JsonObject]:
+        def work() -> Done:
             names = resources.completions(self._source.view(), argument.name, argument.value, given)
             shown = []
             for name in names:
                 uri = resources.uri_of(argument.name, name, given)
                 if uri is None or self._chain.shows(_call(caller, "resource", uri, None)):
                     shown.append(name)
-            return {"names": shown}, {}
+            return Done({"names": shown}, {})
 
         call = _call(caller, "completion", argument.name, {"begun": argument.value})
         names = _must(await self._desk.serve(call, work))["names"]
@@ -214,10 +214,10 @@ class Handlers:
     ) -> list[tuple[str, str]]:
         """Give those (kind, name) that the chain shows to the caller, in their order."""
 
-        def work() -> tuple[JsonObject, JsonObject]:
+        def work() -> Done:
             found = entries()
             shown = [entry for entry in found if self._chain.shows(_call(caller, *entry, None))]
-            return {"listed": shown}, {}
+            return Done({"listed": shown}, {})
 
         listed = _must(await self._desk.serve(_call(caller, "list", what, None), work))["listed"]
         return [(kind, name) for kind, name in listed]
@@ -231,9 +231,9 @@ class Handlers:
     def _answering(self, tool: str, given: object, caller: Principal | None = None) -> Work:
         who = Caller(caller.did if caller else None, self._proposer)
 
-        def work() -> tuple[JsonObject, JsonObject]:
+        def work() -> Done:
             found = answer(self._source, tool_named(tool), given, caller=who)
-            return found.content, found.meta
+            return Done(found.content, found.meta, found.shown)
 
         return work
 

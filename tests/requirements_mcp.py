@@ -93,6 +93,7 @@ MCP: dict[str, str] = {
     "mcp.red-asking": "a form answers what was asked and nothing else; a state that was never given out is refused [issue 7 red team]",
     "mcp.principal": "a call is its principal's as the ledger has it, over streams and HTTP [issue 7]",
     "mcp.guarded": "every call is judged by the newest policy of its caller; without one there is no tool [issue 7]",
+    "mcp.objects": "an object that a call names or an answer shows counts once, however it is asked for and whatever is chosen of it [mcp-guard.md 3]",
     "mcp.lists": "lists show what the caller may use, in one order, within a budget of their own [issue 7]",
     "mcp.anonymous": "who is nobody reads within a budget, and can cut nobody off [issue 7]",
     "mcp.suspended": "a suspension of the guard is told once and stands; what the ledger has or lifted counts [issue 7]",

@@ -56,7 +56,7 @@ class Audited:
         self._open = call
         return warnings
 
-    def after(self, call: Call, result: JsonObject) -> Passed:
+    def after(self, call: Call, result: JsonObject, shown: tuple[str, ...] = ()) -> Passed:
         """Have the answer judged, and write down what is handed out.
 
         Raises:
@@ -64,7 +64,7 @@ class Audited:
         """
         height = _height(result)
         try:
-            passed = self._inner.after(call, result)
+            passed = self._inner.after(call, result, shown)
         except ConclaveError as error:
             self._ended(self._outcome(call, Ended.WITHHELD, (_told(error),), height=height))
             raise

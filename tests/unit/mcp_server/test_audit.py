@@ -36,7 +36,7 @@ class Judging(Unguarded):
             raise ValueError(SECRET)
         return (WARNING,) if call.name == "warned" else ()
 
-    def after(self, call: Call, result: JsonObject) -> Passed:
+    def after(self, call: Call, result: JsonObject, shown: tuple[str, ...] = ()) -> Passed:
         if call.name == "withheld":
             raise Refused(Code.SECRET_FOUND, got=SECRET, kind="token")
         return Passed(result)

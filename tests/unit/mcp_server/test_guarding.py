@@ -25,6 +25,7 @@ from mcp_server.policies import reader_of, reading_policy
 from mcp_server.prompts import PROMPTS
 from mcp_server.resources import LISTS, TEMPLATES
 from mcp_server.server import build
+from mcp_server.shown import shown
 from mcp_server.standing import Standings, owner_of
 from tests.support.ledger import ALICE, ROBOT, Ledger, envelope
 from tests.support.mcp import Speaking, a_story, source_of
@@ -333,13 +334,86 @@ def test_an_answer_is_judged_too() -> None:
     chain = guarded(spent)
     call = a_call("get_releases")
     chain.before(call)
-    entries = [{"release": f"r{number}"} for number in range(4)]
-    chain.after(call, {"items": entries[:3]})
+    entries = tuple(f"release/r{number}" for number in range(4))
+    chain.after(call, {"items": []}, entries[:3])
     chain.before(call)
-    refusal_of(lambda: chain.after(call, {"items": entries}), Code.BUDGET_EXCEEDED)
+    refusal_of(lambda: chain.after(call, {"items": []}, entries), Code.BUDGET_EXCEEDED)
 
 
 RATE = {"capacity": 3, "perSeconds": 3600}
+
+
+def few(tool: str, capacity: int) -> JsonObject:
+    """Give a policy by which a tool may show so many different objects."""
+    spec = reading_policy(ROBOT.did)
+    for each in spec["tools"]:
+        if each["tool"] == tool:
+            each["budget"] = {**each["budget"], "objects": {"capacity": capacity, "perSeconds": 3600}}
+    return policy_of(tools=spec["tools"])
+
+
+@pytest.mark.requires("mcp.objects")
+@pytest.mark.parametrize("fields", [None, ["did", "keys"], ["keys[0].keyId"], []])
+def test_what_an_answer_shows_counts_whatever_was_chosen_of_it(fields: list[str] | None) -> None:
+    chosen = {} if fields is None else {"fields": fields}
+
+    async def work(client: Client) -> None:
+        said = await client.call_tool("get_authority", {"section": "identities", **chosen})
+        assert "BUDGET_EXCEEDED" in said.model_dump_json()
+
+    async def small(client: Client) -> None:
+        # Two at a time, of which each counts once.
+        for limit in (2, 1, 2):
+            given = {"section": "identities", "limit": limit, **chosen}
+            assert not (await client.call_tool("get_authority", given)).is_error
+
+    served(a_ledger(few("get_authority", 2)), small, ROBOTS)
+    served(a_ledger(few("get_authority", 2)), work, ROBOTS)
+
+
+@pytest.mark.requires("mcp.objects")
+def test_each_manifest_of_a_release_counts_and_so_does_what_is_guessed() -> None:
+    chain = guarded(a_ledger(few("get_object", 3)))
+    asked: dict[str, Any] = {"kind": "Release", "name": "guestbook"}
+    chain.before(a_call("get_object", **asked))
+    chain.before(a_call("get_object", **asked, object="v1/ConfigMap/guestbook/greeting"))
+    chain.before(a_call("get_object", **asked, object="v1/ConfigMap/guestbook/other"))
+    chain.before(a_call("get_object", **asked, object="v1/ConfigMap/guestbook/other"))
+    third = a_call("get_object", **asked, object="v1/ConfigMap/guestbook/third")
+    refusal_of(lambda: chain.before(third), Code.BUDGET_EXCEEDED)
+    role = a_call("get_object", kind="Role", name="approver")
+    refusal_of(lambda: chain.before(role), Code.BUDGET_EXCEEDED)
+
+
+@pytest.mark.requires("mcp.objects")
+@pytest.mark.parametrize(
+    ("tool", "given", "item", "expected"),
+    [
+        ("get_releases", {}, {"release": "a", "cluster": "east"}, ("release/a", "cluster/east")),
+        ("get_clusters", {}, {"name": "east"}, ("cluster/east",)),
+        ("get_clusters", {"name": "east"}, {"name": "east"}, ("cluster/east",)),
+        ("get_object", {"kind": "Release", "name": "a"}, {"name": "a"}, ("release/a",)),
+        ("get_object", {"kind": "Role", "name": "a"}, {"name": "a"}, ("Role/a",)),
+        ("get_authority", {"section": "roles"}, {"name": "a"}, ("Role/a",)),
+        ("get_authority", {"section": "identities"}, {"name": "a", "kind": "human"}, ("identity/a",)),
+        ("get_proposals", {}, {"number": 3}, ("proposal/3",)),
+        ("explain_proposal", {"number": 3}, {"number": 3}, ("proposal/3",)),
+        ("get_incidents", {}, {"number": 3, "kind": "x"}, ("incident/3",)),
+        ("search_audit", {}, {"event": "incident frozen", "number": 3}, ("incident/3",)),
+        ("search_audit", {}, {"event": "approved", "number": 3}, ("proposal/3",)),
+        ("get_incidents", {}, {"kind": "freeze", "name": "f"}, ("get_incidents/f",)),
+    ],
+)
+def test_an_object_has_one_spelling_whichever_tool_shows_it(
+    tool: str, given: JsonObject, item: JsonObject, expected: tuple[str, ...]
+) -> None:
+    assert shown(tool, given, item) == expected
+
+
+@pytest.mark.requires("mcp.objects")
+def test_what_has_no_name_counts_as_what_it_says() -> None:
+    one, other = (shown("get_authority", {"section": "parameters"}, {"a": n}) for n in (1, 2))
+    assert len({*one, *other}) == 2
 
 
 @pytest.mark.requires("mcp.guarded")

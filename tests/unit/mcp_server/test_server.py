@@ -48,7 +48,7 @@ class Recording(Unguarded):
             raise Refused(Code.PERMISSION_DENIED, got="hunter2", expected="another caller")
         return ()
 
-    def after(self, call: Call, result: JsonObject) -> Passed:
+    def after(self, call: Call, result: JsonObject, shown: tuple[str, ...] = ()) -> Passed:
         self.seen.append(("after", f"{call.kind} {call.name}"))
         if call.name == self._after:
             raise Refused(Code.LIMIT_EXCEEDED, got="hunter2", expected="less")
