@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runtime.process import start_time
 from runtime.tools import Tool, ToolError, find
 
 READY_TIMEOUT_S = 180.0
@@ -84,16 +85,21 @@ class Devkube:
     def kill_all(self) -> None:
         """Kill every process of it at once: the components die with the one that started them."""
         assert self._process is not None
+        components = _children(self._process.pid)
         self._process.kill()
         self._await_end()
+        # Who starts again at once shall find the ports free.
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while any(start_time(pid) for pid in components):
+            assert time.monotonic() < deadline, "components outlived the one that started them"
+            time.sleep(0.02)
 
     @staticmethod
     def _component(parent: int, name: str) -> int:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                for child in (task / "children").read_text().split():
-                    if Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[1:2] == [name.encode()]:
-                        return int(child)
+        for child in _children(parent):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[1:2] == [name.encode()]:
+                    return child
         raise AssertionError(f"no {name} runs")
 
     def _await_end(self) -> None:
@@ -103,6 +109,15 @@ class Devkube:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _children(parent: int) -> list[int]:
+    """List the processes that a process started and that live; its threads may end meanwhile."""
+    found: list[int] = []
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def _ready(process: subprocess.Popen[bytes], log: Path) -> Path:
