@@ -106,6 +106,8 @@ class Keeper:
         self._audit, self._anchoring, self._suspensions = log, anchoring, suspensions
         self._door = door or Door()
         self._ended = threading.Event()
+        self.is_ending = False
+        """Whether the end began: a signal in the very thread that ends must not begin it again."""
         self._threads = [threading.Thread(target=self._sign, name="audit-heads", daemon=True)]
         if anchoring is not None:
             self._threads.append(threading.Thread(target=self._anchor, name="audit-anchors", daemon=True))
@@ -119,6 +121,7 @@ class Keeper:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End; an anchor that is under way is given ``timeout_s``. Then the log is closed."""
+        self.is_ending = True
         self._ended.set()
         for thread in self._threads:
             if thread.is_alive():

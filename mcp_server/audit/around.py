@@ -69,26 +69,45 @@ def audited(how: Auditing | None) -> Iterator[Callable[[Chain], Chain] | None]:
         how.suspensions.watch(log)
     keeper = Keeper(log, anchoring, how.suspensions, how.door)
     keeper.start()
-    _end_in_order(keeper)
+    let_go = _end_in_order(keeper)
     try:
         yield lambda inner: Audited(inner, log, time.monotonic_ns)
     finally:
         keeper.stop()
+        let_go()
 
 
-def _end_in_order(keeper: Keeper) -> None:
-    """Have SIGTERM close the log before it ends the process, where nobody handles it yet."""
+def _end_in_order(keeper: Keeper) -> Callable[[], None]:
+    """Have SIGTERM close the log before it ends the process, where nobody handles it yet.
+
+    Gives what makes it end the process at once again, once the log is closed.
+    """
     if threading.current_thread() is not threading.main_thread():
-        return
+        return _nothing
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
+        return _nothing
+    came: list[int] = []
 
     def end(number: int, _frame: object) -> None:
-        keeper.stop(timeout_s=0.5)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        came.append(number)
+        # This very thread may hold the log's lock: at the end of the input, or for the signal before.
+        if not keeper.is_ending:
+            keeper.stop(timeout_s=0.5)
+            let_go()
+
+    def let_go() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is end:
+                signal.signal(number, signal.SIG_DFL)
+        if came:
+            os.kill(os.getpid(), came[0])
 
     signal.signal(signal.SIGTERM, end)
+    return let_go
+
+
+def _nothing() -> None:
+    """Nothing was handled."""
 
 
 def own_signer(folder: Path) -> Signer:

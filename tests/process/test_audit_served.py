@@ -24,6 +24,23 @@ from tests.support.ledger import ROBOT
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120.0
 VERIFICATION = 3
+SIGNALLED = """
+import signal, sys
+from pathlib import Path
+from mcp_server.audit.around import Auditing, audited, own_signer
+from mcp_server.audit.writer import AuditLog
+write = AuditLog._write
+def signalled(*arguments, closes=False, **options):
+    if closes:
+        signal.raise_signal(signal.SIGTERM)
+    write(*arguments, closes=closes, **options)
+AuditLog._write = signalled
+folder = Path(sys.argv[1])
+signer = own_signer(folder)
+with audited(Auditing(folder, signer, signer.did, "test-chain")):
+    if len(sys.argv) > 2:
+        signal.raise_signal(signal.SIGTERM)
+"""
 
 
 class Streams:
@@ -103,6 +120,17 @@ def test_calls_refusals_and_signals_are_in_a_log_that_verifies(
     expected = [("get_clusters", "allow", "answered"), ("no_such_tool", "refuse", "refused")]
     assert calls(log) == [*expected * 4, expected[0]]
     assert {r.body.principal for r in read_log(log, Walk()) if isinstance(r.body, Decision)} == {ROBOT.did}
+
+
+@pytest.mark.requires("audit.wired")
+@pytest.mark.parametrize("before", [(), ("a signal",)])
+def test_a_signal_while_the_log_is_being_closed_waits_for_that(
+    tmp_path: Path, before: tuple[str, ...]
+) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path), *before]
+    assert subprocess.run(command, cwd=ROOT, timeout=PATIENCE, check=False).returncode == -signal.SIGTERM
+    (log,) = logs(tmp_path)
+    assert intact(log).walk.is_closed
 
 
 @pytest.mark.requires("audit.wired")
