@@ -1,8 +1,9 @@
 """What of a ledger object a model gets to see, and how much.
 
 Owns the dropping of what says nothing, the digests in place of what looks like a secret, and the byte budget.
-Promises that the same input gives the same output, that no answer is larger than its budget, and that
-whatever was cut says so. Pure: the key of the digests is an argument.
+Promises that the same input gives the same output, that no answer is larger than its budget, that whatever
+was cut says so, and that the forms of secrets are those of the guard (``mcp_server.guard.secret_patterns``):
+what it would withhold an answer for is a digest before. Pure: the key of the digests is an argument.
 """
 
 from __future__ import annotations
@@ -15,19 +16,11 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from ledger.types import Json, JsonObject
+from mcp_server.guard import secret_patterns
 
 _DROPPED = frozenset({"managedFields"})
 _SECRET_NAME = re.compile(
     r"(?i)(password|passwd|passphrase|secret|token|api[-_.]?key|private[-_.]?key|access[-_.]?key|credentials?)$"
-)
-_SECRET_VALUE = re.compile(
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
-    r"|\bgh[pousr]_[A-Za-z0-9]{36}"
-    r"|\bglpat-[A-Za-z0-9_-]{20}"
-    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|://[^/\s:@]{1,256}:[^/\s@]{1,256}@"
 )
 _STEPS = ((2048, 128), (512, 32), (128, 8), (48, 2), (16, 1))
 """How many characters of a text and items of a list stay, tried in turn until an item fits."""
@@ -82,7 +75,7 @@ def _clean(value: Json, name: str, digest: Callable[[str], str]) -> Json:
         label = value.get("name")
         spoken = label if type(label) is str and "value" in value else ""
         return {
-            _visible(key): _clean(item, spoken if key == "value" and spoken else key, digest)
+            _key(key, digest): _clean(item, spoken if key == "value" and spoken else key, digest)
             for key, item in value.items()
             if item is not None and key not in _DROPPED
         }
@@ -90,9 +83,22 @@ def _clean(value: Json, name: str, digest: Callable[[str], str]) -> Json:
         return [_clean(item, name, digest) for item in value if item is not None]
     if type(value) is not str:
         return value
-    if value and (_SECRET_NAME.search(name) or _SECRET_VALUE.search(value)):
+    if value and (_SECRET_NAME.search(name) or _is_secret(name, value)):
         return digest(value)
     return _visible(value)
+
+
+def _key(key: str, digest: Callable[[str], str]) -> str:
+    return digest(key) if secret_patterns.find(key) else _visible(key)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Tell whether a value has a secret's form, alone or beside its name as in ``"auth":"…"``."""
+    return bool(
+        secret_patterns.find_plain(f'"{name}":"{value}"')
+        or secret_patterns.is_secret_by_name(name, value)
+        or (secret_patterns.may_encode(value) and secret_patterns.find(value))
+    )
 
 
 def _digest(text: str, key: bytes) -> str:

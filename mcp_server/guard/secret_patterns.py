@@ -14,7 +14,7 @@ from mcp_server.guard.limits import DECODE_CHARS_MIN, DECODE_LAYERS_MAX
 _KINDS: dict[str, str] = {
     "private-key": r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY|PuTTY-User-Key-File-|AGE-SECRET-KEY-1[A-Z0-9]{20}"
     r"|openssh-key-v1",
-    "jwt": r"\beyJ[A-Za-z0-9_-]{8,4096}\.(?:eyJ[A-Za-z0-9_-]{8,8192}\.[A-Za-z0-9_-]{8}"
+    "jwt": r"\beyJ[A-Za-z0-9_-]{8,4096}\.(?:eyJ[A-Za-z0-9_-]{8,8192}\."
     r"|[A-Za-z0-9_-]{0,2048}\.[A-Za-z0-9_-]{8,64}\.)",
     "aws-key": r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b|aws_secret_access_key\W{1,8}[A-Za-z0-9/+]{40}",
     "google-key": r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20}|\bGOCSPX-[A-Za-z0-9_-]{28}",

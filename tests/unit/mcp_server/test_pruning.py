@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ledger.agent_policy import ExfiltrationLimits
+from ledger.bodies import freeze_body
+from mcp_server.chain import Call
+from mcp_server.guard import exfiltration, shape
+from mcp_server.guarding import NOBODY, Guarded
+from mcp_server.policies import reader_of
 from mcp_server.pruning import clean, fit, size
+from mcp_server.standing import Standings
+from tests.support.ledger import ALICE, Ledger, envelope
+from tests.support.mcp import Speaking, ask, source_of
 
 KEY = b"key"
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -38,6 +49,64 @@ def test_what_looks_like_a_secret_is_a_keyed_digest(name: str) -> None:
     assert SECRETS[name] not in found
     assert found == clean({name: SECRETS[name]}, KEY)[name]
     assert found != clean({name: SECRETS[name]}, b"other")[name]
+
+
+FORMS = {
+    "google": "AIza" + "A1b2C3d4E" * 4,
+    "npm": "npm_" + "a" * 36,
+    "vault": "hvs." + "a" * 24,
+    "slack": "xapp-1-ABCDEFGHIJ",
+    "stripe": "sk_live_" + "a" * 24,
+    "azure": "AccountKey=" + "a" * 44,
+    "kubeconfig": "client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJ",
+    "base64": base64.b64encode(b"-----BEGIN RSA PRIVATE KEY-----\nMIIEabc").decode(),
+    "hex": b"-----BEGIN RSA PRIVATE KEY-----".hex(),
+    "registry": json.dumps({"auths": {"r": {"auth": "dXNlcjpwYXNzd29yZA=="}}}),
+    "several lines": "first\nthen ghp_" + "a" * 36 + "\nlast",
+    "quoted": 'say "sk_live_' + "a" * 24 + '"',
+    **{name: SECRETS[name] for name in ("tls.key", "note", "url", "session")},
+}
+
+
+@pytest.mark.requires("mcp.secrets")
+@pytest.mark.parametrize("name", FORMS)
+def test_what_the_guard_would_withhold_an_answer_for_is_a_digest_before(name: str) -> None:
+    secret = FORMS[name]
+    found = clean(
+        {
+            "reason": secret,
+            "list": [f"see {secret} there"],
+            secret: "a key",
+            "auth": "dXNlcjpwYXNzd29yZA==",
+            "aws_secret_access_key": "a1B2" * 10,
+            "client-key-data": "LS0tLS1CRUdJTiBSU0EgUFJJ",
+            "DB_PASSWORD": "hunter2hunter1",
+            "env": [{"name": "API_TOKEN", "value": "abc123def456"}],
+        },
+        KEY,
+    )
+    text = json.dumps(found)
+    assert json.dumps(secret)[1:-1] not in text
+    tool = reader_of(NOBODY).tool("get_incidents")
+    assert tool is not None
+    answer = {"items": [found]}
+    read = shape.read(answer, "answer", bytes_max=2**20)
+    assert exfiltration.check_answer(answer, read, tool, ExfiltrationLimits()) == ""
+
+
+@pytest.mark.requires("mcp.secrets")
+def test_a_secret_in_the_reason_of_a_freeze_blinds_nobody() -> None:
+    ledger = Ledger()
+    ledger.commit()
+    body = freeze_body("incident", releases=("other",), reason=f"key {FORMS['google']} leaked")
+    ledger.commit(envelope(ALICE, body))
+    ledger.commit()
+    chain = Guarded(Standings(source_of(Speaking(ledger))), lambda: 1)
+    for tool in ("get_incidents", "search_audit"):
+        call = Call("tool", tool, {})
+        chain.before(call)
+        found = ask(source_of(Speaking(ledger)), tool).content
+        assert "[secret " in json.dumps(chain.after(call, found).content)
 
 
 @pytest.mark.requires("mcp.secrets")
