@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from pathlib import Path
 
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
@@ -21,6 +22,9 @@ from mcp_server.audit.recovery import damaged
 from mcp_server.audit.walk import Walk
 from mcp_server.audit.writer import AuditLog, Clock, Identity, Place, Settings
 
+LOOKERS_WAITED_FOR_MAX = 100
+"""How often a lock is asked for that somebody only looks at (``files.is_live``): they let go at once."""
+LOOKER_SECONDS = 0.02
 _FOLDER = "log-{}"
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -74,14 +78,33 @@ def _locked(folder: Path) -> int | None:
     except OSError as error:
         raise unwritable(error, file=str(folder)) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
+        if _taken(lock):
+            return lock
     except OSError as error:
         os.close(lock)
         raise unwritable(error, file=str(folder)) from None
-    return lock
+    os.close(lock)
+    return None
+
+
+def _taken(lock: int) -> bool:
+    """Take a lock that no writer has; one who looks whether there is a writer shares it for a moment."""
+    for _ in range(LOOKERS_WAITED_FOR_MAX):
+        if _flocked(lock, fcntl.LOCK_EX):
+            return True
+        if not _flocked(lock, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(LOOKER_SECONDS)
+    return False
+
+
+def _flocked(lock: int, kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_ours(folder: Path, identity: Identity) -> bool:

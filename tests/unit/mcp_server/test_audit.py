@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import JsonObject
 from mcp_server.audit import limits
-from mcp_server.audit.files import lines, read_log, segments
+from mcp_server.audit.files import LOCK_NAME, lines, read_log, segments
 from mcp_server.audit.records import Decision, Ended, Head, Outcome, Record, Segment, Started, Verdict
 from mcp_server.audit.walk import Walk
 from mcp_server.audit.writer import Settings
@@ -366,6 +368,28 @@ def test_two_servers_never_write_to_one_log_nor_two_keys(
         start(tmp_path)
     assert refused.value.code is Code.STATE_LOCKED
     kept.log.close()
+
+
+@pytest.mark.requires("audit.one-writer")
+def test_who_verifies_at_that_moment_does_not_make_a_server_begin_another_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(tmp_path)
+    server.log.close()
+    looks = os.open(server.folder / LOCK_NAME, os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_SH)
+    waited: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            os.close(looks)
+
+    monkeypatch.setattr(time, "sleep", pause)
+    again = start(tmp_path)
+    assert (again.log.id, len(waited)) == (server.log.id, 3)
+    assert start(tmp_path).log.id != again.log.id
+    assert len(waited) == 3, "a writer is not waited for"
 
 
 @pytest.mark.requires("audit.verify")
