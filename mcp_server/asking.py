@@ -2,7 +2,8 @@
 
 Owns which missing arguments are asked for (elicitation, as an input-required result of 2026-07-28). Promises
 that what comes back is an argument like any other, read and judged like one, and never an approval: a client
-answers for whoever it likes. Keeps no state between the rounds: one that comes back was never given out.
+answers for whoever it likes, and that nobody is asked for a call that the guard would refuse however it were
+completed. Keeps no state between the rounds: one that comes back was never given out.
 """
 
 from __future__ import annotations
@@ -66,6 +67,11 @@ def filled(params: types.CallToolRequestParams, tool: Tool | None) -> dict[str, 
     if params.request_state is not None:
         strange["requestState"] = params.request_state
     return {**more, **given, **strange} if more or strange else params.arguments
+
+
+def completed(tool: Tool | None, given: dict[str, Any] | None) -> dict[str, Any]:
+    """Give a call's arguments with something in place of what is asked for, to judge the rest by."""
+    return {**{field.name: "?" for field in lacking(tool, given or {})}, **(given or {})}
 
 
 def lacking(tool: Tool | None, given: dict[str, Any]) -> list[Field]:

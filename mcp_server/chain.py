@@ -77,7 +77,10 @@ class Chain(Protocol):
         ...
 
     def shows(self, call: Call) -> bool:
-        """Tell whether a list for this caller names what the call asks for; counts and remembers nothing."""
+        """Tell whether a list for this caller names what the call asks for; counts and remembers nothing.
+
+        A tool with arguments: whether its caller may give it these.
+        """
         ...
 
 

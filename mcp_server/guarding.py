@@ -140,7 +140,8 @@ class Guarded:
         if call.kind == "template":
             return _may(policy, resources.TEMPLATE_TOOLS.get(call.name, ""), None)
         asked = _asked(call)
-        return asked is not None and _may(policy, asked[0], None if call.kind == "tool" else asked[1])
+        is_named_only = call.kind == "tool" and call.arguments is None
+        return asked is not None and _may(policy, asked[0], None if is_named_only else asked[1])
 
     def _known(self, call: Call) -> _Caller:
         """Give the caller as the call under way was judged; as it is now where none is."""

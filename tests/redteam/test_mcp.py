@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from consensus import agent_reader, release_reader
+from ledger.agent_policy import to_json
 from ledger.bodies import judgement_body, release_body
 from ledger.errors import Code
-from ledger.standard import approval_rule
+from ledger.standard import approval_rule, ledger_object
 from ledger.types import ActionKind, JsonObject
 from mcp_server.audit.records import Verdict
 from tests.redteam.mcp_target import Target, config_map, propose
@@ -330,6 +331,38 @@ def test_a_form_answers_what_was_asked_and_nothing_else(target: Target) -> None:
     good = target.answered("propose_release", {"reason": "a person says why"}, **given)
     assert good.item["state"] == "open"
     assert open_proposals(target) == 1
+
+
+@pytest.mark.requires("mcp.red-asking")
+def test_nobody_is_asked_for_a_call_that_the_guard_refuses(target: Target) -> None:
+    can: JsonObject = {"elicitation": {"form": {}}}
+    good: JsonObject = {"release": "guestbook", "objects": [config_map()]}
+    unnamed = {"tools": [tool for tool in policy_of(target)["tools"] if tool["tool"] != "request_change"]}
+    put_policy(target, unnamed)
+    rollback = {"release": "guestbook", "operation": "rollback", "toRevision": 1}
+    with target.nothing_written():
+        for name, given, code in (
+            ("request_change", rollback, Code.TOOL_NOT_ALLOWED),
+            ("propose_release", {**good, "namespace": "kube-system"}, Code.ARGUMENT_NOT_ALLOWED),
+            ("propose_release", {**good, "approved": True}, Code.FIELD_UNKNOWN),
+            ("propose_release", {**good, "clusters": "east"}, Code.FIELD_INVALID),
+        ):
+            said = target.ask("tools/call", {"name": name, "arguments": given}, can=can)
+            assert "inputRequests" not in json.dumps(said.content)
+            target.expect(said, code)
+
+
+def policy_of(target: Target) -> JsonObject:
+    view = source_of(Speaking(target.ledger)).view()
+    found = agent_reader.policy_of(view, ROBOT.did).value
+    assert found is not None
+    return to_json(found.policy)
+
+
+def put_policy(target: Target, changed: JsonObject) -> None:
+    spec = {**policy_of(target), **changed}
+    target.ledger.configure(ledger_object("AgentPolicy", ROBOT.name, spec))
+    target.ledger.commit()
 
 
 @pytest.mark.requires("mcp.red-asking")
