@@ -82,6 +82,8 @@ def unfreeze(ctx: Context, name: str) -> None:
         if not freezes.on_release(ctx.state, removed, release):
             continue
         progress.resume(ctx, release, _pauser(removed))
+        # One that was not paused, but could not start what was frozen, has nothing else to wake it.
+        progress.step(ctx, release)
         for other in left:
             if freezes.on_release(ctx.state, other, release):
                 progress.pause(ctx, release, _pauser(other))

@@ -19,6 +19,10 @@ from ledger.actions import Report
 from ledger.records import DesiredState, ReportRecord
 
 
+_LEFT = ("deleted", "skipped")
+"""What a bridge says of the objects of a release that is deleted, with or without them."""
+
+
 def check(ctx: Context, admitted: Admitted, report: Report) -> None:
     """Judge whether a report may be kept.
 
@@ -80,8 +84,11 @@ def report(ctx: Context, admitted: Admitted, said: Report, tx: bytes) -> None:
 
 
 def _gone(ctx: Context, said: Report) -> None:
-    """Forget what a cluster should have, once it has deleted it."""
-    if said.outcome != "applied":
+    """Forget what a cluster should have, once it has deleted it or let it go.
+
+    A report of the same revision from before the deletion may still be under way; it names what is there.
+    """
+    if said.outcome != "applied" or any(item["outcome"] not in _LEFT for item in said.objects):
         return
     ctx.state.delete(statekeys.desired(said.cluster, said.release))
     indexes.remove(ctx.state, statekeys.cluster_releases(said.cluster), said.release)

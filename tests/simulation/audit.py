@@ -116,6 +116,9 @@ class Audit:
             kind, _, rest = key.decode().partition("/")
             if kind == "suspension":
                 assert (key in self.content) == (rest in self.recount.suspended), f"suspension of {rest}"
+            if kind == "desired" and key not in self.content:
+                cluster, _, name = rest.partition("/")
+                assert (cluster, name) in self.recount.releases.left, "let go before its bridge said so"
             if kind in judges and key in self.content:
                 judges[kind](rest, json.loads(self.content[key]))
 

@@ -27,12 +27,13 @@ class Touch(NamedTuple):
 
 @dataclass(frozen=True)
 class Scope:
-    """Everything a change touches, where, and how risky that is."""
+    """Everything a change touches, where, how risky that is, and which of it goes."""
 
     operation: str
     touches: tuple[Touch, ...]
     clusters: tuple[str, ...]
     risk: str
+    leaving: frozenset[Touch] = frozenset()
 
 
 @dataclass(slots=True)
@@ -96,9 +97,22 @@ class Authority:
         if who.kind not in ("human", "agent") or (who.kind == "agent" and verb != "propose"):
             return False
         lines = self._lines(who.did, height, lasting=lasting)
+        above = {
+            b["subject"]: self._lines(b["subject"], height, lasting=lasting)
+            for line in lines
+            for b in line[1:]
+        }
+
+        def denied(of: list[list[dict[str, Any]]], touch: Touch, cluster: str) -> bool:
+            return any(self._says(b, "deny", verb, touch, cluster) for line in of for b in line)
+
         return all(
-            any(all(self._says(b, "allow", verb, t, c) for b in line) for line in lines)
-            and not any(self._says(b, "deny", verb, t, c) for line in lines for b in line)
+            not denied(lines, t, c)
+            and any(
+                all(self._says(b, "allow", verb, t, c) for b in line)
+                and not any(denied(above[b["subject"]], t, c) for b in line[1:])
+                for line in lines
+            )
             for t in scope.touches
             for c in scope.clusters
         )
@@ -174,11 +188,14 @@ class Authority:
             "ttlBlocks": min(ttl, *(require["ttlBlocks"] for require in asked)),
             "denyThreshold": min(require["denyThreshold"] for require in asked),
             "rules": [[name, applying[name].version] for name in sorted(applying)],
+            **_named_leaving(scope),
         }
 
-    def under_glass(self, name: str, ttl: int) -> dict[str, Any]:
+    def under_glass(self, name: str, scope: Scope, ttl: int) -> dict[str, Any]:
         """Give what a break-glass proposal needs."""
         glass = self.objects["BreakGlass", name]
+        operations = {scope.operation, *(["delete"] if scope.leaving else [])}
+        assert operations <= {*glass.spec["operations"]}, "the glass was broken for something else"
         count = glass.spec["count"]
         return {
             "humans": count,
@@ -188,6 +205,7 @@ class Authority:
             "ttlBlocks": ttl,
             "denyThreshold": count,
             "rules": [[f"break-glass/{name}", glass.version]],
+            **_named_leaving(scope),
         }
 
     def fulfils(
@@ -251,11 +269,19 @@ def _some(patterns: Iterable[str], value: str) -> bool:
     return any(fits(pattern, value) for pattern in patterns)
 
 
+def _named_leaving(scope: Scope) -> dict[str, str]:
+    if not scope.leaving:
+        return {}
+    text = json.dumps(sorted(scope.leaving), separators=(",", ":"))
+    return {"leaving": hashlib.sha256(text.encode()).hexdigest()}
+
+
 def _applies(stored: Stored, scope: Scope, touch: Touch, cluster: str) -> bool:
     match = stored.spec["match"]
+    goes = touch in scope.leaving
     return (
-        scope.operation in match["operations"]
-        and scope.risk in match["risks"]
+        ("delete" if goes else scope.operation) in match["operations"]
+        and ("high" if goes else scope.risk) in match["risks"]
         and _some(match["kinds"], touch.kind)
         and _some(match["namespaces"], touch.namespace)
         and _some(match["clusters"], cluster)

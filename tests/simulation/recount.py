@@ -102,7 +102,7 @@ class Recount:
         """Give what a case needs now."""
         ttl = self.parameters["proposalTtlBlocks"]
         if case.glass is not None:
-            return self.authority.under_glass(case.glass, ttl)
+            return self.authority.under_glass(case.glass, self.scope(case), ttl)
         found = self.authority.requirement(self.scope(case), ttl)
         assert found is not None, "a change that no rule judges"
         return found

@@ -54,12 +54,14 @@ class Releases:
         self.history: dict[str, list[Revision]] = defaultdict(list)
         self.deleted: set[str] = set()
         self.removed: set[str] = set()
+        self.left: set[tuple[str, str]] = set()
         self.freezes: dict[str, Freeze] = {}
         self.rollbacks: dict[str, list[int]] = defaultdict(list)
         self.machine_rollbacks = 0
         self.scalings = 0
         self.started = 0
         self.desired: dict[tuple[str, str], int] = {}
+        self.held: dict[tuple[str, str], int] = {}
         self.coming_parameters: dict[str, Any] | None = None
         self.bounds: dict[tuple[str, str], dict[str, tuple[int, int]]] = {}
 
@@ -67,14 +69,19 @@ class Releases:
 
     def scope(self, change: Change) -> Scope:
         """Give what a change of a release touches now."""
+        history = self.history.get(_name(change), [])
+        before = set(_touches(history[-1].release)) if history else set()
         if "release" in change:
-            clusters = tuple(change["release"]["spec"]["clusters"])
-            return Scope("apply", _touches(change["release"]), clusters, "low")
-        (operation,) = change
-        history = self.history[change[operation]["release"]]
-        source = history[change[operation].get("toRevision", len(history)) - 1]
+            operation, wanted = "apply", change["release"]
+            clusters = tuple(wanted["spec"]["clusters"])
+        else:
+            (operation,) = change
+            wanted = history[change[operation].get("toRevision", len(history)) - 1].release
+            clusters = history[-1].clusters
+        touches = set(_touches(wanted))
         risk = "high" if operation == "delete" else "low"
-        return Scope(operation, _touches(source.release), history[-1].clusters, risk)
+        leaving = frozenset(before - touches)
+        return Scope(operation, tuple(sorted(touches | before)), clusters, risk, leaving)
 
     def newest(self, change: Change) -> int | None:
         """Give the number of the revision a change just made, or None for one that makes none."""
@@ -105,6 +112,7 @@ class Releases:
         elif "delete" in change:
             self.deleted.add(name)
             self.removed.add(name)
+            self.held = {place: number for place, number in self.held.items() if place[1] != name}
 
     def _claims_nothing_of_others(self, name: str) -> None:
         newest = self.history[name][-1]
@@ -145,6 +153,8 @@ class Releases:
         rules = revision.release["spec"].get("autoscale", ())
         found = {r["object"]: (r["minReplicas"], r["maxReplicas"]) for r in rules}
         place = body["cluster"], body["release"]
+        if body["outcome"] == "applied" and {o["outcome"] for o in body["objects"]} <= {"deleted", "skipped"}:
+            self.left.add(place)
         if self.desired.get(place) == body["revision"]:
             self.bounds[place] = found
         percent = revision.release["spec"].get("health", {}).get("healthyPercent", 100)
@@ -178,9 +188,11 @@ class Releases:
         for said in segment.of("desired"):
             number = int(said["revision"])
             self.desired[said["cluster"], said["release"]] = number
+            self.left.discard((said["cluster"], said["release"]))
             late = made == said["release"] and number == len(self.history[made]) - 1
             if not late:
                 self._started(said["cluster"], said["release"], number)
+            self.held[said["cluster"], said["release"]] = number
         for said in segment.of("scale"):
             low, high = self.bounds[said["cluster"], said["release"]][said["object"]]
             assert low <= int(said["toReplicas"]) <= high, "replicas out of bounds"
@@ -204,7 +216,9 @@ class Releases:
         assert number == len(self.history[name]), "started what is not the newest revision"
         revision = self.history[name][number - 1]
         assert cluster in revision.clusters, "started where it was not approved"
-        namespaces = {touch.namespace for touch in _touches(revision.release)}
+        known = {number, self.held.get((cluster, name), number)}
+        touches = [t for n in known for t in _touches(self.history[name][n - 1].release)]
+        namespaces = {touch.namespace for touch in touches}
         assert not any(f.covers(name, (cluster,), namespaces) for f in self.freezes.values()), (
             "started in a frozen scope"
         )

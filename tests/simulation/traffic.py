@@ -176,6 +176,9 @@ class Traffic:
         settings = f"settings-{name}" if number else "settings"
         manifests = [configmap(settings, str(number)), deployment(name)]
         found = release(name, clusters=clusters, manifests=manifests)
+        if number % 8 == 1:
+            # It moves; what it had in the other namespace leaves.
+            found["spec"]["namespace"] = manifests[0]["metadata"]["namespace"] = "other"
         found["spec"] |= rollout_parts(self._chance, name)
         return found
 
@@ -226,6 +229,8 @@ class Traffic:
         item = {"object": "v1/ConfigMap/demo/settings", "outcome": "created", "health": "current", "code": 0}
         other = {"object": deployment_id(name), "outcome": "configured", "health": "current", "code": 0}
         other["health"] = self._chance.choice((*["current"] * 5, "in_progress"))
+        if name in self._ledger.releases.deleted and self._apart.random() < 0.7:  # noqa: PLR2004
+            item["outcome"] = other["outcome"] = self._apart.choice(("deleted", "skipped"))
         metrics: tuple[MetricRecord, ...] = ()
         if self._one_in(2):
             load = self._chance.choice((0, 5, 40, 400))

@@ -48,7 +48,8 @@ class Rollouts(Story):
         """Report; give the code."""
         self.sequences[cluster] += 1
         outcome = more.pop("outcome", "applied")
-        item = {"object": OBJECT, "outcome": "created", "health": health, "code": 0}
+        done = more.pop("done", "created")
+        item = {"object": OBJECT, "outcome": done, "health": health, "code": 0}
         said = actions.Report(
             cluster, "web", revision, self.sequences[cluster], outcome, health, (item,), **more
         )
@@ -289,9 +290,12 @@ def test_a_deleted_release_leaves_each_cluster_when_its_bridge_says_so(*, prune:
     story.pass_(bodies.delete_body("web", prune=prune))
     gone = records.read_desired(story.state.content[statekeys.desired("east", "web")])
     assert (gone.state, gone.prune, gone.revision) == (DesiredState.DELETED, prune, 1)
-    assert story.report("east", 1, outcome="partial") is Code.OK
+    done = "deleted" if prune else "skipped"
+    assert story.report("east", 1, outcome="partial", done=done) is Code.OK
     assert story.desired("east") == 1
-    assert story.report("east", 1) is Code.OK
+    assert story.report("east", 1, done="unchanged") is Code.OK, "made before the deletion, and late"
+    assert story.desired("east") == 1
+    assert story.report("east", 1, done=done) is Code.OK
     assert (story.desired("east"), story.desired("west")) == (None, 1)
     assert not indexes.contains(story.state, statekeys.cluster_releases("east"), "web")
     assert story.act(ALICE, bodies.rollback_body("web", 1)) is Code.RELEASE_NOT_ACTIVE
@@ -347,6 +351,32 @@ def test_a_report_on_another_revision_is_kept_and_moves_nothing() -> None:
     assert story.report("east", 2) is Code.REPORT_SEQUENCE_STALE
 
 
+@pytest.mark.requires("abci.freeze-ends")
+def test_a_rollback_that_a_freeze_held_up_goes_on_when_it_is_lifted() -> None:
+    story = Rollouts()
+    story.release()
+    story.healthy(1)
+    story.release("2")
+    assert story.act(BOB, bodies.freeze_body("stop", clusters=("west",))) is Code.OK
+    story.report("east", 2, "failed")
+    assert (story.desired("east"), story.desired("west")) == (3, 2)
+    story.configure(remove=[("Freeze", "stop")])
+    assert (story.desired("east"), story.desired("west")) == (3, 3)
+
+
+@pytest.mark.requires("abci.freeze-ends")
+def test_a_wave_that_a_freeze_held_up_starts_when_it_is_lifted() -> None:
+    story = Rollouts()
+    story.release(**WAVES)
+    assert story.act(ALICE, bodies.hold_body(ActionKind.PAUSE, "web")) is Code.OK
+    assert story.act(BOB, bodies.freeze_body("stop", clusters=("west",))) is Code.OK
+    assert story.act(ALICE, bodies.hold_body(ActionKind.RESUME, "web")) is Code.OK
+    story.report("east", 1)
+    assert (story.rollout.state, story.desired("west")) == (RolloutState.PROGRESSING, None)
+    story.configure(remove=[("Freeze", "stop")])
+    assert story.desired("west") == 1
+
+
 @pytest.mark.requires("abci.rollback")
 def test_a_rollback_brings_the_release_to_no_new_cluster() -> None:
     story = Rollouts()
@@ -365,7 +395,7 @@ def test_a_release_can_come_back_while_a_cluster_still_deletes_it() -> None:
     story.pass_(bodies.delete_body("web", prune=True))
     story.release("again", BOTH, **WAVES)
     west = statekeys.cluster_releases("west")
-    assert story.report("west", 1) is Code.OK
+    assert story.report("west", 1, done="deleted") is Code.OK
     assert not indexes.contains(story.state, west, "web")
     story.report("east", 2)
     assert (story.desired("west"), indexes.contains(story.state, west, "web")) == (2, True)
@@ -378,5 +408,5 @@ def test_a_cluster_a_new_release_leaves_out_can_still_report_its_deletion() -> N
     story.report("east", 1)
     story.pass_(bodies.delete_body("web", prune=True))
     story.release("again", ("east",))
-    assert story.report("west", 1) is Code.OK
+    assert story.report("west", 1, done="deleted") is Code.OK
     assert story.desired("west") is None
