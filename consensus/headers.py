@@ -1,8 +1,9 @@
 """Headers this process may believe, each at its height.
 
 Owns the walk from the root of trust to any height: forwards by bisection, backwards along the hash links
-of a believed header. Promises that what it returns was verified, that the newest is kept in the trust
-store at once, and that it never returns to an older newest. Never reads state.
+of a believed header. Promises that what it returns was verified, confirmed by a witness where there are any
+(or named by the hash of what was), and kept in the trust store before, and that it never returns to an older
+newest. Never reads state.
 """
 
 from __future__ import annotations
@@ -123,8 +124,9 @@ class VerifiedHeaders:
     def _forwards(self, newest: Trusted, height: int) -> Trusted:
         now_ns = self._clock()
         if self._panel is not None:
-            self._believe(self._panel.confirmed(newest, height, self._options, now_ns))
-            return self._known[height]
+            found = self._panel.confirmed(newest, height, self._options, now_ns)
+            self._believe([found])
+            return found
         trace: list[Trusted] = []
         try:
             return drive(bisect(newest, height, self._options, now_ns, trace=trace), self._rpc.light_block)
@@ -154,10 +156,12 @@ class VerifiedHeaders:
     def _believe(self, verified: Sequence[Trusted]) -> None:
         if not verified:
             return
+        state = replace(self._state, newest=verified[-1], verified_at_ns=self._clock())
+        # What the store refuses is not believed, now or when it is asked for again.
+        self._store.save(state)
+        self._state = state
         for trusted in verified:
             self._remember(trusted)
-        self._state = replace(self._state, newest=verified[-1], verified_at_ns=self._clock())
-        self._store.save(self._state)
 
     def _remember(self, trusted: Trusted) -> None:
         self._known[trusted.height] = trusted

@@ -1,9 +1,9 @@
 """One bounded HTTP exchange with an untrusted server.
 
 Owns the connection: connect and read timeouts, one deadline over the whole exchange however slowly bytes
-drip, and a cap on the body that trusts no ``Content-Length``. Promises that every failure is an
-``EnvironmentFault`` with the endpoint in its facts. Never interprets a body, follows a redirect or uses a
-proxy.
+drip (a nearer one where ``consensus.time_left`` says so), and a cap on the body that trusts no
+``Content-Length``. Promises that every failure is an ``EnvironmentFault`` with the endpoint in its facts.
+Never interprets a body, follows a redirect or uses a proxy.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from consensus.time_left import at_most
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.limits import RPC_ANSWER_BYTES_MAX
 
 _CHUNK_BYTES = 256 * 1024
+_SECONDS_MIN = 0.001
+"""A socket that is given no time at all waits for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,16 @@ class Connection:
         Raises:
             EnvironmentFault: RPC_UNREACHABLE, RPC_ANSWER_TOO_LARGE.
         """
+        connect_seconds = at_most(self._limits.connect_seconds)
+        if connect_seconds <= 0:
+            raise self._late()
         try:
             kept = self._take()
             if kept is not None:
                 # The server may have closed it meanwhile; our requests are idempotent, so try once afresh.
                 with contextlib.suppress(ConnectionError, http.client.BadStatusLine):
                     return self._exchange(kept, body)
-            fresh = http.client.HTTPConnection(self._host, self._port, timeout=self._limits.connect_seconds)
+            fresh = http.client.HTTPConnection(self._host, self._port, timeout=connect_seconds)
             fresh.connect()
             return self._exchange(fresh, body)
         except (OSError, http.client.HTTPException) as error:
@@ -88,9 +94,10 @@ class Connection:
 
     def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> bytes:
         opened: socket.socket = connection.sock
+        exchange_seconds = max(_SECONDS_MIN, at_most(self._limits.exchange_seconds))
         # Sending is bounded as a whole by this; receiving by ``_Until``.
-        opened.settimeout(self._limits.exchange_seconds)
-        deadline_s = time.monotonic() + self._limits.exchange_seconds
+        opened.settimeout(exchange_seconds)
+        deadline_s = time.monotonic() + exchange_seconds
         answer: http.client.HTTPResponse | None = None
         try:
             made: Any = functools.partial(_Answer, deadline_s=deadline_s)
@@ -135,7 +142,7 @@ class Connection:
             surplus.close()
 
     def _late(self) -> EnvironmentFault:
-        return self._unreachable("no complete answer", f"within {self._limits.exchange_seconds} s")
+        return self._unreachable("no complete answer", "in the time it had")
 
     def _unreachable(self, kind: str, detail: str) -> EnvironmentFault:
         return EnvironmentFault(

@@ -7,19 +7,23 @@ without bound, and that a fault of our own surroundings is held against nobody f
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from consensus.accuse import Pace
+from consensus.answers import NodeStatus
 from consensus.light.types import LightBlock, SignedHeader
 from consensus.light.witness import nobody_agrees
-from consensus.sources import Peer
+from consensus.sources import Peer, newest_of
+from consensus.time_left import within
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 
 T = TypeVar("T")
 PEERS_MAX = 100
+_DOUBLINGS_MAX = 16
 _UNFIT = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWER_TOO_LARGE, Code.TIMEOUT})
 """What only this peer is to blame for: another is asked."""
 _REFUSALS = frozenset({Code.RPC_REFUSED, Code.HEIGHT_NOT_AVAILABLE})
@@ -41,10 +45,14 @@ class PanelSettings:
         faults_max: after so many in a row a peer rests.
         rest_seconds: how long.
         liar_rest_seconds: how long one that showed what does not verify rests.
-        requests_max: of one peer for one header.
-        seconds_max: of one peer for one header; a request begun may take its own time beyond.
-        lag_seconds: how long a header waits for witnesses that have not got so far.
-        poll_seconds: between questions to those.
+        requests_max: blocks and newest heights asked of one peer for one header.
+        seconds_max: of one peer for one header, from the first question to it to the last byte it sends.
+        slow_seconds: a witness that took longer over one header rests, and another peer is asked after one
+            that did.
+        lag_seconds: how long a header that nobody confirms waits for witnesses that have not got so far.
+        doubt_seconds: how long one that somebody confirms waits for the others. An honest chain at rest shows
+            a block of the present after two heartbeats of 5 s (``consensus.node.spec.Timing``).
+        poll_seconds: between questions to those, at first.
     """
 
     witnesses_max: int = 4
@@ -53,7 +61,9 @@ class PanelSettings:
     liar_rest_seconds: float = 3600.0
     requests_max: int = 1000
     seconds_max: float = 60.0
+    slow_seconds: float = 5.0
     lag_seconds: float = 5.0
+    doubt_seconds: float = 15.0
     poll_seconds: float = 0.02
 
 
@@ -64,15 +74,17 @@ class Seat:
     peer: Peer
     faults: int = 0
     rests_until: float = -math.inf
+    rests: int = 0
     lied: bool = False
 
 
 class Bounded:
-    """One peer for one header: so many requests, so long."""
+    """One peer for one header: so many requests, so long from the first of them."""
 
     def __init__(self, peer: Peer, settings: PanelSettings, pace: Pace) -> None:
         self._peer, self._left, self._pace = peer, settings.requests_max, pace
-        self._deadline = pace.monotonic() + settings.seconds_max
+        self._seconds_max = settings.seconds_max
+        self._deadline: float | None = None
 
     def light_block(self, height: int) -> LightBlock:
         """Give a light block.
@@ -80,28 +92,34 @@ class Bounded:
         Raises:
             EnvironmentFault: TIMEOUT once a bound is reached; and as the peer's own.
         """
-        self._spend()
-        return self._peer.light_block(height)
+        return self._within(lambda: self._peer.light_block(height))
 
     def signed_header(self, height: int) -> SignedHeader:
         """Give header and commit; raises as ``light_block``."""
-        self._spend()
-        return self._peer.signed_header(height)
+        return self._within(lambda: self._peer.signed_header(height))
 
-    def newest(self) -> int:
-        """Give the newest height it claims; raises as ``light_block``."""
-        self._spend()
-        return self._peer.status().height
+    def newest(self) -> NodeStatus:
+        """Give what it says of its newest block; raises as ``light_block``."""
+        return self._within(lambda: newest_of(self._peer))
 
-    def _spend(self) -> None:
+    def is_catching_up(self) -> bool:
+        """Tell whether it says so itself; raises as ``light_block``."""
+        return self._within(self._peer.status).catching_up
+
+    def _within(self, ask: Callable[[], T]) -> T:
         self._left -= 1
-        if self._left < 0 or self._pace.monotonic() >= self._deadline:
+        now = self._pace.monotonic()
+        self._deadline = now + self._seconds_max if self._deadline is None else self._deadline
+        if self._left < 0 or now >= self._deadline:
             raise EnvironmentFault(
                 Code.TIMEOUT,
                 got="too many requests" if self._left < 0 else "too long",
                 expected="a header within the bounds of one peer",
                 endpoint=self._peer.endpoint,
             )
+        # What is asked may take many exchanges: a validator set comes in pages.
+        with within(self._deadline - now):
+            return ask()
 
 
 class Roster:
@@ -188,6 +206,23 @@ class Roster:
         elif seat.faults >= self.settings.faults_max:
             seat.faults, seat.rests_until = 0, now + self.settings.rest_seconds
         return True
+
+    @contextlib.contextmanager
+    def timing(self, seat: Seat) -> Iterator[None]:
+        """Let a peer rest that took too long over what is asked inside."""
+        began = self.pace.monotonic()
+        try:
+            yield
+        finally:
+            if self.pace.monotonic() - began > self.settings.slow_seconds:
+                self.rest(seat)
+
+    def rest(self, seat: Seat) -> None:
+        """Let a peer that kept a header waiting rest, twice as long as the last time; it told no lie."""
+        now, longest = self.pace.monotonic(), self.settings.liar_rest_seconds
+        seat.rests = 1 if now - seat.rests_until > longest else seat.rests + 1
+        seconds = min(longest, self.settings.rest_seconds * 2.0 ** min(seat.rests - 1, _DOUBLINGS_MAX))
+        seat.rests_until = max(seat.rests_until, now + seconds)
 
     def _rests(self, seat: Seat) -> bool:
         rests = seat.rests_until > self.pace.monotonic()

@@ -17,7 +17,7 @@ from consensus.foresight import STATE_PATH, Foresight
 from consensus.headers import ReaderSettings, VerifiedHeaders
 from consensus.light.predicates import is_not_from_future
 from consensus.light.types import Trusted
-from consensus.sources import Batching, Rpc, Telling
+from consensus.sources import Batching, Rpc, newest_of
 from consensus.trust_store import TrustStore
 from consensus.verified import _SEAL, Verified
 from consensus.witness import ask_another, attempt
@@ -221,7 +221,7 @@ class VerifiedReader:
         return attempt(self._rpc, self._newest)
 
     def _newest(self, rpc: Rpc) -> NodeStatus:
-        status = _newest(rpc)
+        status = newest_of(rpc)
         if status.chain_id != self.chain_id:
             raise VerificationFailed(
                 Code.HEADER_CHAIN_MISMATCH,
@@ -287,17 +287,6 @@ class VerifiedReader:
         is_not_from_future(header.header, self.settings.options.clock_drift_ns, now_ns)
         told = self._foresight.of(proving - 1)
         return View(self._rpc, header, now_ns, self.settings.staleness_ns, told)
-
-
-def _newest(rpc: Rpc) -> NodeStatus:
-    if isinstance(rpc, Telling):
-        try:
-            return rpc.newest()
-        except EnvironmentFault as fault:
-            # A node that does not know this question is asked the other.
-            if not fault.facts.get("unknown"):
-                raise
-    return rpc.status()
 
 
 def check_fresh(view: View) -> None:

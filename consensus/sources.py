@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from consensus import answers
 from consensus.light.types import LightBlock, SignedHeader
+from ledger.errors import EnvironmentFault
 from ledger.types import JsonObject
 
 
@@ -78,6 +79,22 @@ class Telling(Protocol):
     def newest(self) -> answers.NodeStatus:
         """Give what its newest header says; unverified like the rest."""
         ...
+
+
+def newest_of(rpc: Rpc) -> answers.NodeStatus:
+    """Give what a node says of its newest block, without waiting for the one it works at where it can.
+
+    Raises:
+        EnvironmentFault: the node does not answer.
+    """
+    if isinstance(rpc, Telling):
+        try:
+            return rpc.newest()
+        except EnvironmentFault as fault:
+            # A node that does not know this question is asked the other.
+            if not fault.facts.get("unknown"):
+                raise
+    return rpc.status()
 
 
 class Peer(Rpc, Protocol):

@@ -9,48 +9,23 @@ place (``consensus.peers``). Never resolves an incident.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from consensus import answers
 from consensus.accuse import Accusation, Pace, Side, accusations, send
+from consensus.hearing import Question, hear_all
 from consensus.incident import Incident, IncidentFile, Shown
 from consensus.light.attack import AttackEvidence
-from consensus.light.divergence import Judging, Walked, walk
+from consensus.light.divergence import Judging, walk
 from consensus.light.encoding import header_hash
 from consensus.light.types import LightBlock, Options, SignedHeader, Trusted
-from consensus.light.witness import Heard, Testimony, hear, hear_newest, nobody_agrees
+from consensus.light.witness import nobody_agrees
 from consensus.peers import Bounded, PanelSettings, Roster, Seat
 from consensus.sources import Peer, Rpc
 from ledger.errors import Code, EnvironmentFault, VerificationFailed
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """A header one peer has proven, about which witnesses are asked."""
-
-    walked: Walked
-    ground: Trusted
-    judging: Judging
-
-    def hear(self, witness: Bounded) -> Heard:
-        """Ask a witness for the same height; one that has not got so far, for its newest."""
-        options, now_ns, target = self.judging.options, self.judging.now_ns, self.walked.target
-        heard = hear(target, self.ground, options, now_ns, witness.light_block)
-        if heard.testimony is not Testimony.BEHIND:
-            return heard
-        try:
-            newest = witness.newest()
-            if newest >= target.height:
-                return heard
-            block = witness.light_block(newest)
-        except (VerificationFailed, EnvironmentFault) as error:
-            return Heard(Testimony.USELESS, cause=error)
-        if block.height != newest:
-            return heard
-        return hear_newest(block, target, self.ground, options, now_ns, witness.light_block)
 
 
 class Panel:
@@ -143,8 +118,10 @@ class Panel:
         """Do ``work`` with the blocks of the peer asked, as ``attempt``, within the bounds of one header."""
         return self._roster.attempt(lambda seat: work(self._roster.bounded(seat)))
 
-    def confirmed(self, ground: Trusted, height: int, options: Options, now_ns: int) -> tuple[Trusted, ...]:
+    def confirmed(self, ground: Trusted, height: int, options: Options, now_ns: int) -> Trusted:
         """Verify ``height`` from ``ground`` through one peer and have it confirmed by a witness.
+
+        The blocks between that the walk went over are given to nobody: witnesses were not asked about them.
 
         Raises:
             VerificationFailed: HEADERS_DIVERGED, now or by an earlier incident; NO_WITNESS_AGREES; whatever
@@ -155,16 +132,19 @@ class Panel:
         self.incidents.check()
         judging = Judging(options, now_ns)
 
-        def work(seat: Seat) -> tuple[Trusted, ...]:
-            source = self._roster.bounded(seat)
+        def work(seat: Seat) -> Trusted:
+            source, began = self._roster.bounded(seat), self._roster.pace.monotonic()
             try:
                 walked = walk(ground, height, options, now_ns, source.light_block)
             except EnvironmentFault as fault:
                 if fault.code is Code.RPC_REFUSED:
                     self._roster.pass_on(seat)
                 raise
-            self._cross_check(seat, _Question(walked, ground, judging))
-            return walked.verified
+            took = self._roster.pace.monotonic() - began
+            self._cross_check(seat, Question(walked, ground, judging))
+            if took > self._roster.settings.slow_seconds:
+                self._roster.pass_on(seat)
+            return walked.target
 
         return self._roster.attempt(work)
 
@@ -184,7 +164,8 @@ class Panel:
             witnesses = self._roster.witnesses(seat)
             for witness in witnesses:
                 try:
-                    other = first(self._roster.bounded(witness))
+                    with self._roster.timing(witness):
+                        other = first(self._roster.bounded(witness))
                 except (VerificationFailed, EnvironmentFault) as error:
                     self._roster.blame(witness, error)
                     continue
@@ -197,27 +178,11 @@ class Panel:
 
         return self._roster.attempt(work, refusals=True)
 
-    def _cross_check(self, seat: Seat, question: _Question) -> None:
-        waiting = [(witness, self._roster.bounded(witness)) for witness in self._roster.witnesses(seat)]
-        agree, deadline = 0, self._roster.pace.monotonic() + self._roster.settings.lag_seconds
-        while waiting:
-            behind = []
-            for witness, bounded in waiting:
-                heard = question.hear(bounded)
-                if heard.block is not None:
-                    raise self._halt(seat, witness, heard.block, question)
-                if heard.testimony is Testimony.AGREES:
-                    witness.faults, agree = 0, agree + 1
-                elif heard.testimony is Testimony.BEHIND:
-                    behind.append((witness, bounded))
-                elif heard.cause is not None:
-                    self._roster.blame(witness, heard.cause)
-            if agree or self._roster.pace.monotonic() >= deadline:
-                break
-            waiting = behind
-            if waiting:
-                self._roster.pace.pause(self._roster.settings.poll_seconds)
-        self._require(agree, seat, question.walked.target.height)
+    def _cross_check(self, seat: Seat, question: Question) -> None:
+        heard = hear_all(question, seat, self._roster)
+        if heard.contradicting is not None and heard.claimed is not None:
+            raise self._halt(seat, heard.contradicting, heard.claimed, question)
+        self._require(heard.agree, seat, question.walked.target.height)
 
     def _require(self, agree: int, seat: Seat, height: int) -> None:
         if agree or len(self._roster.peers) == 1:
@@ -226,9 +191,7 @@ class Panel:
         self._roster.pass_on(seat)
         raise nobody_agrees(height, f"{seat.peer.endpoint} alone shows this header")
 
-    def _halt(
-        self, seat: Seat, witness: Seat, claimed: LightBlock, question: _Question
-    ) -> VerificationFailed:
+    def _halt(self, seat: Seat, witness: Seat, claimed: LightBlock, question: Question) -> VerificationFailed:
         target, peers = question.walked.target, self._roster.peers
         sides = self._side(seat), self._side(witness)
         made = accusations(question.ground, question.walked, claimed, sides, question.judging)

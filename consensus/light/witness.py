@@ -25,6 +25,8 @@ class Testimony(enum.Enum):
     AGREES = "agrees"
     DIVERGES = "diverges"
     BEHIND = "behind"
+    SYNCING = "syncing"
+    """Behind, and it says itself that it is catching up."""
     USELESS = "useless"
 
 

@@ -13,7 +13,9 @@ from ledger.errors import Code, ConclaveError
 from tests.support.attacks import (
     FORGERIES,
     SHARES,
+    TARGET,
     Peer,
+    Ticks,
     decided,
     liars,
     misled_by,
@@ -22,10 +24,12 @@ from tests.support.attacks import (
 )
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/spec/verification.md"
-SETTINGS = ("alone", "lying witness", "honest witnesses")
+SETTINGS = ("alone", "lying witness", "one of each", "honest witnesses")
 ROW = re.compile(
-    r"^\| ([a-z, ]+) \| ((?:under|over) \d/3) " + r"\| ([A-Za-z_]+) " * 3 + r"\| (\S+) \|$", re.MULTILINE
+    r"^\| ([a-z, ]+) \| ((?:under|exactly|over) \d/3) " + r"\| ([A-Za-z_]+) " * 4 + r"\| (\S+) \|$",
+    re.MULTILINE,
 )
+GROWS_AFTER_SECONDS = 1.0
 
 
 def table() -> list[tuple[str, str, str, str, str]]:
@@ -43,16 +47,22 @@ def test_the_table_is_whole() -> None:
     assert sorted(cells) == sorted((a, s, w) for a in FORGERIES for s in SHARES for w in SETTINGS)
 
 
-def peers_of(attack: str, share: str, setting: str) -> list[Peer]:
-    """Give the attacker's node and who is there beside it."""
-    ledger = decided(misled_by(attack))
+def peers_of(attack: str, share: str, setting: str, ticks: Ticks) -> list[Peer]:
+    """Give the attacker's node and who is beside it; in a second the true chain has one block more."""
+    ledger = decided(misled_by(attack), TARGET + 1)
     forged = FORGERIES[attack](ledger.chain, liars(share))
+    liar, lying = (Peer(f"http://liar-{n}:1", ledger, forged) for n in (1, 2))
+    honest, other = (Peer(f"http://honest-{n}:1", ledger) for n in (1, 2))
     beside = {
         "alone": [],
-        "lying witness": [Peer("http://liar-2:1", ledger, forged)],
-        "honest witnesses": [Peer(f"http://honest-{n}:1", ledger) for n in (1, 2)],
+        "lying witness": [lying],
+        "one of each": [lying, honest],
+        "honest witnesses": [honest, other],
     }
-    return [Peer("http://liar:1", ledger, forged), *beside[setting]]
+    peers = [liar, *beside[setting]]
+    for peer in peers:
+        peer.newest_height = lambda: TARGET + (ticks.now >= GROWS_AFTER_SECONDS)
+    return peers
 
 
 def named_in(evidence: Any) -> set[str]:
@@ -63,10 +73,11 @@ def named_in(evidence: Any) -> set[str]:
 @pytest.mark.requires("attack.table")
 @pytest.mark.parametrize(("attack", "share", "setting", "outcome", "named"), table())
 def test_a_cell(attack: str, share: str, setting: str, outcome: str, named: str, tmp_path: Path) -> None:
-    peers = peers_of(attack, share, setting)
+    ticks = Ticks()
+    peers = peers_of(attack, share, setting, ticks)
     liar, ledger = peers[0], peers[0].ledger
     (height,) = liar.forged
-    reader = reader_over(panel_of(peers, tmp_path), ledger, tmp_path)
+    reader = reader_over(panel_of(peers, tmp_path, ticks=ticks), ledger, tmp_path)
     try:
         found = reader.header(height)
     except ConclaveError as error:

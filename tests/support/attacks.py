@@ -1,8 +1,9 @@
 """Validators who sign two chains, and peers that show one of them.
 
-Ten validators of equal power: three are less than a third, four are more, seven are more than two thirds.
-``FORGERIES`` makes the second chain of each attack as strong as its signers can; ``Peer`` is a node in memory
-that keeps the evidence it is sent.
+Nine validators of equal power: two are less than a third, five more (as few as can decide two blocks), seven
+more than two thirds; three and six are the thirds themselves, which never suffice. ``FORGERIES`` makes the
+second chain of each attack as strong as its signers can; ``Peer`` is a node in memory that keeps the evidence
+it is sent and whose chain may grow with time.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from consensus.peers import PanelSettings
 from consensus.reader import VerifiedReader
 from consensus.trust_store import TrustRoot, TrustStore
 from consensus.witness import Panel
-from ledger.errors import EnvironmentFault
+from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
 from tests.support.chain import Chain, Signer, set_of, sign, signers
 from tests.support.ledger import Ledger, Node
 
-MEMBERS = signers(*(f"v{n}" for n in range(10)))
-SHARES = {"under 1/3": 3, "over 1/3": 4, "over 2/3": 7}
+MEMBERS = signers(*(f"v{n}" for n in range(9)))
+SHARES = {"under 1/3": 2, "exactly 1/3": 3, "over 1/3": 5, "exactly 2/3": 6, "over 2/3": 7}
 GROUND, TARGET = 2, 6
 INVENTED = b"\x66" * 32
 
@@ -39,7 +40,7 @@ def by_address(chosen: Collection[Signer]) -> list[Signer]:
 
 
 ORDERED = tuple(by_address(MEMBERS))
-MISLED = ORDERED[:3]
+MISLED = ORDERED[:2]
 """Honest validators who were shown the second chain only: the first can be decided without them."""
 
 
@@ -49,10 +50,10 @@ def liars(share: str) -> tuple[Signer, ...]:
 
 
 @functools.cache
-def decided(misled: tuple[Signer, ...] = ()) -> Ledger:
-    """Give a ledger up to ``TARGET``, whose newest block ``misled`` did not sign."""
+def decided(misled: tuple[Signer, ...] = (), height: int = TARGET) -> Ledger:
+    """Give a ledger up to ``height``, whose block of ``TARGET`` ``misled`` did not sign."""
     ledger = Ledger(Chain(MEMBERS))
-    while ledger.height < TARGET:
+    while ledger.height < height:
         ledger.commit()
     chain = ledger.chain
     chain.blocks[TARGET] = _signed(chain, chain.blocks[TARGET], MEMBERS, set(MEMBERS) - set(misled))
@@ -91,6 +92,18 @@ def lunatic_near(chain: Chain, voters: tuple[Signer, ...]) -> dict[int, LightBlo
     return {GROUND + 1: _signed(chain, _with(chain, GROUND + 1, app_hash=INVENTED), MEMBERS, voters)}
 
 
+def lunatic_between(
+    chain: Chain, height: int, voters: tuple[Signer, ...], following: tuple[Signer, ...]
+) -> LightBlock:
+    """A header that the liars invented which leads back to the true chain: it announces the true set."""
+    hashes = {
+        "validators_hash": validators_hash(set_of(voters)),
+        "next_validators_hash": validators_hash(set_of(following)),
+    }
+    forged = _signed(chain, _with(chain, height, app_hash=INVENTED, **hashes), voters, voters)
+    return dataclasses.replace(forged, next_validators=set_of(following))
+
+
 def equivocation(chain: Chain, voters: tuple[Signer, ...]) -> dict[int, LightBlock]:
     """Another possible block of the same round, signed also by the honest who were shown nothing else."""
     return {TARGET: _signed(chain, _with(chain, TARGET, data_hash=INVENTED), MEMBERS, (*voters, *MISLED))}
@@ -109,8 +122,17 @@ def misled_by(attack: str) -> tuple[Signer, ...]:
 
 def ahead(chain: Chain, voters: tuple[Signer, ...]) -> dict[int, LightBlock]:
     """A header three heights above the chain's newest, no later than it (forward lunatic)."""
+    return _ahead(chain, voters, -SECOND_NS // 2)
+
+
+def ahead_and_later(chain: Chain, voters: tuple[Signer, ...]) -> dict[int, LightBlock]:
+    """The same, later than the chain's newest: nothing contradicts it before the chain gets to its time."""
+    return _ahead(chain, voters, 1)
+
+
+def _ahead(chain: Chain, voters: tuple[Signer, ...], later_ns: int) -> dict[int, LightBlock]:
     own = validators_hash(set_of(voters))
-    time_ns = chain.blocks[TARGET].header.time_ns - SECOND_NS // 2
+    time_ns = chain.blocks[TARGET].header.time_ns + later_ns
     fields = {"height": TARGET + 3, "time_ns": time_ns, "app_hash": INVENTED}
     hashes = {"validators_hash": own, "next_validators_hash": own}
     return {TARGET + 3: _signed(chain, _with(chain, TARGET, **fields, **hashes), voters, voters)}
@@ -135,6 +157,7 @@ FORGERIES: dict[str, Forgery] = {
     "equivocation": equivocation,
     "amnesia": amnesia,
     "ahead of the chain": ahead,
+    "ahead of the chain, later": ahead_and_later,
     "time in the future": from_future,
     "time going back": back_in_time,
 }
@@ -147,12 +170,16 @@ class Peer(Node):
         super().__init__(ledger)
         self.endpoint, self.forged = endpoint, forged or {}
         self.evidence: list[JsonObject] = []
+        self.newest_height: Callable[[], int] = lambda: ledger.height
+        """How far its chain is by now."""
         self.fault: EnvironmentFault | None = None
         self.closed = False
 
     def status(self) -> NodeStatus:
         """Give the newest height, its own included."""
-        status = super().status()
+        status, newest = super().status(), self.newest_height()
+        if newest < self.ledger.height:
+            status = dataclasses.replace(status, height=newest, time_ns=self.ledger.chain.time_ns(newest))
         return dataclasses.replace(status, height=max(status.height, *self.forged, 0))
 
     def broadcast_evidence(self, evidence: JsonObject) -> bytes:
@@ -166,6 +193,8 @@ class Peer(Node):
         self.closed = True
 
     def _block(self, height: int) -> LightBlock:
+        if height not in self.forged and height > self.newest_height():
+            raise EnvironmentFault(Code.RPC_REFUSED, got=height, expected="a height of the chain")
         return self.forged.get(height) or super()._block(height)
 
     def _answer(self, method: str, answer: Any) -> Any:

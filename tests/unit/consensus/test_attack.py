@@ -34,9 +34,10 @@ from tests.support.attacks import (
     lunatic_far,
     misled_by,
 )
-from tests.support.chain import Chain, Signer, signers
+from tests.support.chain import Chain, Signer, set_of, signers
 
 OPTIONS = Options()
+TOTAL_POWER = set_of(MEMBERS).total_power
 STATE_FIELDS = ("validators_hash", "next_validators_hash", "consensus_hash", "app_hash", "last_results_hash")
 FREE_FIELDS = ("data_hash", "evidence_hash", "last_commit_hash")
 
@@ -106,7 +107,7 @@ def test_a_forged_vote_names_nobody_and_stays_out_of_the_evidence() -> None:
     framed = (0, 4)
     votes[0] = dataclasses.replace(votes[0], signature=bytes(64))
     votes[4] = dataclasses.replace(votes[4], validator_address=votes[5].validator_address)
-    votes[9] = dataclasses.replace(votes[9], flag=BlockIdFlag.NIL)
+    votes[8] = dataclasses.replace(votes[8], flag=BlockIdFlag.NIL)
     bad = dataclasses.replace(
         forged,
         signed_header=dataclasses.replace(
@@ -116,7 +117,7 @@ def test_a_forged_vote_names_nobody_and_stays_out_of_the_evidence() -> None:
     flags = [vote.flag for vote in with_sound_votes(bad).signed_header.commit.signatures]
     assert [i for i, flag in enumerate(flags) if flag is BlockIdFlag.ABSENT] == list(framed)
     named = addresses(accuse(bad, chain.blocks[TARGET], chain.blocks[GROUND]).byzantine)
-    assert named == [a for i, a in enumerate(forged.validators.addresses) if i not in (*framed, 9)]
+    assert named == [a for i, a in enumerate(forged.validators.addresses) if i not in (*framed, 8)]
     assert with_sound_votes(forged) == forged
 
 
@@ -205,7 +206,7 @@ def test_the_json_reads_back_and_says_null_for_nobody() -> None:
     assert value["ConflictingBlock"]["validator_set"]["proposer"]["address"] in {
         v["address"] for v in value["ConflictingBlock"]["validator_set"]["validators"]
     }
-    assert (value["CommonHeight"], value["TotalVotingPower"]) == ("2", "100")
+    assert (value["CommonHeight"], value["TotalVotingPower"]) == ("2", str(TOTAL_POWER))
     chain, block = fork("amnesia")
     nobody = accuse(block, chain.blocks[TARGET], chain.blocks[GROUND])
     assert evidence_json(nobody)["value"]["ByzantineValidators"] is None
@@ -225,7 +226,7 @@ def test_the_protobuf_reads_as_cometbfts_message() -> None:
         s.signature for s in evidence.conflicting.signed_header.commit.signatures
     ]
     assert [number for number, _ in _fields(members)] == [1] * len(MEMBERS) + [2]
-    assert (fields[1][1], fields[-2][1]) == (TARGET, 100)
+    assert (fields[1][1], fields[-2][1]) == (TARGET, TOTAL_POWER)
 
 
 def _fields(message: bytes) -> list[tuple[int, Any]]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import consensus
 from consensus import release_reader
 from consensus.answers import QueryAnswer
 from consensus.headers import ReaderSettings
@@ -23,6 +22,7 @@ from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from tests.support.attacks import Peer, panel_of
 from tests.support.chain import CHAIN_ID, Chain, signers
 from tests.support.ledger import BatchingNode, Ledger, Node
+from tests.support.seals import reachers
 from tests.unit.consensus.ledgers import code_of, reader_of, reader_through, root_of
 
 KEY = statekeys.ledger_object("Cluster", "east")
@@ -317,16 +317,7 @@ def test_what_one_node_refuses_another_is_asked(tmp_path: Path, code: int) -> No
 
 @pytest.mark.requires("reader.one-door")
 def test_only_the_reader_holds_the_seal() -> None:
-    assert consensus.__file__ is not None
-    product = Path(consensus.__file__).parents[1]
-    layers = ("ledger", "state", "identity", "runtime", "consensus", "abci_app", "k8s_bridge", "conclave")
-    holders = {
-        path.relative_to(product).as_posix()
-        for layer in layers
-        for path in (product / layer).rglob("*.py")
-        if "_SEAL" in path.read_text(encoding="utf-8")
-    }
-    assert holders == {"consensus/verified.py", "consensus/reader.py"}
+    assert reachers("consensus.verified", {"_SEAL", "_Seal"}) == {"consensus/reader.py"}
 
 
 @pytest.mark.requires("reader.one-door")

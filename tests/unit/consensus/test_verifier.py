@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from consensus import light
 from consensus.light.types import (
     BlockIdFlag,
     Commit,
@@ -25,6 +22,7 @@ from consensus.light.verdict import Invalid, NotEnoughTrust, Ok, Verdict
 from consensus.light.verifier import linked_back, restored, trust_root, verify
 from ledger.errors import Code, Refused, VerificationFailed
 from tests.support.chain import CHAIN_ID, Chain, Signer, set_of, sign, signers
+from tests.support.seals import reachers
 
 MEMBERS = signers("a", "b", "c", "d")
 STRANGERS = signers("w", "x", "y", "z")
@@ -298,28 +296,7 @@ def test_nobody_else_makes_a_trusted_block() -> None:
 
 @pytest.mark.requires("light.trusted-sealed")
 def test_the_seal_is_named_in_two_modules() -> None:
-    root = Path(light.__file__).parents[2]
-    rooms = ("ledger", "state", "identity", "runtime", "consensus", "abci_app", "k8s_bridge", "conclave")
-    naming = {
-        str(path.relative_to(root))
-        for room in rooms
-        for path in (root / room).rglob("*.py")
-        if _takes_the_seal(path)
-    }
-    assert naming == {"consensus/light/verifier.py"}
-
-
-def _takes_the_seal(path: Path) -> bool:
-    """Tell whether a module imports or reaches for the seal of ``consensus.light.types``."""
-    tree = ast.parse(path.read_text())
-    names = {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "consensus.light.types"
-        for alias in node.names
-    }
-    reached = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return bool({"_TRUST", "_TrustSeal"} & (names | reached))
+    assert reachers("consensus.light.types", {"_TRUST", "_TrustSeal"}) == {"consensus/light/verifier.py"}
 
 
 @pytest.mark.requires("light.two-thirds")
