@@ -1,9 +1,10 @@
 """The constitution that was in force, as far as a judgement of some subjects needs it.
 
 Owns the reading of one version of the constitution from proven values: all of its rules, and for the subjects
-asked about their bindings, the parents of those and the roles they name. Promises that every object is the
-version the constitution's record names, and that the version was in force at the height asked about. Nothing
-that a judgement of other subjects would need is fetched. Source: docs/spec/authority.md §1, ledger.md §3.
+asked about and for those who delegated to them their bindings, the parents of those and the roles they name.
+Promises that every object is the version the constitution's record names, and that the version was in force
+at the height asked about. Nothing that a judgement of other subjects would need is fetched.
+Source: docs/spec/authority.md §1, ledger.md §3.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ def constitution_for(
 
 def _bindings(get: Get, record: ConstitutionRecord, subjects: frozenset[str]) -> list[RoleBinding]:
     known = {version.name: version for version in record.bindings}
+    of_subject: dict[str, list[ObjectVersion]] = {}
+    for version in record.bindings:
+        of_subject.setdefault(version.subject or "", []).append(version)
     pending = [version for version in record.bindings if version.subject in subjects]
     found: dict[str, RoleBinding] = {}
     while pending:
@@ -115,7 +119,8 @@ def _bindings(get: Get, record: ConstitutionRecord, subjects: frozenset[str]) ->
             raise unbound(key, binding.subject, version.subject)
         found[binding.name] = binding
         if binding.parent is not None and binding.parent in known:
-            pending.append(known[binding.parent])
+            # What its subject is denied by another binding was not theirs to hand on.
+            pending += of_subject.pop(known[binding.parent].subject or "", [known[binding.parent]])
     return list(found.values())
 
 

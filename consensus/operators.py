@@ -6,8 +6,9 @@ beside it, and together satisfy the requirement that follows from the constituti
 getter of proven values; performs no I/O itself. Source: docs/spec/authority.md §3 to §5.
 
 What is believed of the ledger without the operators: that a version of the constitution and an identity are
-what their records say (they are changed by proposals of their own, which can be verified likewise), that
-nobody rejected in time, that a delay was kept, and how often a break-glass object had been used.
+what their records say (they are changed by proposals of their own, which can be verified likewise), which
+signed revision a release had before (whose proposal can be verified likewise), that nobody rejected in time,
+that a delay was kept, and how often a break-glass object had been used.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def approved(get: Get, evidence: Evidence, identifier: str) -> Approved:
     subjects = {proposer.did, *(approval.after.did for approval in approvals)}
     constitution = constitution_for(get, version, subjects, record.break_glass)
     refusals: list[VerificationFailed] = []
-    for scope in scopes_of(get, evidence, record, proposal, final):
+    for scope in scopes_of(get, evidence, record, proposal, executed=True):
         try:
             needed = _requirement(get, constitution, record, scope)
             if record.break_glass is not None:
@@ -213,7 +214,7 @@ def _check_proposer(
     if record.break_glass is not None:
         return
     newest = record_in_force(get, record.constitution, record.final_height or 0)
-    scopes = scopes_of(get, evidence, record, proposal, record.height)
+    scopes = scopes_of(get, evidence, record, proposal, executed=False)
     if isinstance(proposal.change, Release) and not proposal.change.clusters:
         # The selector may have chosen fewer clusters then: one is enough to have been among them.
         scopes += tuple(dataclasses.replace(s, clusters=(c,)) for s in scopes for c in s.clusters)

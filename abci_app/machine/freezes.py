@@ -11,7 +11,7 @@ from abci_app.machine.world import content_record, release_record, revision_reco
 from ledger import freezing, records, statekeys
 from ledger.authority.scope import Scope
 from ledger.limits import AGENDA_ITEMS_PER_BLOCK_MAX
-from ledger.records import FreezeRecord, FreezesRecord
+from ledger.records import DesiredState, FreezeRecord, FreezesRecord
 from state.reader import StateReader
 
 MACHINE = "machine"
@@ -37,12 +37,27 @@ def on_scope(state: StateReader, scope: Scope, release: str | None) -> FreezeRec
 
 
 def on_release(state: StateReader, freeze: FreezeRecord, name: str) -> bool:
-    """Tell whether a freeze lies on the newest revision of a release."""
+    """Tell whether a freeze lies on the newest revision of a release, or on what it takes the place of."""
     current = release_record(state, name)
     if current is None:
         return False
-    content = content_record(state, revision_record(state, name, current.revision).content)
-    return freezing.covers(freeze, name, current.clusters, {touch.namespace for touch in content.touches})
+    namespaces = namespaces_of(state, name, current.revision, current.clusters)
+    return freezing.covers(freeze, name, current.clusters, namespaces)
+
+
+def namespaces_of(state: StateReader, name: str, number: int, clusters: tuple[str, ...]) -> set[str]:
+    """Give the namespaces that making true a revision changes: its own, and of what clusters shall have.
+
+    What is being deleted does not count: its end was decided, and comes or came at a time nobody here knows.
+    """
+    numbers = {number}
+    for cluster in clusters:
+        content = state.get(statekeys.desired(cluster, name))
+        desired = None if content is None else records.read_desired(content)
+        if desired is not None and desired.state is DesiredState.PRESENT:
+            numbers.add(desired.revision)
+    contents = {revision_record(state, name, n).content for n in numbers}
+    return {touch.namespace for content in contents for touch in content_record(state, content).touches}
 
 
 def add(ctx: Context, freeze: FreezeRecord) -> None:

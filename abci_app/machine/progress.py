@@ -112,8 +112,7 @@ def _may_start(ctx: Context, rollout: RolloutRecord, cluster: str) -> bool:
     known = freezes.of(ctx.state)
     if not known:
         return True
-    content = content_record(ctx.state, revision_record(ctx.state, rollout.release, rollout.revision).content)
-    namespaces = {touch.namespace for touch in content.touches}
+    namespaces = freezes.namespaces_of(ctx.state, rollout.release, rollout.revision, (cluster,))
     return not any(freezing.covers(f, rollout.release, (cluster,), namespaces) for f in known)
 
 
@@ -199,8 +198,10 @@ def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident:
         rollback_of=to_revision,
         cause=incident,
     )
+    content = content_record(ctx.state, revision.content)
     changed = dataclasses.replace(
         release,
+        namespace=content.namespace,
         revision=revision.revision,
         rollbacks=(*release.rollbacks, ctx.time)[-ROLLBACKS_KEPT_MAX:],
     )
@@ -215,9 +216,8 @@ def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident:
         rollback_of=to_revision,
         cause=incident,
     )
-    spec = content_record(ctx.state, revision.content).spec
-    health = release_spec.read_health(spec, "spec")
-    how = (release_spec.read_rollout(spec, "spec"), health)
+    health = release_spec.read_health(content.spec, "spec")
+    how = (release_spec.read_rollout(content.spec, "spec"), health)
     # Clusters that never had the release do not get it by a rollback.
     reached = tuple(c for c in release.clusters if desired_record(ctx.state, c, release.name) is not None)
     begin(ctx, rollouts.begin_rollback(release.name, revision.revision, reached, how, ctx.time))

@@ -72,7 +72,8 @@ def check_proposal(ctx: Context, admitted: Admitted, proposal: Proposal) -> Aske
         # Tried on a fork, so that what could never be executed is never put to a vote.
         configure.apply(ctx.fork(), proposal.change, opened.id, admitted.signer)
     elif change.release is not None and change.operation in (Operation.APPLY, Operation.ROLLBACK):
-        claims.check(ctx.state, change.release, scope.touches, scope.clusters)
+        (coming, *_) = scope.judged_apart()
+        claims.check(ctx.state, change.release, coming.touches, scope.clusters)
     return Asked(change, scope, requirement)
 
 

@@ -96,7 +96,9 @@ def roll_back(ctx: Context, proposal: ProposalRecord) -> int:
         rollback_of=change.to_revision,
         cause=None,
     )
-    release = dataclasses.replace(current, revision=revision.revision, state=ReleaseState.ACTIVE)
+    release = dataclasses.replace(
+        current, namespace=content.namespace, revision=revision.revision, state=ReleaseState.ACTIVE
+    )
     _become(ctx, current, release, revision)
     return revision.revision
 

@@ -22,7 +22,7 @@ from ledger.authority.objects import (
     read_stored,
 )
 from ledger.authority.requirement import Requirement, break_glass_requirement, requirement
-from ledger.authority.scope import Operation, Scope, Touch, ledger_scope, risk_of
+from ledger.authority.scope import Operation, Scope, Touch, ledger_scope, release_scope
 from ledger.errors import Code, Refused
 from ledger.records import (
     ChangeSummary,
@@ -169,19 +169,28 @@ def scope_of(
     current = release_record(state, change.release)
     if operation is Operation.APPLY:
         found = content or content_record(state, identifier)
-        return _scope(operation, found, targets_of(state, found, change.clusters, current))
+        clusters = targets_of(state, found, change.clusters, current)
+        before = None if current is None else _newest_content(state, current)
+        return _scope(operation, found, before, clusters)
     current = rules.check_active(current, change.release)
-    number = current.revision
-    if change.to_revision is not None:
-        rules.check_revision(current, change.release, change.to_revision)
-        number = change.to_revision
-    source = revision_record(state, change.release, number)
-    return _scope(operation, content_record(state, source.content), current.clusters)
+    newest = _newest_content(state, current)
+    if change.to_revision is None:
+        return _scope(operation, newest, newest, current.clusters)
+    rules.check_revision(current, change.release, change.to_revision)
+    source = revision_record(state, change.release, change.to_revision)
+    return _scope(operation, content_record(state, source.content), newest, current.clusters)
 
 
-def _scope(operation: Operation, content: ContentRecord, clusters: tuple[str, ...]) -> Scope:
+def _newest_content(state: StateReader, current: ReleaseRecord) -> ContentRecord:
+    """Give what a release is, or was last: of a deleted one clusters may hold objects still."""
+    return content_record(state, revision_record(state, current.name, current.revision).content)
+
+
+def _scope(
+    operation: Operation, content: ContentRecord, newest: ContentRecord | None, clusters: tuple[str, ...]
+) -> Scope:
     # Content records are read through a memory, so the same one is the same object.
-    return _scope_of_content(operation, _ById(content), clusters)
+    return _scope_of_content(operation, _ById(content), _ById(newest), clusters)
 
 
 class _ById:
@@ -189,7 +198,7 @@ class _ById:
 
     __slots__ = ("content",)
 
-    def __init__(self, content: ContentRecord) -> None:
+    def __init__(self, content: ContentRecord | None) -> None:
         self.content = content
 
     def __hash__(self) -> int:
@@ -200,9 +209,10 @@ class _ById:
 
 
 @functools.lru_cache(maxsize=256)
-def _scope_of_content(operation: Operation, key: _ById, clusters: tuple[str, ...]) -> Scope:
-    touches = touches_of(key.content)
-    return Scope(operation, touches, clusters, risk_of(operation, touches, host_access=key.content.host))
+def _scope_of_content(operation: Operation, key: _ById, newest: _ById, clusters: tuple[str, ...]) -> Scope:
+    assert key.content is not None, "a change of nothing"
+    before = touches_of(newest.content) if newest.content is not None else ()
+    return release_scope(operation, touches_of(key.content), before, clusters, host_access=key.content.host)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,17 +1,18 @@
 """The constitution, and what a subject may do under it.
 
-Owns the judgement of permissions. Promises that deny wins, that a delegation only ever narrows, and that
-whatever a subject is bound to, its kind bounds what it may do. Never asks whether a subject can still speak.
-Source: docs/spec/authority.md §3.
+Owns the judgement of permissions. Promises that deny wins, that a delegation only ever narrows and hands on
+nothing that its delegator is denied, and that whatever a subject is bound to, its kind bounds what it may do.
+Never asks whether a subject can still speak. Source: docs/spec/authority.md §3.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ledger.authority.coverage import Chain, first_missing
+from ledger.authority.coverage import Chain, delegators_of, first_missing
 from ledger.authority.objects import ApprovalRule, BreakGlass, Role, RoleBinding, Verb
 from ledger.authority.patterns import compiled
 from ledger.authority.scope import Scope, Touch
@@ -142,7 +143,7 @@ def check_may(constitution: Constitution, subject: Subject, verb: str, scope: Sc
     if _kind_may(subject, verb):
         missing = _missing(constitution, subject.did, verb, scope, height)
     else:
-        missing = first_missing((), (), verb, scope)
+        missing = first_missing((), (), verb, scope, delegators={})
     if missing is not None:
         raise _denied(subject, verb, *missing)
 
@@ -170,7 +171,11 @@ def may_lastingly(constitution: Constitution, subject: Subject, verb: str, scope
     chains = _chains(constitution, subject.did)
     lasting = [chain for chain in chains if _is_lasting(chain, height)]
     denying = [chain for chain in chains if not _is_over(chain, height)]
-    return first_missing(lasting, denying, verb, scope, deny_any_name=True) is None
+    delegators = {
+        did: [chain for chain in theirs if not _is_over(chain, height)]
+        for did, theirs in _delegators(constitution, chains).items()
+    }
+    return first_missing(lasting, denying, verb, scope, delegators=delegators, deny_any_name=True) is None
 
 
 def holds_role(
@@ -201,14 +206,17 @@ def _missing(
 ) -> tuple[Touch, str] | None:
     """Give the first touch and cluster that are not allowed, or None."""
     chains = _chains(constitution, did)
-    bounded = any(b.not_before is not None or b.not_after is not None for chain in chains for b, _ in chain)
+    delegators = _delegators(constitution, chains)
+    asked = itertools.chain(chains, *delegators.values())
+    bounded = any(b.not_before is not None or b.not_after is not None for chain in asked for b, _ in chain)
     key = (did, verb, scope)
     # One look: another thread may empty the memory between two.
     known = _UNKNOWN if bounded else constitution.memo.get(key, _UNKNOWN)
     if known is not _UNKNOWN:
         return known  # type: ignore[return-value]  # what this function put there
     live = [chain for chain in chains if _is_live(chain, height)]
-    found = first_missing(live, live, verb, scope)
+    above = {did: [c for c in theirs if _is_live(c, height)] for did, theirs in delegators.items()}
+    found = first_missing(live, live, verb, scope, delegators=above)
     if not bounded:
         constitution.remember(key, found)
     return found
@@ -223,6 +231,12 @@ def _chains(constitution: Constitution, did: str) -> tuple[Chain, ...]:
     found = tuple(chain for chain in chains if chain is not None)
     constitution.remember(key, found)
     return found
+
+
+def _delegators(constitution: Constitution, chains: Iterable[Chain]) -> dict[str, tuple[Chain, ...]]:
+    """Give the chains of everybody who handed one of these on, by DID."""
+    dids = dict.fromkeys(did for chain in chains for did in delegators_of(chain))
+    return {did: _chains(constitution, did) for did in dids}
 
 
 def _covers(binding: RoleBinding, scope: Scope, namespaces: tuple[str, ...]) -> bool:

@@ -1,13 +1,14 @@
 """Do these bindings together allow all that a change touches?
 
 Owns the matching of role rules against touches and clusters. Promises that a deny anywhere wins, that a chain
-of delegation allows only what each of its links allows, and that the work is bounded before it is done. Knows
-neither subjects nor heights. Source: docs/spec/authority.md §2, §3.
+of delegation allows only what each of its links allows and none of its delegators is denied, and that the
+work is bounded before it is done. Never asks who the
+subjects are, nor for a height. Source: docs/spec/authority.md §2, §3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger.authority.objects import Effect, Role, RoleBinding, RoleRule
@@ -50,12 +51,40 @@ class _Gate:
 _Link = tuple[_Gate, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Path:
+    """What one chain allows: each link by some rule, and none of its delegators is denied it."""
+
+    links: tuple[_Link, ...]
+    withheld: tuple[_Link, ...]
+
+    @property
+    def size(self) -> int:
+        """How many gates one question may ask."""
+        return sum(map(len, self.links)) + sum(map(len, self.withheld))
+
+    def within(self, here: set[int]) -> _Path:
+        """Give the path with the gates alone that count on a cluster."""
+        return _Path(_narrowed(self.links, here), _narrowed(self.withheld, here))
+
+    def allows(self, touch: Touch) -> bool:
+        """Tell whether it allows a touch."""
+        return all(any(gate.match(touch) for gate in link) for link in self.links) and not any(
+            gate.match(touch) for link in self.withheld for gate in link
+        )
+
+
+def _narrowed(links: tuple[_Link, ...], here: set[int]) -> tuple[_Link, ...]:
+    return tuple(tuple(gate for gate in link if id(gate) in here) for link in links)
+
+
 def first_missing(
     allowing: Sequence[Chain],
     denying: Sequence[Chain],
     verb: str,
     scope: Scope,
     *,
+    delegators: Mapping[str, Sequence[Chain]],
     deny_any_name: bool = False,
 ) -> tuple[Touch, str] | None:
     """Give a touch and a cluster that these chains do not allow, or None where they allow everything.
@@ -65,6 +94,8 @@ def first_missing(
         denying: chains whose deny rules count.
         verb: one of ``Verb``.
         scope: what and where; of an empty one nothing is allowed.
+        delegators: chains by DID of everybody who handed an allowing one on, which is to allow nothing that
+            one of these denies.
         deny_any_name: whether a rule that denies some names is taken to deny them all.
 
     Raises:
@@ -72,30 +103,58 @@ def first_missing(
     """
     if not scope.touches or not scope.clusters:
         return Touch("nothing", "-", "-"), "-"
-    allows = [links for chain in allowing if all(links := _allow_links(chain, verb))]
-    denies = _deny_gates(denying, verb, any_name=deny_any_name)
-    gates = [*(gate for links in allows for link in links for gate in link), *denies]
-    _check_work(len(gates) * len(scope.clusters))
+    denies = _Denials(verb, any_name=deny_any_name)
+    forbidden = denies.of(denying)
+    theirs = {did: denies.of(chains) for did, chains in delegators.items()}
+    paths = [
+        _Path(links, tuple(theirs[did] for did in delegators_of(chain)))
+        for chain in allowing
+        if all(links := _allow_links(chain, verb))
+    ]
+    gates = [*(gate for path in paths for link in path.links for gate in link), *denies.all()]
+    _check_work(len(gates), len(scope.clusters))
     groups = _groups(gates, scope.clusters)
     touches = _distinct(scope.touches, gates)
-    _check_work(len(gates) * len(groups) * len(touches))
+    _check_work(sum(path.size for path in paths) + len(forbidden), len(groups) * len(touches))
     for on, cluster in groups.items():
         here = {id(gate) for gate, counts in zip(gates, on, strict=True) if counts}
-        chains = [_narrowed(links, here) for links in allows]
-        chains = [links for links in chains if all(links)]
-        forbids = [gate for gate in denies if id(gate) in here]
+        open_paths = [path for path in (path.within(here) for path in paths) if all(path.links)]
+        forbids = [gate for gate in forbidden if id(gate) in here]
         for touch in touches:
-            if any(gate.match(touch) for gate in forbids) or not _allowed(chains, touch):
+            if any(gate.match(touch) for gate in forbids) or not any(p.allows(touch) for p in open_paths):
                 return touch, cluster
     return None
 
 
-def _allowed(chains: Iterable[tuple[_Link, ...]], touch: Touch) -> bool:
-    return any(all(any(gate.match(touch) for gate in link) for link in links) for links in chains)
+def delegators_of(chain: Chain) -> tuple[str, ...]:
+    """Give the DIDs of those who handed a binding on, each once."""
+    return tuple(dict.fromkeys(binding.subject for binding, _ in chain[1:]))
 
 
-def _narrowed(links: tuple[_Link, ...], here: set[int]) -> tuple[_Link, ...]:
-    return tuple(tuple(gate for gate in link if id(gate) in here) for link in links)
+class _Denials:
+    """The denials of chains, each made once: a parent may come in many chains."""
+
+    def __init__(self, verb: str, *, any_name: bool) -> None:
+        self._verb, self._any_name = verb, any_name
+        self._known: dict[str, list[_Gate]] = {}
+
+    def of(self, chains: Iterable[Chain]) -> _Link:
+        """Give what these chains deny."""
+        links = {binding.name: (binding, role) for chain in chains for binding, role in chain}
+        return tuple(gate for binding, role in links.values() for gate in self._of_link(binding, role))
+
+    def all(self) -> Iterable[_Gate]:
+        """Give every denial asked for so far."""
+        return (gate for gates in self._known.values() for gate in gates)
+
+    def _of_link(self, binding: RoleBinding, role: Role) -> list[_Gate]:
+        if binding.name not in self._known:
+            self._known[binding.name] = [
+                _gate(binding, rule, any_name=self._any_name)
+                for rule in role.rules
+                if rule.effect is Effect.DENY and self._verb in rule.verbs
+            ]
+        return self._known[binding.name]
 
 
 def _allow_links(chain: Chain, verb: str) -> tuple[_Link, ...]:
@@ -105,17 +164,6 @@ def _allow_links(chain: Chain, verb: str) -> tuple[_Link, ...]:
         )
         for binding, role in chain
     )
-
-
-def _deny_gates(chains: Iterable[Chain], verb: str, *, any_name: bool) -> list[_Gate]:
-    # A parent may come in many chains; its denials count once.
-    links = {binding.name: (binding, role) for chain in chains for binding, role in chain}
-    return [
-        _gate(binding, rule, any_name=any_name)
-        for binding, role in links.values()
-        for rule in role.rules
-        if rule.effect is Effect.DENY and verb in rule.verbs
-    ]
 
 
 def _gate(binding: RoleBinding, rule: RoleRule, *, any_name: bool = False) -> _Gate:
@@ -148,7 +196,8 @@ def _distinct(touches: tuple[Touch, ...], gates: Iterable[_Gate]) -> tuple[Touch
     return tuple(found.values())
 
 
-def _check_work(checks: int) -> None:
+def _check_work(gates: int, times: int) -> None:
+    checks = gates * times
     if checks > TOUCH_CHECKS_MAX:
         raise Refused(
             Code.LIMIT_EXCEEDED,

@@ -16,7 +16,7 @@ from ledger.authority.patterns import compiled
 from ledger.authority.scope import Operation, Scope, Touch
 from ledger.errors import Code, Refused
 from ledger.limits import TOUCH_CHECKS_MAX
-from ledger.types import sha256
+from ledger.types import JsonObject, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ def requirement(constitution: Constitution, scope: Scope, ttl_blocks_max: int) -
             ttl_blocks=min(ttl_blocks_max, *(r.ttl_blocks for r in asked)),
             deny_threshold=min(r.deny_threshold for r in asked),
             rules=tuple((rule.name, rule.version) for rule in applying),
-        )
+        ),
+        scope,
     )
     constitution.remember(key, found)
     return found
@@ -127,15 +128,19 @@ def break_glass_requirement(
             deny_threshold=spec.count,
             rules=((f"break-glass/{name}", glass.version),),
             members=tuple(spec.members),
-        )
+        ),
+        scope,
     )
 
 
 def _outside(glass: BreakGlass, scope: Scope) -> str | None:
     """Give something of a change that a break-glass object does not cover, or None."""
     spec = glass.spec
-    if scope.operation is Operation.CONFIGURE or scope.operation not in spec.operations:
+    if scope.operation is Operation.CONFIGURE:
         return scope.operation
+    for part in scope.judged_apart():
+        if part.operation not in spec.operations:
+            return part.operation
     kinds, namespaces, clusters = compiled(spec.kinds), compiled(spec.namespaces), compiled(spec.clusters)
     # It asks for less than the rules do, so it covers a guarded kind only by name, as a role does.
     for kind, namespace in dict.fromkeys((t.kind, t.namespace) for t in scope.touches):
@@ -146,8 +151,8 @@ def _outside(glass: BreakGlass, scope: Scope) -> str | None:
     return next((cluster for cluster in scope.clusters if not clusters.match(cluster)), None)
 
 
-def _digested(found: Requirement) -> Requirement:
-    named = {
+def _digested(found: Requirement, scope: Scope) -> Requirement:
+    named: JsonObject = {
         "humans": found.humans,
         "organisations": found.organisations,
         "quorum": [list(item) for item in found.quorum],
@@ -156,10 +161,19 @@ def _digested(found: Requirement) -> Requirement:
         "denyThreshold": found.deny_threshold,
         "rules": [list(item) for item in found.rules],
     }
+    if scope.leaving:
+        # Who approves that objects go approves these: another revision may have added some since.
+        leaving = canonical.dump_plain([list(touch) for touch in scope.leaving])
+        named["leaving"] = sha256(leaving).hex()
     return dataclasses.replace(found, digest=sha256(canonical.dump_plain(named)).hex())
 
 
 def _applying(constitution: Constitution, scope: Scope) -> list[ApprovalRule]:
+    applying = {name for part in scope.judged_apart() for name in _applying_to(constitution, part)}
+    return [rule for rule in constitution.rules if rule.name in applying]
+
+
+def _applying_to(constitution: Constitution, scope: Scope) -> set[str]:
     candidates = [
         rule
         for rule in constitution.rules
@@ -184,7 +198,7 @@ def _applying(constitution: Constitution, scope: Scope) -> list[ApprovalRule]:
             applying.update(found)
     if not applying:
         raise _unjudged(scope, Touch("nothing", "-", "-"), "-")
-    return [rule for rule in candidates if rule.name in applying]
+    return applying
 
 
 def _matches(rule: ApprovalRule, touch: Touch) -> bool:

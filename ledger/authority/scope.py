@@ -1,11 +1,12 @@
 """What a change touches, where, and how risky that is.
 
-Owns the reading of touches and risk from manifests that were checked. Promises an answer to any JSON. Never
-says who may. Source: docs/spec/authority.md §2.
+Owns the reading of touches and risk from manifests that were checked. Promises an answer to any JSON, and
+that what a release would lose is touched as well. Never says who may. Source: docs/spec/authority.md §2.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -48,12 +49,29 @@ class Scope:
     """Everything a change touches, on which clusters.
 
     Told apart by identity, for it may hold thousands of touches.
+
+    Attributes:
+        touches: all of them, those that leave too.
+        risk: of what is not leaving.
+        leaving: what the release has now and will not have any more, sorted; its deletion.
     """
 
     operation: Operation
     touches: tuple[Touch, ...]
     clusters: tuple[str, ...]
     risk: Risk
+    leaving: tuple[Touch, ...] = ()
+
+    def judged_apart(self) -> tuple[Scope, ...]:
+        """Give the changes that this is to approval rules: itself, and the deletion of what leaves."""
+        if not self.leaving:
+            return (self,)
+        gone = frozenset(self.leaving)
+        stays = tuple(touch for touch in self.touches if touch not in gone)
+        return (
+            dataclasses.replace(self, touches=stays, leaving=()),
+            Scope(Operation.DELETE, self.leaving, self.clusters, Risk.HIGH),
+        )
 
 
 def ledger_kind(kind: str) -> str:
@@ -85,6 +103,29 @@ def touches_of_release(name: str, namespace: str, manifests: Iterable[JsonObject
         kind = kind_of_manifest(manifest["apiVersion"], manifest["kind"])
         found.add(Touch(kind, metadata.get("namespace") or NONE, metadata["name"]))
     return tuple(sorted(found))
+
+
+def release_scope(
+    operation: Operation,
+    touches: tuple[Touch, ...],
+    before: Iterable[Touch],
+    clusters: tuple[str, ...],
+    *,
+    host_access: bool,
+) -> Scope:
+    """Give the scope of a change of a release.
+
+    Args:
+        operation: what it does.
+        touches: of the content it is about, sorted.
+        before: touches of the revision it comes after, deleted or not; those that ``touches`` lacks leave.
+        clusters: where.
+        host_access: whether the content asks for the host.
+    """
+    leaving = tuple(sorted(frozenset(before) - frozenset(touches)))
+    risk = risk_of(operation, touches, host_access=host_access)
+    found = tuple(sorted((*touches, *leaving))) if leaving else touches
+    return Scope(operation, found, clusters, risk, leaving)
 
 
 def risk_of(operation: Operation, touches: Iterable[Touch], *, host_access: bool) -> Risk:

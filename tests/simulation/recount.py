@@ -65,7 +65,7 @@ class Recount:
         self.cases: dict[str, Case] = {}
         self.sequences: dict[str, int] = {}
         self.accounts: dict[str, Account] = defaultdict(Account)
-        self.glasses: dict[str, int] = defaultdict(int)
+        self.glasses: dict[tuple[str, int], int] = defaultdict(int)
         self.suspended: set[str] = set()
         self.anchors: dict[tuple[str, str], int] = {}
         self.upgrade: tuple[int, int] | None = None
@@ -253,9 +253,10 @@ class Recount:
         self._close(case, "final")
         self.finals += 1
         if case.glass is not None:
-            self.glasses[case.glass] += 1
-            spec = self.authority.objects["BreakGlass", case.glass].spec
-            assert self.glasses[case.glass] <= spec["usesMax"], "the glass was broken too often"
+            glass = self.authority.objects["BreakGlass", case.glass]
+            spec, version = glass.spec, (case.glass, glass.version)
+            self.glasses[version] += 1
+            assert self.glasses[version] <= spec["usesMax"], "the glass was broken too often"
             assert self.time <= spec["notAfterTime"], "the glass was broken too late"
         if case.is_configure:
             self._configure(case.change["configure"])

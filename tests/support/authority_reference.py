@@ -101,8 +101,19 @@ def may_one(world: World, who: Person, verb: str, touch: Touch, cluster: str, he
         assert line is not None
         if any(_rules_say(world, b, "deny", verb, touch, cluster) for b in line):
             return False
-        allowed = allowed or all(_rules_say(world, b, "allow", verb, touch, cluster) for b in line)
+        handed_on = not any(denied(world, b.subject, verb, touch, cluster, height) for b in line[1:])
+        allowed = allowed or (
+            handed_on and all(_rules_say(world, b, "allow", verb, touch, cluster) for b in line)
+        )
     return allowed
+
+
+def denied(world: World, did: str, verb: str, touch: Touch, cluster: str, height: int) -> bool:
+    """Tell whether a live binding of somebody, or a parent of it, denies this."""
+    mine = [b for b in world.bindings if b.subject == did and is_live(world, b, height)]
+    return any(
+        _rules_say(world, b, "deny", verb, touch, cluster) for own in mine for b in parents(world, own) or []
+    )
 
 
 def may_all(world: World, who: Person, verb: str, scope: Scope, height: int) -> bool:
@@ -113,11 +124,13 @@ def applying(world: World, scope: Scope) -> list[ApprovalRule] | None:
     """Give the rules that apply, by name; None where something is judged by none."""
     found: dict[str, ApprovalRule] = {}
     for touch, cluster in itertools.product(scope.touches, scope.clusters):
+        goes = touch in scope.leaving
+        operation, risk = ("delete", "high") if goes else (scope.operation, scope.risk)
         here = [
             r
             for r in world.rules
-            if scope.operation in r.match.operations
-            and scope.risk in r.match.risks
+            if operation in r.match.operations
+            and risk in r.match.risks
             and some_fit(r.match.kinds, touch.kind)
             and some_fit(r.match.namespaces, touch.namespace)
             and some_fit(r.match.clusters, cluster)

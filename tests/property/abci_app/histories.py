@@ -58,7 +58,8 @@ class History(SideBySide):
         known = self.reference.releases.clusters_of(name) if name in self.reference.releases.by_name else ()
         clusters = tuple(sorted({*known, *choices.choice(GROWTH)}))
         self.pass_(
-            lambda by: Case("apply", by, release=name, clusters=clusters, plan=plan), self._order(choices)
+            lambda by: Case("apply", by, release=name, clusters=clusters, plan=plan, item=_item(plan)),
+            self._order(choices),
         )
 
     def _campaign(self, choices: random.Random) -> None:
@@ -77,7 +78,10 @@ class History(SideBySide):
         name = choices.choice(tuple(NAMESPACES))
         clusters, plan = choices.choice(CLUSTERS), choices.choice(PLANS)
         who = choices.choice(PEOPLE)
-        made = self.propose(who, lambda by: Case("apply", by, release=name, clusters=clusters, plan=plan))
+        made = self.propose(
+            who,
+            lambda by: Case("apply", by, release=name, clusters=clusters, plan=plan, item=_item(plan)),
+        )
         if made and choices.choice((True, False)):
             self._judge_some(choices, "open", approves=False)
 
@@ -163,3 +167,8 @@ class History(SideBySide):
     def _order(self, choices: random.Random) -> list[Subject]:
         living = [who for who in HUMANS if person(who) not in self.reference.revoked]
         return choices.sample(living, len(living))
+
+
+def _item(plan: Plan) -> str:
+    """Give what a release is of: another thing with every other plan, so that at times something leaves."""
+    return ("settings", "config")[PLANS.index(plan) % 2]

@@ -55,7 +55,7 @@ class Need:
 
 @dataclass
 class Case:
-    """A proposal. It is of content on clusters, of going back, of a rule, or of lifting a stop."""
+    """A proposal. It is of content (one item) on clusters, of going back, of a rule, or of lifting a stop."""
 
     operation: str
     proposer: Person
@@ -63,6 +63,7 @@ class Case:
     release: str | None = None
     clusters: tuple[str, ...] = ()
     plan: Plan = field(default_factory=Plan)
+    item: str = "settings"
     to_revision: int | None = None
     rule: tuple[str, Rule] | None = None
     lifts: str | None = None
@@ -143,9 +144,20 @@ class Reference:
             "denyThreshold": deny,
             "rules": [[name, rule.version] for name, rule in found.items()],
         }
-        text = json.dumps(named, sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return Need(humans, organisations, delay, min(ttl, self._ttl), deny, digest)
+        gone = self._leaving(case)
+        if gone is not None:
+            self.seen["an item leaves"] += 1
+            named["leaving"] = _digest([["ConfigMap", namespace, gone]])
+        return Need(humans, organisations, delay, min(ttl, self._ttl), deny, _digest(named))
+
+    def _leaving(self, case: Case) -> str | None:
+        """Give the item that a case would take from its release as it is now."""
+        known = self.releases.by_name.get(str(case.release))
+        if known is None:
+            return None
+        back = case.to_revision
+        item = case.item if back is None else known.revisions[back - 1].item
+        return None if known.revisions[-1].item == item else known.revisions[-1].item
 
     def revoke(self, who: Person, subject: Person) -> Outcome:
         """End a subject's only key at once: what it approved counts no more, and it speaks no more."""
@@ -318,13 +330,18 @@ class Reference:
             self.suspended.remove(case.frees)
         if case.release is None:
             return None
-        wanted = Revision(number, case.clusters, case.plan)
+        wanted = Revision(number, case.clusters, case.plan, case.item)
         if case.to_revision is not None:
             source = self.releases.by_name[case.release].revisions[case.to_revision - 1]
             clusters = self.releases.clusters_of(case.release)
-            wanted = Revision(source.content, clusters, source.plan, case.to_revision)
+            wanted = Revision(source.content, clusters, source.plan, source.item, case.to_revision)
         return self.releases.become(case.release, wanted, self.time)
 
     def hear(self, node_of: str, about: tuple[str, str, int, int], said: Said) -> Outcome:
         """Take a report from the node of a cluster about (cluster, release, revision, sequence)."""
         return Outcome(self.releases.hear(node_of, about, said, self.time))
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -21,6 +21,7 @@ class Revision:
     content: int
     clusters: tuple[str, ...]
     plan: Plan
+    item: str
     rollback_of: int | None = None
     cause: int | None = None
 
@@ -173,7 +174,14 @@ class Releases:
         self.incidents.append(Incident("rollback", name, number - 1, number))
         source = release.revisions[healthy - 1]
         release.revisions.append(
-            Revision(source.content, self.clusters_of(name), source.plan, healthy, len(self.incidents))
+            Revision(
+                source.content,
+                self.clusters_of(name),
+                source.plan,
+                source.item,
+                healthy,
+                len(self.incidents),
+            )
         )
         release.rollbacks.append(now)
         self.seen["machine rollback"] += 1

@@ -76,7 +76,7 @@ def rule_object(name: str, rule: Rule) -> JsonObject:
 def release_object(case: Case, text: str) -> JsonObject:
     """Give the release that a case asks for."""
     name, plan = str(case.release), case.plan
-    manifest = subjects.configmap("settings", text)
+    manifest = subjects.configmap(case.item, text)
     manifest["metadata"]["namespace"] = NAMESPACES[name]
     wanted = subjects.release(name, clusters=case.clusters, manifests=[manifest])
     rollout: JsonObject = {"progressDeadlineSeconds": plan.deadline, "failureThreshold": plan.threshold}

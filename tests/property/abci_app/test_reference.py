@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abci_app import rollouts, rules
-from abci_app.machine import progress
+from abci_app.machine import progress, world
 from abci_app.machine import proposals as machine
 from ledger.errors import Code
 from ledger.rollout import ClusterState, RolloutRecord
@@ -55,6 +55,7 @@ REACHED = (
     "frozen after too many",
     "frozen, approved",
     "freeze lifted",
+    "an item leaves",
 )
 """What the seeded histories must come upon, as the reference names it."""
 
@@ -96,6 +97,7 @@ _ADVANCE = rollouts.advance
 _BEGIN = rollouts.begin
 _BEGIN_ROLLBACK = rollouts.begin_rollback
 _DECIDE_FAILURE = rollouts.decide_failure
+_SCOPE = world._scope
 _VOICES = machine._voices
 
 
@@ -198,6 +200,12 @@ SABOTAGES: dict[str, tuple[str, object, str, Any]] = {
     ),
     "one rejection denies": ("too few rejections", machine, "denied", lambda *a: bool(a[3]) or _DENIED(*a)),
     "no veto in the delay": ("vetoed in the delay", rules, "check_open", _no_veto),
+    "what leaves is overlooked": (
+        "an item leaves",
+        world,
+        "_scope",
+        lambda operation, content, _newest, clusters: _SCOPE(operation, content, None, clusters),
+    ),
     "the revoked count": ("an approver revoked in the delay", machine, "_voices", _forgetful),
     "back to the revision before": (
         "machine rollback over unhealthy ones",

@@ -108,7 +108,9 @@ class Draw:
             for _ in range(self.one((1, 1, 2, 4)))
         }
         clusters = self.one((("-",), self.some(*CLUSTERS)))
-        return Scope(self.one(tuple(Operation)), tuple(sorted(touches)), clusters, self.one(tuple(Risk)))
+        found = tuple(sorted(touches))
+        leaving = found[1:][: self.one((0, 0, 1, 2))]
+        return Scope(self.one(tuple(Operation)), found, clusters, self.one(tuple(Risk)), leaving)
 
 
 def real(world: World) -> Constitution:
