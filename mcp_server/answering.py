@@ -1,8 +1,8 @@
 """From a tool's name and arguments to an answer within its budget, with what proves it.
 
-Owns the order of one call: read the arguments, open a proven view, list, select, prune, fit, say where to go
-on. Promises that an answer is never larger than ``ANSWER_BYTES_MAX`` (a proof file asked for aside), that
-pages of one list are of one height, and that a stale answer says so. Knows no protocol.
+Owns the order of one call: read the arguments, open a proven view, list, prune, fence, select, fit, say
+where to go on. Promises that an answer is never larger than ``ANSWER_BYTES_MAX`` (a proof file asked for
+aside), that pages of one list are of one height, and that a stale answer says so. Knows no protocol.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ledger.limits import KIB
 from ledger.types import JsonObject, sha256
 from mcp_server import pruning
 from mcp_server.catalogue import BY_NAME, Tool
+from mcp_server.fencing import fenced
 from mcp_server.projection import project
 from mcp_server.proposer import Proposer
 from mcp_server.read_tools import Asked, Entry
@@ -141,7 +142,7 @@ def _page(
     while place < min(len(entries), LOOKED_AT_MAX) and len(found) < limit and not (place and is_late()):
         made = entries[place]()
         if made is not None:
-            item = pruning.clean(made, asked.source.digest_key)
+            item = fenced(pruning.clean(made, asked.source.digest_key))
             if "fields" in asked.arguments:
                 item = project(item, asked.arguments["fields"], tool.told)
             if left is not None:

@@ -19,6 +19,7 @@ from ledger.errors import Code, Refused
 from ledger.records import ReleaseRecord, ReleaseState
 from ledger.types import ActionKind, JsonObject
 from mcp_server.edits import Edits, Image, release_object
+from mcp_server.fencing import check_bare
 from mcp_server.guard.reach import reach_of
 from mcp_server.node_words import heard
 from mcp_server.proposal_tools import RETRY_AFTER_SECONDS
@@ -33,6 +34,7 @@ _NEEDS = {"scale": ("object", "replicas"), "rollback": ("toRevision",), "pause":
 def propose_release(asked: Asked) -> Sequence[Entry]:
     """Propose a release or a change of one."""
     given = asked.arguments
+    check_bare(given.get("objects", ()), "arguments.objects")
     edits = Edits(
         images=tuple(
             Image(each["object"], each["container"], each["image"]) for each in given.get("images", ())

@@ -17,6 +17,7 @@ from hashlib import sha256
 
 from ledger.types import Json, JsonObject
 from mcp_server.guard import secret_patterns
+from mcp_server.guard.fence import is_fenced, shortened
 
 _DROPPED = frozenset({"managedFields"})
 _SECRET_NAME = re.compile(
@@ -118,6 +119,8 @@ def _is_shown(character: str) -> bool:
 
 def _cut(value: Json, characters: int, items: int) -> Json:
     if type(value) is str:
+        if is_fenced(value):
+            return shortened(value, characters)
         left = len(value) - characters
         return value if left <= 0 else f"{value[:characters]}… [{left} characters more]"
     if type(value) is list:

@@ -94,6 +94,7 @@ MCP: dict[str, str] = {
     "mcp.principal": "a call is its principal's as the ledger has it, over streams and HTTP [issue 7]",
     "mcp.guarded": "every call is judged by the newest policy of its caller; without one there is no tool [issue 7]",
     "mcp.objects": "an object that a call names or an answer shows counts once, however it is asked for and whatever is chosen of it [mcp-guard.md 3]",
+    "mcp.fenced": "reasons, messages and annotations reach a model fenced and capped, in differences too, and stay fenced when cut [mcp-guard.md 6; issue 7]",
     "mcp.lists": "lists show what the caller may use, in one order, within a budget of their own [issue 7]",
     "mcp.anonymous": "who is nobody reads within a budget, and can cut nobody off [issue 7]",
     "mcp.suspended": "a suspension of the guard is told once and stands; what the ledger has or lifted counts [issue 7]",
