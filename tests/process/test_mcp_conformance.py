@@ -22,6 +22,7 @@ SUITE = NPM / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 CLIENT = ROOT / "tests/conformance/mcp/client.mjs"
 REVISIONS = ("2025-11-25", "2026-07-28")
 SECONDS_MAX = 300
+SCENARIO_MS = "200000"
 SCORED = re.compile(r"^([✓✗]) ([a-z0-9-]+): (\d+) passed, (\d+) failed$", re.MULTILINE)
 NOT_SCORED = re.compile(r"^  [✓✗] ([a-z0-9-]+) \(", re.MULTILINE)
 
@@ -55,7 +56,8 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 def test_both_requirement_sets_pass_through_the_real_chain(node: str) -> None:
     with serving("tests.conformance.mcp.serve") as told:
         for revision in REVISIONS:
-            done = run([node, str(SUITE), "server", "--url", told["url"], "--requirements", revision])
+            asked = ["server", "--url", told["url"], "--requirements", revision, "--timeout", SCENARIO_MS]
+            done = run([node, str(SUITE), *asked])
             unscored = set(NOT_SCORED.findall(done.stdout))
             found = [line for line in SCORED.findall(done.stdout) if line[1] not in unscored]
             assert [line for line in found if line[0] != "✓" or line[3] != "0"] == [], done.stdout[-4000:]

@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 
 from ledger.types import JsonObject
 from mcp_server.chain import Call, Chain, Principal
-from mcp_server.desk import Desk
+from mcp_server.desk import Desk, Done
 from mcp_server.server import PRINCIPAL_SCOPE_KEY
 from mcp_server.turn import Turn
 from tests.conformance.mcp import fixtures, rounds
@@ -139,7 +139,7 @@ class FixtureHandlers:
                 raised.append(error)
                 return {}
 
-        found = await self._desk.serve(call, lambda: (anyio.from_thread.run(begun), {}))
+        found = await self._desk.serve(call, lambda: Done(anyio.from_thread.run(begun), {}))
         if raised:
             raise raised[0]
         if found.is_error:
