@@ -142,6 +142,10 @@ def put_object(ctx: Context, wanted: LedgerObject, authority: str | None) -> Non
         spec=wanted.spec,
     )
     _SPECS[wanted.kind](ctx.state, stored)
+    uses = statekeys.break_glass_uses(wanted.name)
+    if wanted.kind == "BreakGlass" and ctx.state.get(uses) is not None:
+        # Renewed by the quorum, it is whole again.
+        ctx.state.delete(uses)
     index = statekeys.index_objects(wanted.kind)
     if indexes.insert(ctx.state, index, wanted.name) and (
         indexes.count(ctx.state, index) > _MAXIMA[wanted.kind]

@@ -347,6 +347,8 @@ def test_break_glass_is_narrow_loud_counted_and_expires() -> None:
     incident = records.read_incident(story.state.content[statekeys.incident(1)])
     assert (incident.kind, incident.subject) == (IncidentKind.BREAK_GLASS, ALICE.did)
     assert story.codes(story.pen.write(ALICE, body)) == [Code.BREAK_GLASS_INVALID]
+    story.configure(glass())
+    assert story.record(story.propose(body)).state is ProposalState.OPEN
     story.configure(glass(usesMax=9))
     story.state.time = 501
     assert story.codes(story.pen.write(ALICE, body)) == [Code.BREAK_GLASS_INVALID]
