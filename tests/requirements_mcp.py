@@ -18,6 +18,7 @@ MCP: dict[str, str] = {
     "guard.proposals": "open proposals are bounded, also while the ledger does not show them [issue 7 red team]",
     "guard.suspension": "who trips or is refused too often is cut off until a person lifts it [mcp-guard.md 1]",
     "guard.first-touch": "what is outside the usual is flagged once [mcp-guard.md 2]",
+    "guard.left-out": "an argument that a policy binds by patterns is asked for: leaving it out is no way round them [mcp-guard.md 2]",
     "guard.memory": "a principal's memory is bounded, a judgement changes no earlier state [mcp-guard.md 1]",
     # -- what the ledger knows of agents --------------------------------------------------------------
     "agents.policy": "a policy is of the agent it is named after, watched over by nodes, bounded, put by the quorum [agents.md 1]",

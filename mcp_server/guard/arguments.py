@@ -1,7 +1,8 @@
 """Are these the arguments that the agent's policy lets it give this tool?
 
 Promises that every value is judged by exactly one rule: what no rule names is refused, and so is any other
-type or spelling. Never converts, trims or folds. Source: docs/spec/mcp-guard.md §2.
+type or spelling; and that leaving an argument out is no way round its patterns. Never converts, trims or
+folds. Source: docs/spec/mcp-guard.md §2.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from ledger import manifest, shape
 from ledger.agent_policy import ToolPolicy
 from ledger.agent_rules import ArgumentRule, BooleanRule, IntegerRule, NameRule, ObjectsRule, TextRule
-from ledger.authority.patterns import NONE, any_matches, kind_matches
+from ledger.authority.patterns import ANY, NONE, any_matches, kind_matches
 from ledger.authority.scope import kind_of_manifest
 from ledger.errors import Code, Refused
 from ledger.types import Json, JsonObject
@@ -62,7 +63,7 @@ def check(arguments: JsonObject, tool: ToolPolicy) -> list[Touch]:
             or ARGUMENT_NOT_ALLOWED, each with the field's path.
     """
     found: list[Touch] = []
-    _check_node(arguments, _compiled(tool.arguments), "arguments", found)
+    _check_node(arguments, _compiled(tool.arguments, tool.opens_proposal), "arguments", found)
     return found
 
 
@@ -76,17 +77,20 @@ def check_value(value: Json, rule: ArgumentRule, where: str) -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def _compiled(rules: tuple[ArgumentRule, ...]) -> _Node:
+def _compiled(rules: tuple[ArgumentRule, ...], opens_proposal: bool) -> _Node:
     root = _Node()
     for rule in rules:
+        # What a proposal leaves out is judged in what becomes of it (``reach``).
+        is_bound = not opens_proposal and isinstance(rule, NameRule) and ANY not in rule.patterns
         at = root
         for step in rule.path.split("."):
             at = at.fields.setdefault(step.removesuffix("[]"), _Node())
             if step.endswith("[]"):
+                at.is_required = at.is_required or is_bound
                 at.items = at.items or _Node()
                 at = at.items
         at.rule = rule
-        at.is_required = rule.required
+        at.is_required = rule.required or is_bound
     _mark_required(root)
     return root
 
@@ -123,7 +127,8 @@ def _check_node(value: Json, node: _Node, where: str, found: list[Touch]) -> Non
         for name, known in node.fields.items():
             if known.is_required and name not in value:
                 at = f"{where}.{name}"
-                raise Refused(Code.FIELD_MISSING, got="nothing", expected=at, field=at)
+                todo = "name what the agent's policy covers" if type(known.rule) is NameRule else ""
+                raise Refused(Code.FIELD_MISSING, got="nothing", expected=at, todo=todo, field=at)
 
 
 def _check_name(value: Json, rule: NameRule, where: str, found: list[Touch]) -> None:

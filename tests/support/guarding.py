@@ -82,7 +82,11 @@ class Session:
         self.now_ns = BEGIN_NS
 
     def call(self, tool: str, *, after_s: int = 1, open_proposals: int = 0, **arguments: Json) -> Judgement:
-        """Judge a call."""
+        """Judge a call; a namespace that the policy asks for is a usual one where nothing else is said."""
+        asked = self.policy.tool(tool)
+        if asked is not None and not asked.opens_proposal:
+            usual = {"namespace": "shop"} if any(rule.path == "namespace" for rule in asked.arguments) else {}
+            arguments = {**usual, **arguments}
         self.now_ns += after_s * SECOND_NS
         self.last = Call(AGENT, tool, arguments, self.now_ns, open_proposals=open_proposals)
         judgement, self.state = judge(self.last, self.policy, self.state)

@@ -224,6 +224,31 @@ def test_each_published_form_of_a_secret_is_known(kind: str, form: str) -> None:
     assert secret_patterns.find(f"before {form[:6]} after") == ""
 
 
+@pytest.mark.requires("guard.left-out")
+@pytest.mark.parametrize(
+    ("rule", "good"),
+    [
+        ({"path": "release", "type": "name", "patterns": ["a", "shop-*"]}, {"release": "shop-1"}),
+        ({"path": "subject", "type": "did", "patterns": [AGENT]}, {"subject": AGENT}),
+        ({"path": "kind", "type": "kind", "patterns": ["ConfigMap"]}, {"kind": "ConfigMap"}),
+        ({"path": "fields[]", "type": "name", "patterns": ["name"]}, {"fields": ["name"]}),
+        ({"path": "of.cluster", "type": "name", "patterns": ["east"]}, {"of": {"cluster": "east"}}),
+    ],
+)
+def test_an_argument_with_patterns_is_asked_for(rule: JsonObject, good: JsonObject) -> None:
+    def session(**changed: Any) -> Session:
+        tool = {"tool": "get_object", "arguments": [rule], "budget": BUDGET, **changed}
+        return Session(read_policy(policy_json(tools=[tool])))
+
+    assert session().call("get_object", **good).passes
+    refused(session().call("get_object"), Code.FIELD_MISSING)
+    # What a proposal leaves out is judged in what becomes of it.
+    assert session(opensProposal=True).call("get_object").passes
+    wide = {**rule, "patterns": ["*"]}
+    tool = {"tool": "get_object", "arguments": [wide], "budget": BUDGET}
+    assert Session(read_policy(policy_json(tools=[tool]))).call("get_object").passes
+
+
 @pytest.mark.requires("guard.first-touch")
 def test_what_is_outside_the_usual_is_flagged_once() -> None:
     session = Session()

@@ -125,6 +125,23 @@ def test_who_may_read_gets_every_answer_as_it_is(who: Principal | None) -> None:
     served(ledger, work, who)
 
 
+@pytest.mark.requires("guard.left-out")
+def test_what_patterns_leave_out_is_not_got_by_naming_nothing() -> None:
+    rule = {"type": "name", "patterns": ["other-*"]}
+    ledger = a_ledger(only("get_releases", "get_proposals", "search_audit", release=rule))
+
+    async def work(client: Client) -> None:
+        for tool in ("get_releases", "get_proposals", "search_audit"):
+            assert _name(await client.call_tool(tool, {})) == "FIELD_MISSING"
+            assert _name(await client.call_tool(tool, {"release": "guestbook"})) == "ARGUMENT_NOT_ALLOWED"
+        for uri in ("conclave://releases", "conclave://proposals"):
+            with pytest.raises(MCPError):
+                await client.read_resource(uri)
+        assert [str(each.uri) for each in (await client.list_resources()).resources] == []
+
+    served(ledger, work, ROBOTS)
+
+
 @pytest.mark.requires("mcp.lists")
 def test_lists_show_what_the_policy_allows_in_their_order() -> None:
     ledger = a_ledger(only("get_releases", "get_clusters", name={"type": "name", "patterns": ["east"]}))
@@ -132,7 +149,8 @@ def test_lists_show_what_the_policy_allows_in_their_order() -> None:
     async def work(client: Client) -> None:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["get_clusters", "get_releases"]
         listed = [str(each.uri) for each in (await client.list_resources()).resources]
-        assert listed == ["conclave://clusters", "conclave://releases", "conclave://cluster/east"]
+        # All clusters at once are more than the one that the policy lets it ask for.
+        assert listed == ["conclave://releases", "conclave://cluster/east"]
         templates = (await client.list_resource_templates()).resource_templates
         assert [each.uri_template for each in templates] == ["conclave://cluster/{cluster}"]
         assert (await client.list_prompts()).prompts == []
