@@ -5,21 +5,25 @@ Whether it is the one asked or a witness, what is read is the truth, and after a
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consensus.incident import FILE_NAME, IncidentFile
+from consensus.peers import PanelSettings
 from consensus.reader import VerifiedReader
 from consensus.rpc import RpcClient
 from consensus.trust_store import TrustStore
 from consensus.witness import Panel
 from ledger.errors import Code, ConclaveError
+from ledger.types import JsonObject
 from tests.redteam.lying_ledger import LyingLedger
 from tests.redteam.test_hostile_wire import (
     PATIENT,
@@ -84,13 +88,13 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
 
 @contextlib.contextmanager
 def reading(
-    endpoints: list[str], folder: Path, hostile: str | None = None
+    endpoints: list[str], folder: Path, hostile: str | None = None, settings: PanelSettings | None = None
 ) -> Iterator[tuple[Panel, VerifiedReader]]:
     """Give a panel of nodes and a reader over it that trusts the genesis; ``hostile`` gets little time."""
     store = TrustStore(folder / "trust.json")
     store.ensure(root_of(NODE.ledger))
     peers = [RpcClient(url, QUICK if url == hostile else PATIENT) for url in endpoints]
-    panel = Panel(peers, IncidentFile(folder / FILE_NAME))
+    panel = Panel(peers, IncidentFile(folder / FILE_NAME), settings)
     with contextlib.closing(panel):
         yield panel, VerifiedReader(panel, store, clock=lambda: CHAIN.now_ns)
 
@@ -109,6 +113,62 @@ def test_a_hostile_node_costs_a_bounded_time(
             assert reader.at().get(KEY).value == VALUE
             assert time.monotonic() - began < READ_SECONDS_MAX
             assert panel.endpoint in honest
+
+
+class Pages:
+    """A lie of two validator sets of ten thousand, of which each page takes its time."""
+
+    SECONDS = 0.2
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, method: str, params: JsonObject, result: Any) -> Any:
+        if int(params.get("height", 0)) < 2:
+            return result
+        if method == "commit":
+            result["signed_header"]["header"] |= {
+                "validators_hash": "AB" * 32,
+                "next_validators_hash": "CD" * 32,
+            }
+        if method == "validators":
+            self.asked += 1
+            time.sleep(self.SECONDS)
+            page = int(params["page"])
+            keys = [base64.b64encode(bytes([page, number]) * 16).decode() for number in range(100)]
+            return {
+                "block_height": params["height"],
+                "count": "100",
+                "total": "10000",
+                "validators": [
+                    {
+                        "address": "",
+                        "pub_key": {"type": "tendermint/PubKeyEd25519", "value": key},
+                        "voting_power": "1",
+                        "proposer_priority": "0",
+                    }
+                    for key in keys
+                ],
+            }
+        return result
+
+
+@pytest.mark.requires("witness.bounded")
+@pytest.mark.parametrize("place", [0, 1], ids=["asked", "witness"])
+def test_the_pages_of_one_block_take_no_more_than_its_time(
+    place: int, honest: tuple[str, str], tmp_path: Path
+) -> None:
+    seconds = 10 * Pages.SECONDS
+    with LyingLedger(NODE.ledger) as liar:
+        liar.lie = pages = Pages()
+        endpoints = [*honest[:place], liar.url, *honest[place:]]
+        hostile = PanelSettings(seconds_max=seconds)
+        with reading(endpoints, tmp_path, settings=hostile) as (panel, reader):
+            assert reader.at(2).get(KEY).value == VALUE
+            assert panel.endpoint in honest
+    # The one asked is a witness too, once another is asked.
+    turns = 2 - place
+    assert 1 < pages.asked <= turns * (seconds / Pages.SECONDS + 1)
 
 
 @pytest.mark.requires("witness.rotation")
