@@ -13,6 +13,7 @@ from ledger.authority.scope import (
     Touch,
     asks_for_host,
     kind_of_manifest,
+    release_scope,
     risk_of,
     touches_of_release,
 )
@@ -97,6 +98,19 @@ def test_a_release_touches_itself_and_its_manifests_each_once() -> None:
         Touch("Release.conclave.internal", "n", "web"),
     )
     assert kind_of_manifest("example.org/v1", "Thing") == "Thing.example.org"
+
+
+@pytest.mark.requires("authority.leaving")
+def test_what_the_release_has_and_will_not_have_leaves_as_a_deletion() -> None:
+    own, kept, gone = Touch("Release", "n", "web"), Touch("ConfigMap", "n", "a"), Touch("Secret", "n", "b")
+    same = release_scope(Operation.APPLY, (kept, own), (), ("east",), host_access=False)
+    assert same.judged_apart() == (same,)
+    less = release_scope(Operation.APPLY, (kept, own), (own, gone, kept), ("east",), host_access=False)
+    assert (less.touches, less.leaving, less.risk) == ((kept, own, gone), (gone,), Risk.LOW)
+    stays, leaves = less.judged_apart()
+    assert (stays.operation, stays.touches, stays.risk, stays.leaving) == ("apply", (kept, own), "low", ())
+    assert (leaves.operation, leaves.touches, leaves.risk, leaves.leaving) == ("delete", (gone,), "high", ())
+    assert stays.clusters == leaves.clusters == ("east",)
 
 
 @pytest.mark.requires("authority.risk")

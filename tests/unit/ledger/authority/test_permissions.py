@@ -143,6 +143,25 @@ def test_what_is_denied_above_is_denied_below_and_the_reverse_is_not() -> None:
     assert not asks(below, locked, who=BOB)
 
 
+@pytest.mark.requires("authority.delegator-denied")
+def test_what_a_delegator_is_denied_by_any_binding_was_not_theirs_to_hand_on() -> None:
+    made = (bind("top", "ann", "open"), bind("mid", "bob", "open", parent="top"))
+    low = bind("low", "cat", "open", parent="mid")
+    shut = bind("shut", "ann", "shut", namespaces=("team-a",), heights=(None, 9))
+    here, there, cat = scope(("ConfigMap", "team-a", "x")), scope(("ConfigMap", "team-b", "x")), Person("cat")
+    lent = world([OPEN, SHUT], *made, low, shut)
+    for who in (BOB, cat):
+        assert not may(lent, who, "propose", here, 9)
+        assert may(lent, who, "propose", here, 10), "the denial is over"
+        assert may(lent, who, "propose", there, 9)
+        assert may(lent, who, "approve", here, 9)
+        assert not may_lastingly(lent, who, "propose", here, 9)
+    own = world([OPEN, SHUT], *made, low, shut, bind("own", "cat", "open"))
+    assert may(own, cat, "propose", here, 9), "what is bound to them without the delegator stays"
+    below = world([OPEN, SHUT], *made, low, bind("shut", "cat", "shut"))
+    assert may(below, BOB, "propose", here, 1), "nothing goes up"
+
+
 @pytest.mark.requires("authority.delegation-narrows")
 def test_a_delegation_ends_with_its_parent_and_three_deep() -> None:
     line = [bind("b0", "ann", "open")] + [

@@ -11,7 +11,7 @@ import pytest
 from ledger.authority.constitution import Constitution
 from ledger.authority.objects import ApprovalRule
 from ledger.authority.requirement import Requirement, break_glass_requirement, requirement
-from ledger.authority.scope import Operation, Risk, Scope
+from ledger.authority.scope import Operation, Risk, Scope, Touch, release_scope
 from ledger.errors import Code
 from ledger.limits import CLUSTERS_PER_RELEASE_MAX, OBJECTS_PER_RELEASE_MAX, RULES_MAX
 from tests.support.constitutions import break_glass, rule, scope
@@ -109,6 +109,50 @@ def test_another_version_of_a_rule_is_another_requirement() -> None:
         rule("renamed"),
     ]
     assert len({one, *(needs(scope(), r).digest for r in others)}) == len(others) + 1
+
+
+def losing(*leaving: tuple[str, str, str], operation: Operation = Operation.APPLY) -> Scope:
+    touches = [Touch(*touch) for touch in (("ConfigMap", "team-a", "settings"), *leaving)]
+    return release_scope(operation, tuple(touches[:1]), touches, ("east",), host_access=False)
+
+
+@pytest.mark.requires("authority.leaving")
+@pytest.mark.parametrize("operation", [Operation.APPLY, Operation.ROLLBACK])
+def test_what_leaves_is_judged_by_the_rules_for_its_deletion(operation: Operation) -> None:
+    ordinary = rule("ordinary", operations=("apply", "rollback"), risks=("low",))
+    deletions = rule("deletions", operations=("delete",), risks=("high",), kinds=("Secret",), humans=3)
+    same = losing(operation=operation)
+    assert needs(same, ordinary, deletions).rules == (("ordinary", 1),)
+    secret = losing(("Secret", "team-a", "key"), operation=operation)
+    found = needs(secret, ordinary, deletions)
+    assert (found.humans, found.rules) == (3, (("deletions", 1), ("ordinary", 1)))
+    refusal = refusal_of(lambda: needs(secret, ordinary), Code.NO_RULE_MATCHES)
+    assert refusal.facts == {"kind": "Secret", "namespace": "team-a", "cluster": "east"}
+
+
+@pytest.mark.requires("authority.leaving", "authority.requirement-digest")
+def test_the_digest_names_what_leaves() -> None:
+    one, other = ("Secret", "team-a", "key"), ("Pod", "team-a", "p")
+    text = (
+        '{"delaySeconds":0,"denyThreshold":1,"humans":1,"leaving":"%s","organisations":1,"quorum":[],'
+        '"rules":[["default",1]],"ttlBlocks":100}'
+    )
+    told = hashlib.sha256(b'[["Pod","team-a","p"],["Secret","team-a","key"]]').hexdigest()
+    found = needs(losing(one, other), rule()).digest
+    assert found == hashlib.sha256((text % told).encode()).hexdigest()
+    assert len({found, *(needs(losing(*some), rule()).digest for some in ((one,), (other,), ()))}) == 4
+
+
+@pytest.mark.requires("authority.leaving", "authority.break-glass")
+def test_under_break_glass_what_leaves_is_a_deletion_too() -> None:
+    def asked(what: Scope, **parts: Any) -> Requirement:
+        constitution = Constitution.of((), (), [], [break_glass(**parts)])
+        return break_glass_requirement(constitution, "night", what, time=1, uses=0, ttl_blocks=7)
+
+    less, both = losing(("Pod", "team-a", "p")), ["apply", "delete"]
+    for parts in ({}, {"operations": ["delete"]}, {"operations": both, "kinds": ["ConfigMap"]}):
+        refusal_of(functools.partial(asked, less, **parts), Code.BREAK_GLASS_INVALID)
+    assert asked(less, operations=both).digest != asked(losing(), operations=both).digest
 
 
 @pytest.mark.requires("authority.break-glass")
