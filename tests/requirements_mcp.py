@@ -54,6 +54,7 @@ MCP: dict[str, str] = {
     "mcp.other-client": "the TypeScript client lists, calls and reads over both transports, in both eras [issue 7]",
     "mcp.leash": "a proposal is judged by what becomes of it: release, namespace, clusters, every object that changes, new images [mcp-guard.md 2; issue 7]",
     "mcp.node-words": "of a node's unproven word a model hears codes, numbers and names, and no text [issue 7; ledger.md 4]",
+    "mcp.dry-run": "a dry run tells what would change and be missing, is judged as the proposal would be, and opens none [issue 7]",
     "mcp.propose-policy": "a policy to begin with for who proposes names every tool and nothing outside its scope [issue 7]",
     "mcp.whole-way": "an agent proposes over MCP, people approve, the bridge applies, the agent sees it with proof [issue 7]",
     "mcp.asking": "a missing reason is asked for once where the client can; an answer is an argument, never more [issue 7]",
