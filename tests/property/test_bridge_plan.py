@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from k8s_bridge.inventory import Entry, Inventory, decode, encode, intend, prunable, settle
 from k8s_bridge.objects import Identity, ObjectKey, key_of, parse_object_id, uid_of
-from k8s_bridge.order import rank
 from k8s_bridge.plan import Action
 from ledger.errors import Code, EnvironmentFault
 from ledger.types import JsonObject
@@ -87,20 +86,6 @@ def test_no_foreign_object_is_touched(
         assert not touched & before.keys()
         reconcile(cluster, release(wanted, revision=revision))
     assert before.items() <= cluster.objects.items()
-
-
-@pytest.mark.requires("bridge.order")
-@settings(max_examples=30, deadline=None)
-@given(manifests, manifests)
-def test_the_order_of_a_plan_respects_dependencies(first: list[JsonObject], second: list[JsonObject]) -> None:
-    cluster = FakeCluster()
-    reconcile(cluster, release(first))
-    steps = make_plan(cluster, release(second, revision=2)).steps
-    wanted = [rank(step.key) for step in steps if step.wanted]
-    pruned = [rank(step.key) for step in steps if not step.wanted]
-    assert wanted == sorted(wanted)
-    assert pruned == sorted(pruned, reverse=True)
-    assert [step.wanted for step in steps] == sorted((step.wanted for step in steps), reverse=True)
 
 
 @pytest.mark.requires("bridge.plan-deterministic")
