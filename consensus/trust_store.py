@@ -34,7 +34,7 @@ from consensus.trust_entries import (
     root_entry,
     to_bytes,
 )
-from consensus.trust_log import Damaged, Tip, framed, scan
+from consensus.trust_log import NAMING_BYTES, Damaged, Tip, framed, scan
 from ledger import canonical
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed, unwritable
 from ledger.limits import MIB
@@ -139,11 +139,13 @@ class TrustStore:
             raise self._unusable(error) from None
 
     def _look(self, file: BinaryIO) -> _Seen:
-        """Give what the file says, read again only where others wrote to it since."""
+        """Give what the file says, read again only where it is another or others wrote to it since."""
         stat, seen = os.fstat(file.fileno()), self._seen
-        if seen is not None and (seen.inode, seen.tip.end) == (stat.st_ino, stat.st_size):
-            return seen
-        return self._read(file)
+        if seen is None or (seen.inode, seen.tip.end) != (stat.st_ino, stat.st_size):
+            return self._read(file)
+        # The number of a file that is gone is given to another, which may be as long.
+        naming = os.pread(file.fileno(), NAMING_BYTES, seen.tip.begun)
+        return seen if seen.tip.is_named_by(naming) else self._read(file)
 
     def _read(self, file: BinaryIO) -> _Seen:
         content = file.read(FILE_BYTES_MAX + 1)

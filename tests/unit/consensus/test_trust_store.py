@@ -140,6 +140,54 @@ def test_a_torn_end_longer_than_what_follows_is_gone(tmp_path: Path) -> None:
     assert TrustStore(store.path).load() == following
 
 
+@pytest.mark.requires("trust.torn-end")
+def test_a_last_record_with_a_hole_is_left_out_and_written_over(tmp_path: Path) -> None:
+    """After a power cut the later blocks of a write may be there and the earlier not."""
+    store = TrustStore(tmp_path / "trust.json")
+    known = _grown(store.path)
+    (begun, before), (end, last) = known[-2:]
+    content = store.path.read_bytes()
+    assert len(content) == end
+    for start in range(begun, end - 3, 11):
+        for size in (2, 60, 400):
+            hole = content[:start] + b"\0" * size + content[start + size :]
+            store.path.write_bytes(hole[:end])
+            assert store.load() == before
+    TrustStore(store.path).save(last)
+    assert TrustStore(store.path).load() == last
+    assert store.path.read_bytes() == content
+
+
+@pytest.mark.requires("trust.torn-end", "trust.corrupt-named")
+def test_a_hole_before_the_last_record_is_named(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    ends = [end for end, _ in _grown(store.path)]
+    content = store.path.read_bytes()
+    for start in (0, ends[0], ends[1] + 50, ends[2] - 20):
+        store.path.write_bytes(content[:start] + b"\0" * 8 + content[start + 8 :])
+        with pytest.raises(EnvironmentFault) as fault:
+            store.load()
+        assert fault.value.code is Code.TRUST_STORE_CORRUPT
+
+
+@pytest.mark.requires("trust.shared")
+def test_another_file_of_the_same_number_and_size_is_read_again(tmp_path: Path) -> None:
+    chain, other = Chain(MEMBERS), Chain(MEMBERS)
+    chain.extend(4)
+    other.append(data_hash=b"\x07" * 32)
+    other.extend(3)
+    store, beside = TrustStore(tmp_path / "trust.json"), TrustStore(tmp_path / "beside.json")
+    store.save(TrustState(ROOT, chain.trusted(3), 3))
+    beside.save(TrustState(ROOT, other.trusted(3), 3))
+    content = beside.path.read_bytes()
+    assert len(content) == store.path.stat().st_size
+    with store.path.open("r+b") as file:
+        file.write(content)
+    with pytest.raises(VerificationFailed) as refused:
+        store.save(TrustState(ROOT, chain.trusted(3), 3))
+    assert refused.value.code is Code.HEADERS_DIVERGED
+
+
 @pytest.mark.requires("trust.durable")
 def test_a_new_file_is_durable_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bool] = []
