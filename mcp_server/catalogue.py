@@ -101,6 +101,7 @@ def _type_of(name: str) -> JsonObject:
 _RELEASE = arguments.name("release")
 _REVISION = arguments.integer("revision")
 _REASON = arguments.text("reason", REASON_BYTES_MAX, required=True)
+_DRY_RUN = arguments.boolean("dryRun")
 _PROPOSED = ("number", "state", "forAHuman")
 IMAGE_BYTES_MAX = 512
 
@@ -197,7 +198,8 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "propose_release",
         "Propose a release or a change of one; people approve. images, objects (whole manifests; Secrets "
-        "without data), remove (ids); of a new one clusters and namespace too.",
+        "without data), remove (ids); of a new one clusters and namespace too. dryRun: what would change and "
+        "be missing; nothing is proposed.",
         (
             arguments.name("release", required=True),
             _REASON,
@@ -216,6 +218,7 @@ TOOLS: tuple[Tool, ...] = (
             arguments.several(arguments.text("remove", OBJECT_ID_BYTES_MAX), at_most=EDITS_MAX),
             arguments.several(arguments.name("clusters"), at_most=CLUSTERS_PER_RELEASE_MAX),
             arguments.name("namespace"),
+            _DRY_RUN,
         ),
         propose_tools.propose_release,
         _PROPOSED,
@@ -233,6 +236,7 @@ TOOLS: tuple[Tool, ...] = (
             arguments.text("object", OBJECT_ID_BYTES_MAX),
             arguments.integer("replicas", at_least=0, at_most=REPLICAS_MAX),
             arguments.integer("toRevision"),
+            _DRY_RUN,
         ),
         propose_tools.request_change,
         _PROPOSED,

@@ -88,6 +88,11 @@ def _manifests(asked: Asked, name: str, revision: int) -> list[JsonObject]:
     return _cleaned(asked, found.value.manifests)
 
 
+def compared(asked: Asked, before: Sequence[JsonObject], after: Sequence[JsonObject]) -> list[JsonObject]:
+    """Give what two contents of a release differ in, secrets taken out before."""
+    return differences.of_manifests(_cleaned(asked, before), _cleaned(asked, after))
+
+
 def _cleaned(asked: Asked, manifests: Sequence[JsonObject]) -> list[JsonObject]:
     # Before they are compared: a path alone no longer tells that its value is a secret.
     return [clean(manifest, asked.source.digest_key) for manifest in manifests]

@@ -1,7 +1,8 @@
 """What a model can ask the ledger for: one function a tool, from read arguments to a proven receipt.
 
 Promises that each asks and nothing more: people approve elsewhere, with their own keys, and no answer of a
-model stands for theirs. What comes back says what is missing, what a person types, and when to look again.
+model stands for theirs; and that a dry run says nothing to the ledger. What comes back says what is missing,
+what a person types, and when to look again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from importlib import metadata
 
 from consensus import release_reader, scopes
 from consensus.reader import View
+from consensus.speaking import Answer
 from consensus.submit import ProvenReceipt
 from ledger.agent_actions import About
 from ledger.bodies import judgement_body, observation_body
@@ -20,9 +22,9 @@ from ledger.records import ReleaseRecord, ReleaseState
 from ledger.types import ActionKind, JsonObject
 from mcp_server.edits import Edits, Image, release_object
 from mcp_server.fencing import check_bare
-from mcp_server.guard.reach import reach_of
+from mcp_server.guard.reach import Reach, reach_of
 from mcp_server.node_words import heard
-from mcp_server.proposal_tools import RETRY_AFTER_SECONDS
+from mcp_server.proposal_tools import RETRY_AFTER_SECONDS, compared
 from mcp_server.proposer import Proposer, Wanted, not_spoken_for
 from mcp_server.read_tools import Asked, Entry
 
@@ -50,6 +52,13 @@ def propose_release(asked: Asked) -> Sequence[Entry]:
 def request_change(asked: Asked) -> Sequence[Entry]:
     """Ask for a scale, a rollback or a pause of a release."""
     given, wanted = asked.arguments, asked.arguments["operation"]
+    if wanted == "pause" and given.get("dryRun"):
+        raise Refused(
+            Code.FIELD_UNKNOWN,
+            got="a dry run of a note to people",
+            expected="a pause without it",
+            field="arguments.dryRun",
+        )
     for name in ("object", "replicas", "toRevision"):
         if (name in given) != (name in _NEEDS[wanted]):
             raise Refused(
@@ -168,6 +177,8 @@ def _asked_for(
     reach = reach_of(old, new, () if record is None else record.clusters)
     against = 0 if record is None else record.revision
     wanted = Wanted(tool, change, reach, asked.arguments["reason"], against)
+    if asked.arguments.get("dryRun"):
+        return _rehearsed(asked, made, reach, proposer.rehearse(principal, wanted))
     proposed = proposer.propose(principal, wanted)
     number = proposed.proven.receipt.number
     found: JsonObject = {
@@ -182,6 +193,23 @@ def _asked_for(
         "forAHuman": f"conclave approve {number}",
         "next": f"explain_proposal with number {number}",
         "retryAfterSeconds": RETRY_AFTER_SECONDS,
+    }
+
+
+def _rehearsed(
+    asked: Asked,
+    made: tuple[ReleaseRecord | None, Release | None, Release],
+    reach: Reach,
+    answer: Answer | None,
+) -> JsonObject:
+    record, old, new = made
+    return {
+        "dryRun": True,
+        "release": new.name,
+        "revision": 0 if record is None else record.revision,
+        "clusters": list(reach.clusters),
+        "objects": compared(asked, () if old is None else old.manifests, new.manifests),
+        "nodeSays": heard({} if answer is None else answer.value, *_HEARD),
     }
 
 

@@ -125,7 +125,8 @@ def _check(call: Call, text: str, policy: AgentPolicy, tool: ToolPolicy, draft: 
     _pay(draft, call.tool, (("calls", 1), ("argumentBytes", size)), policy, tool)
     touches = arguments.check(call.arguments, tool)
     exfiltration.check_arguments(call.arguments, text, tool, draft, policy.exfiltration)
-    if tool.opens_proposal:
+    opens_proposal = tool.opens_proposal and call.arguments.get("dryRun") is not True
+    if opens_proposal:
         _check_proposals(call, policy, draft)
     _pay_objects(draft, call.tool, call.objects, policy, tool)
     warnings = []
@@ -142,7 +143,7 @@ def _check(call: Call, text: str, policy: AgentPolicy, tool: ToolPolicy, draft: 
                     todo="a person looks whether it should",
                 )
             )
-    if tool.opens_proposal:
+    if opens_proposal:
         draft.proposals_ns = (*draft.recent_proposals(), call.now_ns)
     return warnings
 

@@ -231,6 +231,8 @@ def test_a_flood_of_proposals_stops_at_what_the_policy_allows(target: Target) ->
         for number in range(4, 7):
             said = propose(target, config_map(name=f"more-{number}"), reason=f"{number}")
             target.expect(said, Code.OPEN_PROPOSALS_EXCEEDED)
+        # Trying out what one may not propose now is no proposal, and makes none.
+        assert propose(target, config_map(name="tried"), dryRun=True).item["objects"]
     target.time.ahead_s = 90
     with target.nothing_written():
         target.expect(propose(target, config_map(name="later")), Code.OPEN_PROPOSALS_EXCEEDED)
