@@ -85,7 +85,7 @@ def test_nobody_takes_over_a_release_of_a_namespace_where_they_may_nothing() -> 
 @pytest.mark.parametrize("lost", [SECRET, POLICY, configmap("other")], ids=["secret", "policy", "plain"])
 def test_to_drop_an_object_needs_what_its_deletion_needs(lost: JsonObject) -> None:
     story = Judged()
-    everybody = [ALICE, BOB, CAROL]
+    everybody = [BOB, CAROL, ALICE]
     first = story.propose(bodies.release_body(release(manifests=[configmap("a"), lost])))
     for who in everybody:
         if story.record(first).state is ProposalState.OPEN:

@@ -178,7 +178,7 @@ def test_a_delegation_past_its_delegators_denial_does_not_count(
     denied = standard.ledger_object("Role", "no", {"rules": [rule | {"clusters": ["*"], "names": ["*"]}]})
     put = (standard.ledger_object("Identity", "dora", spec | {"proofs": []}), lent)
     ledger.configure(*put, denied, standard.binding("no-alice", ALICE.did, "no"))
-    waiting = _proposed(ledger, envelope(ALICE, _body(secret=False)))
+    waiting = _proposed(ledger, envelope(CAROL, _body(secret=False)))
     required = _record(ledger, waiting).requirement
     with monkeypatch.context() as patch:
         patch.setattr(constitution, "_delegators", lambda *_: {})
