@@ -12,10 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from consensus import time_left
+from consensus.accuse import Pace
 from consensus.incident import FILE_NAME, IncidentFile
 from consensus.peers import PanelSettings
 from consensus.reader import VerifiedReader
@@ -37,6 +40,7 @@ from tests.redteam.test_hostile_wire import (
     silence,
 )
 from tests.redteam.victim import CHAIN, KEY, NODE, VALUE, in_header
+from tests.support.attacks import Ticks
 from tests.unit.consensus.ledgers import root_of
 from tests.unit.consensus.wire import Behaviour, http
 
@@ -88,13 +92,17 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
 
 @contextlib.contextmanager
 def reading(
-    endpoints: list[str], folder: Path, hostile: str | None = None, settings: PanelSettings | None = None
+    endpoints: list[str],
+    folder: Path,
+    hostile: str | None = None,
+    settings: PanelSettings | None = None,
+    pace: Pace | None = None,
 ) -> Iterator[tuple[Panel, VerifiedReader]]:
     """Give a panel of nodes and a reader over it that trusts the genesis; ``hostile`` gets little time."""
     store = TrustStore(folder / "trust.json")
     store.ensure(root_of(NODE.ledger))
     peers = [RpcClient(url, QUICK if url == hostile else PATIENT) for url in endpoints]
-    panel = Panel(peers, IncidentFile(folder / FILE_NAME), settings)
+    panel = Panel(peers, IncidentFile(folder / FILE_NAME), settings, pace)
     with contextlib.closing(panel):
         yield panel, VerifiedReader(panel, store, clock=lambda: CHAIN.now_ns)
 
@@ -116,12 +124,12 @@ def test_a_hostile_node_costs_a_bounded_time(
 
 
 class Pages:
-    """A lie of two validator sets of ten thousand, of which each page takes its time."""
+    """A lie of two validator sets of ten thousand, of which each page takes its time, by ``ticks``."""
 
-    SECONDS = 0.2
+    SECONDS = 60.0
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, ticks: Ticks) -> None:
+        self.asked, self._ticks = 0, ticks
 
     def __call__(self, method: str, params: JsonObject, result: Any) -> Any:
         if int(params.get("height", 0)) < 2:
@@ -133,7 +141,7 @@ class Pages:
             }
         if method == "validators":
             self.asked += 1
-            time.sleep(self.SECONDS)
+            self._ticks.wait(self.SECONDS)
             page = int(params["page"])
             keys = [base64.b64encode(bytes([page, number]) * 16).decode() for number in range(100)]
             return {
@@ -156,14 +164,15 @@ class Pages:
 @pytest.mark.requires("witness.bounded")
 @pytest.mark.parametrize("place", [0, 1], ids=["asked", "witness"])
 def test_the_pages_of_one_block_take_no_more_than_its_time(
-    place: int, honest: tuple[str, str], tmp_path: Path
+    place: int, honest: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = 10 * Pages.SECONDS
+    seconds, ticks = 10 * Pages.SECONDS, Ticks()
+    monkeypatch.setattr(time_left, "time", SimpleNamespace(monotonic=ticks.look))
     with LyingLedger(NODE.ledger) as liar:
-        liar.lie = pages = Pages()
+        liar.lie = pages = Pages(ticks)
         endpoints = [*honest[:place], liar.url, *honest[place:]]
         hostile = PanelSettings(seconds_max=seconds)
-        with reading(endpoints, tmp_path, settings=hostile) as (panel, reader):
+        with reading(endpoints, tmp_path, settings=hostile, pace=ticks.pace) as (panel, reader):
             assert reader.at(2).get(KEY).value == VALUE
             assert panel.endpoint in honest
     # The one asked is a witness too, once another is asked.
