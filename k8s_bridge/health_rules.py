@@ -96,8 +96,6 @@ def _replica_set(live: JsonObject, now_s: float | None) -> Health:
 
 def _stateful_set(live: JsonObject, now_s: float | None) -> Health:
     del now_s
-    if field(live, "spec", "updateStrategy", "type") == "OnDelete":
-        return _current("updated by whoever deletes its pods")
     want, total = _count(live, "spec", "replicas", default=1), _count(live, "status", "replicas")
     short = _first(
         _short_of("replicas", total, want),
@@ -106,6 +104,9 @@ def _stateful_set(live: JsonObject, now_s: float | None) -> Health:
     )
     if short is not None:
         return short
+    if field(live, "spec", "updateStrategy", "type") == "OnDelete":
+        # Of which revision its pods are is for whoever deletes them to say; that they run is not.
+        return _current(f"ready, {total} replicas; updated by whoever deletes its pods")
     updated = _count(live, "status", "updatedReplicas")
     partition = _count(live, "spec", "updateStrategy", "rollingUpdate", "partition", default=-1)
     if partition != -1:

@@ -84,7 +84,8 @@ _CLUSTER_GROUPS = {
     "apiregistration.k8s.io/v1": "APIService",
     f"{RBAC}/v1": "ClusterRole ClusterRoleBinding",
     f"{ADMISSION}/v1": "ValidatingWebhookConfiguration MutatingWebhookConfiguration "
-    "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding MutatingAdmissionPolicy MutatingAdmissionPolicyBinding",
+    "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding "
+    "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding",
 }
 
 

@@ -223,3 +223,14 @@ def test_a_release_remembers_its_objects_until_they_leave_and_their_failures_unt
     assert (vitals.held, vitals.again) == (set(), {})
     vitals.begin(dataclasses.replace(first, revision=2), [])
     assert vitals.memories == {}
+
+
+@pytest.mark.requires("bridge.health-over-time")
+def test_a_crash_loop_of_a_set_whose_pods_are_replaced_by_hand_fails_too() -> None:
+    def look(ready: bool) -> JsonObject:
+        live = _deployment(ready)
+        spec = {**live["spec"], "updateStrategy": {"type": "OnDelete"}}
+        return {**live, "kind": "StatefulSet", "spec": spec}
+
+    looks = [(float(second), look(ready=second % 10 == 0)) for second in range(30)]
+    assert _said(_over(looks))[-1] == "failed"
