@@ -102,18 +102,10 @@ def encode(inventory: Inventory, namespace: str) -> JsonObject:
     Raises:
         Refused: LIMIT_EXCEEDED when it would be larger than a ConfigMap may be.
     """
-    objects = {str(entry.key): [entry.uid, entry.created] for entry in inventory.entries.values()}
-    text = json.dumps(objects, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # What is only intended gets its UID once it is applied; there must be room for it.
-    size = len(text.encode()) + _UID_BYTES * sum(not entry.uid for entry in inventory.entries.values())
+    text = _text(inventory)
+    size = _size(inventory, text)
     if size > INVENTORY_BYTES_MAX:
-        raise Refused(
-            Code.LIMIT_EXCEEDED,
-            got=f"an inventory of {size} bytes",
-            expected=f"at most {INVENTORY_BYTES_MAX}",
-            todo="split the release",
-            release=inventory.release,
-        )
+        raise _too_large(inventory.release, f"an inventory of {size} bytes")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -129,6 +121,44 @@ def encode(inventory: Inventory, namespace: str) -> JsonObject:
         },
         "data": {OBJECTS_FIELD: text},
     }
+
+
+def check_room(release: str, wanted: Iterable[ObjectKey], before: Iterable[ObjectKey] = ()) -> None:
+    """See that one record can name all that a release wants, and what the revision before it wanted.
+
+    Both are in it until what goes has gone. What earlier revisions left behind may be in it besides: nobody
+    but the bridge knows that.
+
+    Raises:
+        Refused: LIMIT_EXCEEDED.
+    """
+    alone = intend(empty("", release), 1, wanted)
+    size = _size(alone, _text(alone))
+    if size > INVENTORY_BYTES_MAX:
+        raise _too_large(release, f"objects whose names take {size} bytes of the bridge's record")
+    both = intend(alone, 1, before)
+    size = _size(both, _text(both))
+    if size > INVENTORY_BYTES_MAX:
+        raise _too_large(
+            release,
+            f"objects that, with those of the revision before, take {size} bytes of the bridge's record",
+            "replace the objects in two revisions: the first keeps half of the old ones",
+        )
+
+
+def _text(inventory: Inventory) -> str:
+    objects = {str(entry.key): [entry.uid, entry.created] for entry in inventory.entries.values()}
+    return json.dumps(objects, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _size(inventory: Inventory, text: str) -> int:
+    # What is only intended gets its UID once it is applied; there must be room for it.
+    return len(text.encode()) + _UID_BYTES * sum(not entry.uid for entry in inventory.entries.values())
+
+
+def _too_large(release: str, got: str, todo: str = "split the release") -> Refused:
+    expected = f"at most {INVENTORY_BYTES_MAX} bytes"
+    return Refused(Code.LIMIT_EXCEEDED, got=got, expected=expected, todo=todo, release=release)
 
 
 def decode(config_map: JsonObject) -> Inventory:

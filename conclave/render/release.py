@@ -35,6 +35,8 @@ from conclave.render.sources import (
     missing,
 )
 from conclave.render.strict_yaml import Document
+from k8s_bridge.inventory import check_room
+from k8s_bridge.objects import key_of
 from ledger import canonical, shape
 from ledger.changes import read_release
 from ledger.errors import Code, Refused
@@ -258,3 +260,4 @@ def _check_size(release: JsonObject) -> None:
             expected=f"at most {RELEASE_BYTES_MAX}",
             todo="split the release",
         )
+    check_room(release["metadata"]["name"], map(key_of, release["spec"]["manifests"]))

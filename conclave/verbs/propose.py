@@ -23,6 +23,8 @@ from conclave.verbs.proposing import (
     tell,
 )
 from conclave.verbs.source_options import change_of, newest_manifests, source_options, targets_text
+from k8s_bridge.inventory import check_room
+from k8s_bridge.objects import key_of
 from ledger.types import JsonObject
 
 
@@ -53,7 +55,9 @@ def command(
         change, against = change_of(client, view, source, flags)
         old: list[JsonObject] = []
         if "release" in change:
-            old, _ = newest_manifests(view, change["release"]["metadata"]["name"])
+            name = change["release"]["metadata"]["name"]
+            old, _ = newest_manifests(view, name)
+            check_room(name, map(key_of, change["release"]["spec"]["manifests"]), map(key_of, old))
         made = submit_change(session, client, change, Wording(reason, break_glass, only_tried), against)
     if made is None:
         return
