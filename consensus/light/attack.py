@@ -84,7 +84,9 @@ class AttackEvidence:
 
 
 def accuse(conflicting: LightBlock, trusted: LightBlock, common: LightBlock) -> AttackEvidence:
-    """Make the evidence against ``conflicting`` (light/detector.go ``newLightClientAttackEvidence``).
+    """Make the evidence against ``conflicting`` [LC-DATA-EVIDENCE.1].
+
+    Source: light/detector.go ``newLightClientAttackEvidence``.
 
     Args:
         conflicting: the block to accuse, verified from ``common``.
@@ -117,7 +119,7 @@ def kind_of(conflicting: SignedHeader, trusted: SignedHeader) -> AttackKind:
 def byzantine_validators(
     kind: AttackKind, conflicting: LightBlock, trusted: Commit, common: ValidatorSet
 ) -> tuple[Validator, ...]:
-    """Name who misbehaved (types/evidence.go ``GetByzantineValidators``).
+    """Name who misbehaved [LCAI-FUNC-MAIN.1] (types/evidence.go ``GetByzantineValidators``).
 
     Args:
         kind: which attack.

@@ -32,6 +32,8 @@ def bisect(
 ) -> Walk:
     """Verify ``target_height`` from ``trusted``, asking for heights between where trust does not reach.
 
+    Source: [LCV-FUNC-MAIN.2], [LCV-FUNC-SCHEDULE.1].
+
     Args:
         trusted: the ground; needs ``next_validators`` unless the target is adjacent.
         target_height: above it.
@@ -66,7 +68,7 @@ def bisect(
         Code.BISECTION_EXHAUSTED,
         got=f"{requests_max} blocks, verified up to {trusted.height}",
         expected=f"height {target_height}",
-        todo="try again: what was verified is kept",
+        todo="try again; if it stays so, name a newer header: conclave trust --help",
     )
 
 

@@ -56,7 +56,7 @@ class Divergence:
 
 
 def walk(ground: Trusted, height: int, options: Options, now_ns: int, fetch: Fetch) -> Walked:
-    """Verify ``height`` from ``ground`` and keep what was shown on the way.
+    """Verify ``height`` from ``ground`` and keep what was shown on the way [LCV-FUNC-MAIN.2].
 
     Raises:
         VerificationFailed: as ``bisect``; whatever ``fetch`` raises passes through.
@@ -84,6 +84,8 @@ def examine(
     ground: Trusted, trace: Sequence[LightBlock], claimed: LightBlock, source: Fetch, judging: Judging
 ) -> Divergence:
     """Find where ``source``, which shows ``claimed``, leaves a trace that was verified from ``ground``.
+
+    Source: ``CreateEvidenceForPeer`` of [LCD-FUNC-DETECTOR.2]; what is found is [CMBC-LC-ATTACK-EVIDENCE.1].
 
     Args:
         ground: what both sides begin from.

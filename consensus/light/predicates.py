@@ -2,7 +2,7 @@
 
 Each either returns or raises ``VerificationFailed`` with what was got and expected. Owns no order: the
 verifier composes them. Every reference to time is an argument. Tags in brackets are those of CometBFT's
-``spec/light-client/verification``; file names are CometBFT v0.39.4's.
+``spec/light-client/verification`` (002, 003); file names are CometBFT v0.39.4's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ledger.errors import Code, VerificationFailed
 
 
 def is_within_trusting_period(header: Header, trusting_period_ns: int, now_ns: int) -> None:
-    """The trusted header has not expired: ``time + period > now`` [LCV-DIST-SAFE.1] (``HeaderExpired``).
+    """The trusted header has not expired: ``time + period > now`` [LCV-INV-TP.1] (``HeaderExpired``).
 
     Raises:
         VerificationFailed: TRUST_EXPIRED.
@@ -40,7 +40,7 @@ def is_within_trusting_period(header: Header, trusting_period_ns: int, now_ns: i
 
 
 def is_supported_version(header: Header) -> None:
-    """The block protocol is 11 (types/block.go ``Header.ValidateBasic``).
+    """The block protocol is 11 [LCV-FUNC-VALID.2] (types/block.go ``Header.ValidateBasic``).
 
     Raises:
         VerificationFailed: HEADER_VERSION_UNSUPPORTED.
@@ -55,7 +55,7 @@ def is_supported_version(header: Header) -> None:
 
 
 def is_of_chain(header: Header, chain_id: str) -> None:
-    """The header belongs to the trusted chain (types/light.go ``SignedHeader.ValidateBasic``).
+    """The header is of the trusted chain [LCV-FUNC-VALID.2] (types/light.go ``SignedHeader.ValidateBasic``).
 
     Raises:
         VerificationFailed: HEADER_CHAIN_MISMATCH.
@@ -67,7 +67,7 @@ def is_of_chain(header: Header, chain_id: str) -> None:
 
 
 def is_commit_for_header(signed_header: SignedHeader) -> bytes:
-    """The commit is for this very header: height and hash [LCV-FUNC-VALID.1]; gives the hash.
+    """The commit is for this header: height and hash [CMBC-SOUND-DISTR-POSS-COMMIT.1]; gives the hash.
 
     Raises:
         VerificationFailed: HEADER_MALFORMED for a height below 1 or no signatures, COMMIT_MISMATCH.
@@ -95,7 +95,7 @@ def is_commit_for_header(signed_header: SignedHeader) -> bytes:
 
 
 def is_newer(header: Header, trusted: Header) -> None:
-    """Height and time are both past the trusted header's [LCV-FUNC-VALID.1] (``verifyNewHeaderAndVals``).
+    """Height and time are both past the trusted header's [LCV-FUNC-VALID.2] (``verifyNewHeaderAndVals``).
 
     Raises:
         VerificationFailed: HEADER_NOT_NEWER, HEADER_TIME_NOT_NEWER.
@@ -114,7 +114,7 @@ def is_newer(header: Header, trusted: Header) -> None:
 
 
 def is_not_from_future(header: Header, clock_drift_ns: int, now_ns: int) -> None:
-    """The header's time is before ``now + drift`` [LCV-FUNC-VALID.1].
+    """The header's time is before ``now + drift`` [LCV-FUNC-VALID.2].
 
     Raises:
         VerificationFailed: HEADER_FROM_FUTURE.
@@ -131,7 +131,7 @@ def is_not_from_future(header: Header, clock_drift_ns: int, now_ns: int) -> None
 
 
 def are_validators_of(validators: ValidatorSet, header: Header) -> None:
-    """The supplied set is the one the header names [LCV-FUNC-VALID.1].
+    """The supplied set is the one the header names [LCV-FUNC-VALID.2].
 
     Raises:
         VerificationFailed: VALIDATORS_HASH_MISMATCH.
@@ -140,7 +140,7 @@ def are_validators_of(validators: ValidatorSet, header: Header) -> None:
 
 
 def are_next_validators_of(validators: ValidatorSet, header: Header) -> None:
-    """The supplied next set is the one the header names.
+    """The supplied next set is the one the header names [LCV-FUNC-VALID.2].
 
     Raises:
         VerificationFailed: NEXT_VALIDATORS_MISMATCH.
@@ -155,7 +155,7 @@ def _hash_matches(validators: ValidatorSet, expected: bytes, height: int, code: 
 
 
 def are_announced_validators(header: Header, trusted: Header) -> None:
-    """The set of the next height is the one its predecessor announced [LCV-FUNC-VALID.1] (adjacent only).
+    """The set of the next height is the one its predecessor announced [LCV-FUNC-VALID.2] (adjacent only).
 
     Raises:
         VerificationFailed: NEXT_VALIDATORS_MISMATCH.
@@ -170,7 +170,9 @@ def are_announced_validators(header: Header, trusted: Header) -> None:
 
 
 def has_a_vote_for_each(validators: ValidatorSet, commit: Commit) -> None:
-    """The commit has exactly one entry a validator (types/validation.go ``verifyBasicValsAndCommit``).
+    """The commit has exactly one entry a validator [LCV-FUNC-VERIFYCOMMITLIGHT.1].
+
+    Source: types/validation.go ``verifyBasicValsAndCommit``.
 
     Raises:
         VerificationFailed: COMMIT_MISMATCH.
@@ -185,7 +187,7 @@ def has_a_vote_for_each(validators: ValidatorSet, commit: Commit) -> None:
 
 
 def is_acceptable(block: LightBlock, trusted: Trusted, clock_drift_ns: int, now_ns: int) -> bytes:
-    """All that does not need a signature holds; gives the header's hash (``verifyNewHeaderAndVals``).
+    """All that needs no signature holds [LCV-FUNC-VALID.2]; gives the hash (``verifyNewHeaderAndVals``).
 
     Raises:
         VerificationFailed: the first claim above that fails.

@@ -56,6 +56,8 @@ class VerifiedVotes:
 def tally_by_index(validators: ValidatorSet, commit: Commit) -> tuple[Tally, list[Vote]]:
     """Count the power that signed, vote i by validator i; needed is two thirds.
 
+    Source: [LCV-FUNC-VERIFYCOMMITLIGHT.1], [CMBC-SOUND-DISTR-POSS-COMMIT.1].
+
     The address beside each counted vote must be that validator's (CSA-2026-001).
 
     Raises:
@@ -82,7 +84,7 @@ def tally_by_index(validators: ValidatorSet, commit: Commit) -> tuple[Tally, lis
 
 
 def tally_by_address(validators: ValidatorSet, commit: Commit, level: TrustLevel) -> tuple[Tally, list[Vote]]:
-    """Count how much of an earlier trusted set signed; strangers are skipped.
+    """Count how much of an earlier trusted set signed; strangers are skipped [CMBC-VAL-CONTAINS-CORR.1].
 
     Raises:
         VerificationFailed: VALIDATOR_DUPLICATE for one validator voting twice.

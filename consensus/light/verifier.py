@@ -17,7 +17,7 @@ from ledger.errors import Code, VerificationFailed
 
 
 def verify(block: LightBlock, trusted: Trusted, options: Options, now_ns: int) -> Verdict:
-    """Judge ``block``, adjacent to ``trusted`` or any number of heights later.
+    """Judge ``block``, adjacent to ``trusted`` or any number of heights later [LCV-FUNC-VALID.2].
 
     Args:
         block: what a peer said; ``next_validators`` is needed to skip onwards from it.
@@ -65,7 +65,7 @@ def _next_validators(trusted: Trusted) -> ValidatorSet:
 
 
 def _two_thirds(block: LightBlock) -> list[Vote]:
-    """Give the votes, unverified, that carry more than two thirds of the block's own set."""
+    """Give the votes, unverified, of over two thirds of its own set [LCV-FUNC-VERIFYCOMMITLIGHT.1]."""
     commit = block.signed_header.commit
     predicates.has_a_vote_for_each(block.validators, commit)
     tally, votes = tally_by_index(block.validators, commit)
@@ -110,7 +110,7 @@ def trust_root(block: LightBlock, chain_id: str, expected_hash: bytes | None) ->
 
 
 def linked_back(older: Header, newer: Trusted) -> Trusted:
-    """Believe the header just below a trusted one because the trusted one names its hash.
+    """Believe the header just below a trusted one, which names its hash [LCV-FUNC-BACKWARDS.2].
 
     Raises:
         VerificationFailed: COMMIT_MISMATCH if it is not the named predecessor, or a claim of

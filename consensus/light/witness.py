@@ -46,7 +46,7 @@ class Heard:
 
 
 def hear(target: Trusted, ground: Trusted, options: Options, now_ns: int, witness: Witness) -> Heard:
-    """Compare ``target``, verified from ``ground``, with a witness's block of that height.
+    """Compare ``target``, verified from ``ground``, with a witness's block [LCD-FUNC-DETECTOR.2].
 
     A witness that refuses the height is BEHIND until it shows what it has: see ``hear_newest``.
     """
@@ -92,6 +92,8 @@ def cross_check(
     target: Trusted, ground: Trusted, options: Options, now_ns: int, witnesses: Sequence[Witness]
 ) -> None:
     """Check that no witness proves another chain, and that, where there are any, one agrees.
+
+    Source: [LCD-FUNC-DETECTOR.2]; what it is for is [LCD-DIST-INV-STORE.1], [LCD-DIST-TERM-ATTACK.1].
 
     Raises:
         VerificationFailed: HEADERS_DIVERGED: two headers of one height verify, so validators misbehaved;
