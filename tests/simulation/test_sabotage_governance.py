@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from abci_app import autoscaling, rollouts
-from abci_app.machine import freezes, membership, progress, proposals
+from abci_app.machine import freezes, membership, progress, proposals, world
 from ledger import identity, statekeys
 from ledger.authority import decision, liveness
 from ledger.key_set import records_of
@@ -59,6 +59,11 @@ def places_are_not_given_back(patch: Patch) -> None:
 def changes_ignore_freezes(patch: Patch) -> None:
     patch.setattr(freezes, "on_scope", lambda *_: None)
     patch.setattr(progress, "_may_start", lambda *_: True)
+
+
+def what_leaves_is_overlooked(patch: Patch) -> None:
+    honest = world._scope
+    patch.setattr(world, "_scope", lambda operation, content, _, at: honest(operation, content, None, at))
 
 
 def rollbacks_have_no_bound(patch: Patch) -> None:
@@ -119,6 +124,7 @@ SABOTAGES = (
     one_rejection_always_denies,
     places_are_not_given_back,
     changes_ignore_freezes,
+    what_leaves_is_overlooked,
     rollbacks_have_no_bound,
     rollbacks_go_to_what_failed,
     replicas_have_no_bounds,

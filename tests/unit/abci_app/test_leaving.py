@@ -21,7 +21,6 @@ POLICY: JsonObject = {
     "spec": {},
 }
 SECRET: JsonObject = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "demo"}}
-requires_leaving = pytest.mark.requires("authority.leaving")
 
 
 def moved(name: str = "web", namespace: str = "team-b") -> JsonObject:
@@ -62,7 +61,7 @@ class Judged(Story):
         return tx
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_nobody_takes_over_a_release_of_a_namespace_where_they_may_nothing() -> None:
     story = Story()
     story.pass_(bodies.release_body(release("guardrails", manifests=[configmap("g"), POLICY])))
@@ -81,7 +80,7 @@ def test_nobody_takes_over_a_release_of_a_namespace_where_they_may_nothing() -> 
     ], "clusters may hold its objects still"
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 @pytest.mark.parametrize("lost", [SECRET, POLICY, configmap("other")], ids=["secret", "policy", "plain"])
 def test_to_drop_an_object_needs_what_its_deletion_needs(lost: JsonObject) -> None:
     story = Judged()
@@ -100,7 +99,7 @@ def test_to_drop_an_object_needs_what_its_deletion_needs(lost: JsonObject) -> No
     story.final(bodies.release_body(release(manifests=[configmap("a", "2")])), BOB, CAROL)
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_a_rollback_drops_what_came_since() -> None:
     story = Judged()
     story.final(bodies.release_body(release(manifests=[configmap("a")])), BOB, CAROL)
@@ -114,7 +113,7 @@ def test_a_rollback_drops_what_came_since() -> None:
     story.final(bodies.rollback_body("web", 3), BOB, CAROL)
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_approvals_given_before_another_revision_added_something_do_not_delete_it() -> None:
     story = Judged()
     story.final(bodies.release_body(release(manifests=[configmap("a")])), BOB, CAROL)
@@ -128,7 +127,7 @@ def test_approvals_given_before_another_revision_added_something_do_not_delete_i
     assert story.record(waiting).revision == 3
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_who_approves_that_one_object_goes_approves_no_other() -> None:
     story = Story()
     story.pass_(bodies.release_body(release(manifests=[configmap("a"), configmap("b")])))
@@ -138,7 +137,7 @@ def test_who_approves_that_one_object_goes_approves_no_other() -> None:
     assert story.approve(CAROL, waiting) is Code.REQUIREMENT_CHANGED, "the same rules, but more leaves"
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_after_a_delay_it_is_judged_against_the_revision_that_is_newest_then() -> None:
     story = Judged()
     story.final(bodies.release_body(release(manifests=[configmap("a")])), BOB, CAROL)
@@ -156,7 +155,7 @@ def test_after_a_delay_it_is_judged_against_the_revision_that_is_newest_then() -
     assert story.record(two).state is ProposalState.OPEN
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_a_release_does_not_leave_a_frozen_namespace() -> None:
     story = Story()
     story.pass_(bodies.release_body(release()))
@@ -172,7 +171,7 @@ def test_a_release_does_not_leave_a_frozen_namespace() -> None:
     assert known.namespace == "demo", "a release is where its newest revision is"
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_a_rollout_that_would_empty_a_frozen_namespace_waits() -> None:
     story = Story()
     story.pass_(bodies.release_body(release(clusters=("east", "west"))))
@@ -192,7 +191,7 @@ def _desired(story: Story, cluster: str) -> tuple[int, DesiredState]:
     return found.revision, found.state
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_a_deleted_release_comes_back_beside_who_has_its_objects_now() -> None:
     story = Story()
     story.pass_(bodies.release_body(release(manifests=[configmap("a"), configmap("b")])))
@@ -202,7 +201,7 @@ def test_a_deleted_release_comes_back_beside_who_has_its_objects_now() -> None:
     assert story.record(tx).state is ProposalState.FINAL
 
 
-@requires_leaving
+@pytest.mark.requires("authority.leaving")
 def test_under_break_glass_nothing_leaves_that_it_may_not_delete() -> None:
     story = Story()
     story.pass_(bodies.release_body(release(manifests=[configmap("a"), configmap("b")])))

@@ -30,7 +30,6 @@ SECRET: JsonObject = {
 }
 EVERYBODY = (ALICE, BOB, CAROL)
 TWO = (BOB, CAROL)
-requires_leaving = pytest.mark.requires("release.leaving-proven")
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def _forget(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(world, "_scope", lambda operation, content, _, at: honest(operation, content, None, at))
 
 
-@requires_leaving
+@pytest.mark.requires("release.leaving-proven")
 @pytest.mark.parametrize("how", ["release", "rollback"])
 def test_a_change_that_drops_an_object_needed_what_its_deletion_needs(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -96,7 +95,7 @@ def test_a_change_that_drops_an_object_needed_what_its_deletion_needs(
     assert _code(ledger, tmp_path, forgotten) is Code.LEDGER_RECORD_INVALID
 
 
-@requires_leaving
+@pytest.mark.requires("release.leaving-proven")
 def test_who_proposes_may_delete_what_leaves(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +140,7 @@ _REQUIRED = _digest(
 )
 
 
-@requires_leaving
+@pytest.mark.requires("release.leaving-proven")
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_proposal_of_the_block_that_made_another_revision_was_judged_by_one_of_both(
     ledger: Ledger, tmp_path: Path, before: int
@@ -158,7 +157,7 @@ def test_a_proposal_of_the_block_that_made_another_revision_was_judged_by_one_of
     assert (found.record.revision, len(found.requirement.rules)) == (before + 2, 2)
 
 
-@requires_leaving
+@pytest.mark.requires("release.leaving-proven")
 def test_a_release_that_was_deleted_is_no_first_one(ledger: Ledger, tmp_path: Path) -> None:
     ledger.approve(envelope(ALICE, _body(secret=True)), TWO)
     ledger.approve(envelope(ALICE, bodies.delete_body("guestbook", prune=True)), EVERYBODY)
