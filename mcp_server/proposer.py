@@ -21,7 +21,7 @@ from ledger import canonical
 from ledger.bodies import proposal_body
 from ledger.envelope import AnySigningKey
 from ledger.errors import Code, EnvironmentFault, Refused
-from ledger.types import JsonObject
+from ledger.types import ActionKind, JsonObject
 from mcp_server.guard.reach import Reach, check_reach
 from mcp_server.node_words import in_our_words
 
@@ -107,15 +107,20 @@ class Proposer:
         """
         answer = self.rehearse(principal, wanted)
         made = wanted.body(None if answer is None else answer.digest)
-        return Proposed(self.say(principal, made), answer)
+        return Proposed(self._say(principal, made), answer)
 
     def say(self, principal: str, body: bytes) -> ProvenReceipt:
-        """Sign ``body`` as an agent, send it and give the proven receipt.
+        """Sign ``body``, which is no proposal, as an agent, send it and give the proven receipt.
 
         Raises:
             Refused: TOOL_NOT_ALLOWED; by its code the ledger's own refusal.
             VerificationFailed, EnvironmentFault: as ``speaking.say``.
         """
+        if canonical.load(body).get("kind") == ActionKind.PROPOSAL.value:
+            raise ValueError("a proposal is judged by its agent's policy first: propose")
+        return self._say(principal, body)
+
+    def _say(self, principal: str, body: bytes) -> ProvenReceipt:
         keys = self._keys.get(principal)
         if keys is None:
             raise not_spoken_for()

@@ -12,7 +12,7 @@ from consensus.answers import BroadcastAnswer, QueryAnswer
 from consensus.speaking import DRY_RUN_PATH
 from ledger import canonical
 from ledger.agent_policy import read_policy
-from ledger.bodies import judgement_body
+from ledger.bodies import judgement_body, release_body
 from ledger.changes import Release
 from ledger.errors import Code, ConclaveError
 from ledger.types import ActionKind, JsonObject, sha256
@@ -25,7 +25,7 @@ from mcp_server.policies import Scope, proposing_policy
 from mcp_server.proposer import Proposer
 from mcp_server.refusals import error_json
 from mcp_server.source import Source
-from tests.support.ledger import ALICE, CAROL, EAST, ROBOT, Ledger, Subject, envelope
+from tests.support.ledger import ALICE, CAROL, EAST, ROBOT, Ledger, Subject, a_release, envelope
 from tests.support.mcp import Speaking, a_story, let_propose, source_of
 
 GREETING = "v1/ConfigMap/guestbook/greeting"
@@ -295,6 +295,13 @@ def test_what_a_node_says_is_missing_is_handed_on_only_in_its_form(lie: JsonObje
     assert said == {"proven": False, "note": NOTE}
     said = agent.ask("explain_proposal", number=number)["nodeSays"]
     assert said == {"proven": False, "note": NOTE, "code": 0, "name": "OK"}
+
+
+@pytest.mark.requires("mcp.leash")
+def test_no_proposal_is_said_past_the_policy() -> None:
+    agent = Agent()
+    with pytest.raises(ValueError, match="propose"):
+        agent.proposer.say(ROBOT.did, release_body(a_release(), reason="r"))
 
 
 @pytest.mark.requires("mcp.propose-policy")
