@@ -11,33 +11,18 @@ from typing import Any, NoReturn
 import pytest
 
 from consensus.answers import BroadcastAnswer, InclusionProof, TxResult
-from consensus.incident import FILE_NAME, IncidentFile
 from consensus.included import find_in_blocks
 from consensus.results import result_at, result_bytes, verify_transaction
-from consensus.submit import CLAIM_SECONDS, Patience, submit
-from consensus.witness import Panel
+from consensus.submit import submit
 from ledger import canonical
 from ledger.bodies import release_body, rollback_body
 from ledger.envelope import decode
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import ProposalState, sha256
 from state.merkle import merkle_root, prove
-from tests.support.ledger import ALICE, CAROL, Ledger, Node, a_release, envelope
+from tests.support.ledger import CAROL, Ledger, Node, a_release, envelope
 from tests.unit.consensus.ledgers import code_of, reader_of
-
-
-class Time:
-    """A clock that moves when somebody sleeps."""
-
-    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        self.now, self.meanwhile = 0.0, meanwhile
-
-    def patience(self, timeout_seconds: float = 10) -> Patience:
-        return Patience(timeout_seconds, poll_seconds=1, monotonic=lambda: self.now, sleep=self.sleep)
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.meanwhile()
+from tests.unit.consensus.submitting import Refusing, Taking, Time, result_with, tx_of
 
 
 @pytest.fixture
@@ -48,13 +33,9 @@ def node() -> Node:
     return Node(ledger)
 
 
-def _tx(text: str = "one") -> bytes:
-    return envelope(ALICE, release_body(a_release(text=text)))
-
-
 @pytest.mark.requires("submit.proven-receipt")
 def test_a_receipt_is_proven(node: Node, tmp_path: Path) -> None:
-    tx = _tx()
+    tx = tx_of()
     proven = submit(node, reader_of(node, tmp_path), tx, patience=Time().patience())
     assert (proven.receipt.envelope, proven.height, proven.index) == (node.ledger.open(tx).id, 3, 0)
     assert proven.receipt.state is ProposalState.OPEN
@@ -63,7 +44,7 @@ def test_a_receipt_is_proven(node: Node, tmp_path: Path) -> None:
 
 @pytest.mark.requires("submit.refusal-coded")
 def test_check_tx_refuses_with_the_ledgers_code(node: Node, tmp_path: Path) -> None:
-    broken = bytearray(_tx())
+    broken = bytearray(tx_of())
     broken[-1] ^= 1
     with pytest.raises(Refused) as refused:
         submit(node, reader_of(node, tmp_path), bytes(broken), patience=Time().patience())
@@ -74,7 +55,7 @@ def test_check_tx_refuses_with_the_ledgers_code(node: Node, tmp_path: Path) -> N
 def test_a_code_we_do_not_know(node: Node, tmp_path: Path) -> None:
     node.lies["broadcast_tx_sync"] = lambda answer: dataclasses.replace(answer, code=9999)
     with pytest.raises(Refused) as refused:
-        submit(node, reader_of(node, tmp_path), _tx(), patience=Time().patience())
+        submit(node, reader_of(node, tmp_path), tx_of(), patience=Time().patience())
     assert code_of(refused) is Code.TX_REFUSED
     assert refused.value.facts["number"] == 9999
 
@@ -82,7 +63,7 @@ def test_a_code_we_do_not_know(node: Node, tmp_path: Path) -> None:
 @pytest.mark.requires("submit.refusal-coded")
 def test_a_refusal_in_the_block_is_proven_too(node: Node, tmp_path: Path) -> None:
     """Two envelopes of one nonce pass CheckTx of two nodes; the block takes one."""
-    tx = _tx()
+    tx = tx_of()
     node.ledger.commit(tx)
     node.ledger.commit(tx)
     node.ledger.commit()
@@ -96,7 +77,7 @@ def test_a_refusal_in_the_block_is_proven_too(node: Node, tmp_path: Path) -> Non
 
 @pytest.mark.requires("submit.idempotent")
 def test_sending_again_gives_the_same_receipt(node: Node, tmp_path: Path) -> None:
-    reader, tx = reader_of(node, tmp_path), _tx()
+    reader, tx = reader_of(node, tmp_path), tx_of()
     first = submit(node, reader, tx, patience=Time().patience())
 
     def cached(_: object) -> NoReturn:
@@ -108,7 +89,7 @@ def test_sending_again_gives_the_same_receipt(node: Node, tmp_path: Path) -> Non
     other = envelope(CAROL, release_body(a_release("other")))
     node.ledger.values[node.ledger.height].clear()
     with pytest.raises(EnvironmentFault) as fault:
-        submit(_Refusing(node.ledger), reader, other, patience=time.patience())
+        submit(Refusing(node.ledger), reader, other, patience=time.patience())
     assert code_of(fault) is Code.RPC_REFUSED
     assert time.now <= 6
 
@@ -116,7 +97,7 @@ def test_sending_again_gives_the_same_receipt(node: Node, tmp_path: Path) -> Non
 @pytest.mark.requires("submit.idempotent")
 def test_sending_again_to_a_restarted_node_gives_the_same_receipt(node: Node, tmp_path: Path) -> None:
     """It has forgotten what it took before, so its CheckTx calls the included envelope used up."""
-    reader, tx = reader_of(node, tmp_path), _tx()
+    reader, tx = reader_of(node, tmp_path), tx_of()
     first = submit(node, reader, tx, patience=Time().patience())
     for code in (Code.NONCE_REPLAYED, Code.NONCE_TOO_OLD, Code.ENVELOPE_EXPIRED):
         node.lies["broadcast_tx_sync"] = functools.partial(dataclasses.replace, code=int(code))
@@ -148,7 +129,7 @@ class _Used(Node):
 def test_an_envelope_the_index_lost_is_found_in_its_block_and_proven(
     node: Node, tmp_path: Path, taken: Callable[[object], BroadcastAnswer], beside: int
 ) -> None:
-    reader, tx = reader_of(node, tmp_path), _tx()
+    reader, tx = reader_of(node, tmp_path), tx_of()
     others = [envelope(CAROL, release_body(a_release(f"other{n}", text=str(n)))) for n in range(beside)]
     node.ledger.commit(*others[:2], tx, *others[2:])
     height = node.ledger.height
@@ -176,7 +157,7 @@ def test_a_refusal_the_index_lost_is_given_as_the_ledger_gave_it(node: Node, tmp
 
 @pytest.mark.requires("submit.index-lost")
 def test_a_block_or_result_that_a_node_made_up_proves_nothing(node: Node, tmp_path: Path) -> None:
-    tx = _tx()
+    tx = tx_of()
 
     class Lying(_Used):
         def block_txs(self, height: int) -> tuple[bytes, ...]:
@@ -189,7 +170,7 @@ def test_a_block_or_result_that_a_node_made_up_proves_nothing(node: Node, tmp_pa
     assert code_of(refused) is Code.TX_PROOF_INVALID
     node.ledger.commit(tx)
     node.ledger.commit()
-    lying.lies.update(tx=_lost, block_results=_result(code=206))
+    lying.lies.update(tx=_lost, block_results=result_with(code=206))
     with pytest.raises(VerificationFailed) as refused:
         submit(lying, reader_of(lying, tmp_path), tx, patience=Time().patience())
     assert code_of(refused) is Code.RESULTS_HASH_MISMATCH
@@ -200,7 +181,7 @@ def test_the_search_is_bounded_by_blocks_time_and_the_envelopes_last_height(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consensus.included.SEARCHED_BLOCKS", 3)
-    tx, last, asked = _tx(), decode(_tx()).not_after_height, []
+    tx, last, asked = tx_of(), decode(tx_of()).not_after_height, []
 
     class Counting(_Used):
         def block_txs(self, height: int) -> tuple[bytes, ...]:
@@ -219,7 +200,7 @@ def test_the_search_is_bounded_by_blocks_time_and_the_envelopes_last_height(
 
 @pytest.mark.requires("submit.index-lost")
 def test_blocks_that_a_node_does_not_have_are_passed_over_and_its_going_away_is_said(node: Node) -> None:
-    tx = _tx()
+    tx = tx_of()
     node.ledger.commit(tx)
     height = node.ledger.height
     found = find_in_blocks(node, height + 3, tx, lambda: False)
@@ -239,7 +220,7 @@ def test_blocks_that_a_node_does_not_have_are_passed_over_and_its_going_away_is_
 def test_another_envelope_with_a_used_nonce_is_refused_soon(node: Node, tmp_path: Path) -> None:
     time, refusing = Time(), _Used(node.ledger)
     with pytest.raises(Refused) as refused:
-        submit(refusing, reader_of(refusing, tmp_path), _tx("two"), patience=time.patience())
+        submit(refusing, reader_of(refusing, tmp_path), tx_of("two"), patience=time.patience())
     assert code_of(refused) is Code.NONCE_REPLAYED
     assert time.now <= 2
 
@@ -252,34 +233,15 @@ def test_a_node_that_goes_away_says_nothing_of_the_ledger(node: Node, tmp_path: 
     node.lies["broadcast_tx_sync"] = lambda _: BroadcastAnswer(int(Code.NONCE_REPLAYED), "", b"")
     node.lies["tx"] = gone
     with pytest.raises(EnvironmentFault) as fault:
-        submit(node, reader_of(node, tmp_path), _tx("two"), patience=Time().patience())
+        submit(node, reader_of(node, tmp_path), tx_of("two"), patience=Time().patience())
     assert code_of(fault) is Code.TIMEOUT
-
-
-class _Taking(Node):
-    """A node that takes every transaction and passes none on; ``offered`` are those."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger)
-        self.offered: list[bytes] = []
-
-    def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
-        self.offered.append(tx)
-        return BroadcastAnswer(0, "", sha256(tx))
-
-
-class _Refusing(Node):
-    """A node that takes no transaction."""
-
-    def broadcast_tx_sync(self, tx: bytes) -> NoReturn:
-        raise EnvironmentFault(Code.RPC_REFUSED, got="mempool is full")
 
 
 @pytest.mark.requires("submit.timeout-told")
 def test_a_timeout_says_what_is_known(node: Node, tmp_path: Path) -> None:
-    time, silent = Time(), _Taking(node.ledger)
+    time, silent = Time(), Taking(node.ledger)
     with pytest.raises(EnvironmentFault) as fault:
-        submit(silent, reader_of(node, tmp_path), _tx(), patience=time.patience())
+        submit(silent, reader_of(node, tmp_path), tx_of(), patience=time.patience())
     assert code_of(fault) is Code.TIMEOUT
     assert fault.value.got == "sent; not seen in a block"
     assert fault.value.facts["last"] == "RPC_REFUSED"
@@ -290,13 +252,9 @@ def test_a_timeout_says_what_is_known(node: Node, tmp_path: Path) -> None:
 def test_an_unproven_block_is_not_a_receipt(node: Node, tmp_path: Path) -> None:
     node.lies["tx"] = lambda answer: dataclasses.replace(answer, height=99)
     with pytest.raises(EnvironmentFault) as fault:
-        submit(node, reader_of(node, tmp_path), _tx(), patience=Time().patience())
+        submit(node, reader_of(node, tmp_path), tx_of(), patience=Time().patience())
     assert code_of(fault) is Code.TIMEOUT
     assert "block 99; not proven" in fault.value.got
-
-
-def _result(**changes: Any) -> Callable[[tuple[TxResult, ...]], tuple[TxResult, ...]]:
-    return lambda results: tuple(dataclasses.replace(r, **changes) for r in results)
 
 
 @pytest.mark.requires("submit.inclusion-proven")
@@ -310,9 +268,9 @@ def _result(**changes: Any) -> Callable[[tuple[TxResult, ...]], tuple[TxResult, 
             lambda a: dataclasses.replace(a, proof=InclusionProof(2, 0, (b"\x01" * 32,))),
             Code.TX_PROOF_INVALID,
         ),
-        ("block_results", _result(code=206), Code.RESULTS_HASH_MISMATCH),
-        ("block_results", _result(data=b"{}"), Code.RESULTS_HASH_MISMATCH),
-        ("block_results", _result(gas_used=1), Code.RESULTS_HASH_MISMATCH),
+        ("block_results", result_with(code=206), Code.RESULTS_HASH_MISMATCH),
+        ("block_results", result_with(data=b"{}"), Code.RESULTS_HASH_MISMATCH),
+        ("block_results", result_with(gas_used=1), Code.RESULTS_HASH_MISMATCH),
         ("block_results", lambda _: (), Code.RESULTS_HASH_MISMATCH),
     ],
 )
@@ -321,7 +279,7 @@ def test_a_lie_about_the_block(
 ) -> None:
     node.lies[method] = lie
     with pytest.raises(VerificationFailed) as refused:
-        submit(node, reader_of(node, tmp_path), _tx(), patience=Time().patience())
+        submit(node, reader_of(node, tmp_path), tx_of(), patience=Time().patience())
     assert code_of(refused) is code
 
 
@@ -344,7 +302,7 @@ def test_an_index_shifted_within_a_valid_proof_is_refused() -> None:
 @pytest.mark.requires("submit.proven-receipt")
 def test_a_receipt_of_another_envelope(node: Node, tmp_path: Path) -> None:
     """A dishonest quorum may write any receipt; it must still be this envelope's."""
-    tx, ledger = _tx(), node.ledger
+    tx, ledger = tx_of(), node.ledger
     ledger.commit(tx)
     result = ledger.results[ledger.height][0]
     receipt = canonical.load(result.data) | {"envelope": "ab" * 32}
@@ -363,164 +321,24 @@ def test_an_unreachable_node_is_said_at_once(node: Node, tmp_path: Path) -> None
             raise EnvironmentFault(Code.RPC_UNREACHABLE)
 
     with pytest.raises(EnvironmentFault) as fault:
-        submit(Gone(node.ledger), reader_of(node, tmp_path), _tx(), patience=Time().patience())
+        submit(Gone(node.ledger), reader_of(node, tmp_path), tx_of(), patience=Time().patience())
     assert code_of(fault) is Code.RPC_UNREACHABLE
-
-
-class _Away(Node):
-    """A node that answers nothing about transactions; ``offered`` counts the attempts."""
-
-    offered = 0
-
-    def broadcast_tx_sync(self, tx: bytes) -> NoReturn:
-        self.offered += 1
-        raise EnvironmentFault(Code.RPC_UNREACHABLE, got=tx)
-
-    def tx(self, tx_hash: bytes) -> NoReturn:
-        raise EnvironmentFault(Code.RPC_UNREACHABLE, got=tx_hash)
 
 
 @pytest.mark.requires("submit.index-lost")
 def test_the_first_send_needs_no_timeout_where_the_index_lost_it(node: Node, tmp_path: Path) -> None:
     node.lies["tx"] = _lost
     time = Time()
-    proven = submit(node, reader_of(node, tmp_path), _tx(), patience=time.patience())
+    proven = submit(node, reader_of(node, tmp_path), tx_of(), patience=time.patience())
     assert (proven.height, time.now) == (3, 0)
-    far = _Taking(node.ledger)
+    far = Taking(node.ledger)
     far.lies["tx"] = _lost
-    tx = _tx("two")
+    tx = tx_of("two")
     time = Time(lambda: far.ledger.commit(*([tx] if far.ledger.height == 30 else [])))
     found = submit(far, reader_of(node, tmp_path), tx, patience=time.patience(60))
     assert found.height == 31
     asked = far.asked.count("block_txs")
     assert asked <= 32  # no block is gone through twice
-
-
-@pytest.mark.requires("submit.several-nodes")
-@pytest.mark.parametrize("first", [_Away, _Refusing, _Taking])
-def test_a_node_that_is_away_unwilling_or_silent_is_left_for_another(
-    node: Node, tmp_path: Path, first: type[Node]
-) -> None:
-    bad, time = first(node.ledger), Time(node.ledger.commit)
-    proven = submit([bad, node], reader_of(node, tmp_path), _tx(), patience=time.patience(60))
-    assert proven.receipt.state is ProposalState.OPEN
-    assert time.now <= (15 if first is _Taking else 0)
-
-
-@pytest.mark.requires("submit.several-nodes")
-def test_a_node_that_goes_away_after_taking_it_has_it_offered_elsewhere(node: Node, tmp_path: Path) -> None:
-    class Dying(_Taking):
-        def tx(self, tx_hash: bytes) -> NoReturn:
-            raise EnvironmentFault(Code.RPC_UNREACHABLE, got=tx_hash)
-
-    dying, time, tx = Dying(node.ledger), Time(), _tx()
-    proven = submit([dying, node], reader_of(node, tmp_path), tx, patience=time.patience())
-    assert (dying.offered, proven.tx_hash) == ([tx], sha256(tx))
-    assert time.now <= 2
-
-
-@pytest.mark.requires("submit.several-nodes")
-def test_a_lying_node_is_left_for_an_honest_one(node: Node, tmp_path: Path) -> None:
-    for lie in ({"tx": lambda a: dataclasses.replace(a, tx=b"other")}, {"block_results": _result(code=206)}):
-        lying, tx = Node(node.ledger), _tx(str(lie))
-        lying.lies.update(lie)
-        proven = submit([lying, node], reader_of(node, tmp_path), tx, patience=Time().patience())
-        assert proven.tx_hash == sha256(tx)
-        with pytest.raises(VerificationFailed):
-            submit([lying, lying], reader_of(node, tmp_path), tx, patience=Time().patience())
-
-
-@pytest.mark.requires("submit.several-nodes")
-def test_one_nodes_word_that_the_rules_refuse_it_is_not_the_ledgers(node: Node, tmp_path: Path) -> None:
-    lying, tx = Node(node.ledger), _tx()
-    lying.lies["broadcast_tx_sync"] = lambda a: BroadcastAnswer(int(Code.PERMISSION_DENIED), "no", a.hash)
-    lying.ledger = Ledger()
-    lying.ledger.commit()
-    proven = submit([lying, node], reader_of(node, tmp_path), tx, patience=Time().patience())
-    assert proven.tx_hash == sha256(tx)
-
-
-@pytest.mark.requires("submit.several-nodes")
-def test_what_every_node_refuses_is_refused_once_all_were_asked(node: Node, tmp_path: Path) -> None:
-    nodes = [_Refuses(node.ledger) for _ in range(3)]
-    time = Time()
-    with pytest.raises(Refused) as refused:
-        submit(nodes, reader_of(node, tmp_path), _tx(), patience=time.patience())
-    assert (code_of(refused), time.now, [each.offered for each in nodes]) == (
-        Code.PERMISSION_DENIED,
-        0,
-        [1, 1, 1],
-    )
-
-
-class _Refuses(Node):
-    """A node whose CheckTx refuses everything."""
-
-    offered = 0
-
-    def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
-        self.offered += 1
-        return BroadcastAnswer(int(Code.PERMISSION_DENIED), "no", sha256(tx))
-
-
-@pytest.mark.requires("submit.several-nodes")
-def test_a_block_that_never_comes_is_waited_for_a_bounded_time(node: Node, tmp_path: Path) -> None:
-    lying, tx, time = Node(node.ledger), _tx(), Time(node.ledger.commit)
-    lying.lies["tx"] = lambda answer: dataclasses.replace(answer, height=10**9)
-    proven = submit([lying, node], reader_of(node, tmp_path), tx, patience=time.patience(60))
-    assert proven.tx_hash == sha256(tx)
-    assert time.now <= CLAIM_SECONDS + 2
-    time = Time(node.ledger.commit)
-    with pytest.raises(EnvironmentFault) as fault:
-        submit([lying, lying], reader_of(node, tmp_path), tx, patience=time.patience(60))
-    assert (code_of(fault), 60 <= time.now <= 62) == (Code.TIMEOUT, True)
-
-
-@pytest.mark.requires("submit.several-nodes")
-def test_results_one_node_does_not_keep_are_had_from_another(node: Node, tmp_path: Path) -> None:
-    def not_kept(_: object) -> NoReturn:
-        raise EnvironmentFault(Code.RPC_REFUSED, got="no results kept")
-
-    bare, tx, time = Node(node.ledger), _tx(), Time()
-    bare.lies["block_results"] = not_kept
-    proven = submit([bare, node], reader_of(node, tmp_path), tx, patience=time.patience())
-    assert (proven.tx_hash, time.now) == (sha256(tx), 1)
-
-
-@pytest.mark.requires("submit.several-nodes")
-def test_where_no_node_answers_it_is_said_at_once(node: Node, tmp_path: Path) -> None:
-    time, nodes = Time(), [_Away(node.ledger), _Away(node.ledger)]
-    with pytest.raises(EnvironmentFault) as fault:
-        submit(nodes, reader_of(node, tmp_path), _tx(), patience=time.patience())
-    assert (code_of(fault), time.now, [each.offered for each in nodes]) == (Code.RPC_UNREACHABLE, 0, [1, 1])
-    with pytest.raises(Refused) as refused:
-        submit([], reader_of(node, tmp_path), _tx())
-    assert code_of(refused) is Code.USAGE
-
-
-class _Peer:
-    """A node with an endpoint, as a panel has them."""
-
-    def __init__(self, node: Node, endpoint: str) -> None:
-        self._node, self.endpoint = node, endpoint
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._node, name)
-
-
-@pytest.mark.requires("submit.several-nodes")
-@pytest.mark.parametrize(
-    "lie", [{"tx": lambda a: dataclasses.replace(a, height=2)}, {"block_results": _result(code=206)}]
-)
-def test_a_panel_goes_on_with_another_peer_where_one_lies(
-    node: Node, tmp_path: Path, lie: dict[str, Any]
-) -> None:
-    lying, tx = Node(node.ledger), _tx(str(lie))
-    lying.lies.update(lie)
-    peers: list[Any] = [_Peer(lying, "http://lying.test:1"), _Peer(node, "http://honest.test:1")]
-    panel = Panel(peers, IncidentFile(tmp_path / FILE_NAME))
-    assert submit(panel, reader_of(node, tmp_path), tx, patience=Time().patience()).tx_hash == sha256(tx)
-    assert panel.endpoint == "http://honest.test:1"
 
 
 class _Full(Node):
@@ -541,15 +359,16 @@ class _Full(Node):
 def test_a_full_node_is_offered_again_for_a_bounded_time(node: Node, tmp_path: Path) -> None:
     time = Time()
     assert (
-        submit(_Full(node.ledger, 3), reader_of(node, tmp_path), _tx(), patience=time.patience(60)).index == 0
+        submit(_Full(node.ledger, 3), reader_of(node, tmp_path), tx_of(), patience=time.patience(60)).index
+        == 0
     )
     assert time.now == 1 + 2 + 2
     full, time = _Full(node.ledger, 10**6), Time()
     with pytest.raises(Refused) as refused:
-        submit(full, reader_of(node, tmp_path), _tx("two"), patience=time.patience(60))
+        submit(full, reader_of(node, tmp_path), tx_of("two"), patience=time.patience(60))
     assert code_of(refused) is Code.MEMPOOL_BUSY
     assert refused.value.todo
     assert 15 <= time.now <= 17
     assert 10**6 - full.times < 12
-    other = submit([full, node], reader_of(node, tmp_path), _tx("three"), patience=Time().patience())
+    other = submit([full, node], reader_of(node, tmp_path), tx_of("three"), patience=Time().patience())
     assert other.index == 0
