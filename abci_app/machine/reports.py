@@ -18,7 +18,6 @@ from ledger import autoscale, records, release_spec, statekeys
 from ledger.actions import Report
 from ledger.records import DesiredState, ReportRecord
 
-
 _LEFT = ("deleted", "skipped")
 """What a bridge says of the objects of a release that is deleted, with or without them."""
 

@@ -229,7 +229,7 @@ class Traffic:
         item = {"object": "v1/ConfigMap/demo/settings", "outcome": "created", "health": "current", "code": 0}
         other = {"object": deployment_id(name), "outcome": "configured", "health": "current", "code": 0}
         other["health"] = self._chance.choice((*["current"] * 5, "in_progress"))
-        if name in self._ledger.releases.deleted and self._apart.random() < 0.7:  # noqa: PLR2004
+        if name in self._ledger.releases.deleted and self._apart.random() < 0.7:
             item["outcome"] = other["outcome"] = self._apart.choice(("deleted", "skipped"))
         metrics: tuple[MetricRecord, ...] = ()
         if self._one_in(2):
