@@ -4,7 +4,8 @@ Owns the set arithmetic of ownership and the ConfigMap form it is kept in, one C
 that an object is recorded before it is applied (a crash never orphans), that only recorded objects can be
 pruned, and that a record that cannot be read never prunes anything. Never talks to the API server.
 
-The ConfigMap's annotations name the ledger, the release and the revision; its ``objects`` entry is a JSON
+The ConfigMap's annotations name the ledger, the release, the revision and, where it was begun anew, the
+revision at which; its ``objects`` entry is a JSON
 object ``{object id: [uid, created]}``, uid empty while the object is only intended, created true where the
 API server said that our apply made it.
 """
@@ -24,6 +25,7 @@ MARK_LABEL = "conclave.internal/inventory"
 CHAIN_ANNOTATION = "conclave.internal/chain-id"
 RELEASE_ANNOTATION = "conclave.internal/release"
 REVISION_ANNOTATION = "conclave.internal/revision"
+BEGUN_ANNOTATION = "conclave.internal/begun-anew"
 OBJECTS_FIELD = "objects"
 _UID_BYTES = 36
 INVENTORY_BYTES_MAX = 1024 * 1024 - 16 * 1024
@@ -54,12 +56,16 @@ class Inventory:
         release: the release.
         revision: the newest revision that was planned; 0 before the first.
         entries: by identity, versions aside.
+        begun: the revision at which it was begun anew, what earlier revisions left being unknown; 0: never.
+        astray: what others did to it on the cluster since it was written, where this is not what they left.
     """
 
     chain_id: str
     release: str
     revision: int
     entries: Mapping[Identity, Entry]
+    begun: int = 0
+    astray: str = ""
 
 
 def empty(chain_id: str, release: str) -> Inventory:
@@ -73,12 +79,15 @@ def prunable(inventory: Inventory, desired: Collection[Identity]) -> tuple[Entry
 
 
 def intend(inventory: Inventory, revision: int, keys: Iterable[ObjectKey]) -> Inventory:
-    """Record ``keys`` as about to be applied; what was recorded stays, under its newest version."""
+    """Record ``keys`` as about to be applied; what was recorded stays, under its newest version.
+
+    What comes out is to be written, wherever ``inventory`` came from.
+    """
     entries = dict(inventory.entries)
     for key in keys:
         known = entries.get(key.identity)
         entries[key.identity] = replace(known, key=key) if known else Entry(key, "", created=False)
-    return replace(inventory, revision=revision, entries=entries)
+    return replace(inventory, revision=revision, entries=entries, astray="")
 
 
 def settle(inventory: Inventory, applied: Iterable[Entry], gone: Collection[Identity]) -> Inventory:
@@ -117,6 +126,7 @@ def encode(inventory: Inventory, namespace: str) -> JsonObject:
                 CHAIN_ANNOTATION: inventory.chain_id,
                 RELEASE_ANNOTATION: inventory.release,
                 REVISION_ANNOTATION: str(inventory.revision),
+                **({BEGUN_ANNOTATION: str(inventory.begun)} if inventory.begun else {}),
             },
         },
         "data": {OBJECTS_FIELD: text},
@@ -173,15 +183,20 @@ def decode(config_map: JsonObject) -> Inventory:
     name = str(field(config_map, "metadata", "name"))
     annotations = field(config_map, "metadata", "annotations") or {}
     release, found_chain = annotations.get(RELEASE_ANNOTATION), annotations.get(CHAIN_ANNOTATION)
-    revision = annotations.get(REVISION_ANNOTATION, "")
     if not release or config_map_name(release) != name:
         raise unreadable(name, f"release annotation {release!r}", "the release its name says")
     if not isinstance(found_chain, str) or not found_chain:
         raise unreadable(name, f"chain annotation {found_chain!r}", "the ledger's chain id")
-    if not (revision.isascii() and revision.isdecimal() and len(revision) <= 16):
-        raise unreadable(name, f"revision annotation {revision!r}", "a number")
+    revision = _number(name, annotations.get(REVISION_ANNOTATION, ""))
+    begun = _number(name, annotations.get(BEGUN_ANNOTATION, "0"))
     entries = _entries(name, field(config_map, "data", OBJECTS_FIELD))
-    return Inventory(found_chain, release, int(revision), entries)
+    return Inventory(found_chain, release, revision, entries, begun)
+
+
+def _number(name: str, text: object) -> int:
+    if isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= 16:
+        return int(text)
+    raise unreadable(name, f"revision annotation {text!r}", "a number")
 
 
 def _entries(name: str, text: object) -> dict[Identity, Entry]:
@@ -219,6 +234,7 @@ def unreadable(name: str, got: str, expected: str) -> Refused:
         Code.INVENTORY_UNREADABLE,
         got=got,
         expected=expected,
-        todo="nothing is pruned until it is readable; restore it, or delete it to start over",
+        todo="nothing is pruned until it is readable; restore it, or delete it: a bridge that knew it writes "
+        "it again, any other begins anew",
         config_map=name,
     )

@@ -19,7 +19,7 @@ from k8s_bridge.desired import Desired, desired_of
 from k8s_bridge.inventory import Entry, Inventory, config_map_name, intend, prunable, unreadable
 from k8s_bridge.objects import Identity, ObjectKey, metadata_text, uid_of
 from k8s_bridge.objects import field as field_at
-from k8s_bridge.order import STAGE_FOUNDATION, apply_order, prune_order, stage_of
+from k8s_bridge.order import STAGE_FOUNDATION, STAGE_REST, apply_order, prune_order, stage_of
 from k8s_bridge.tenants import Held, tenants_of
 from ledger.errors import Code, ConclaveError, Refused
 from ledger.release import ReleaseRevision
@@ -167,7 +167,7 @@ def plan(
     inventory = None
     if world.inventory is not None:
         ours = [step.key for step in steps if step.wanted and step.manifest is not None]
-        inventory = intend(world.inventory, desired.revision, ours)
+        inventory = replace(intend(world.inventory, desired.revision, ours), begun=_begun(desired, world))
     about = (desired.chain_id, desired.release, desired.revision, desired.height)
     return Plan(*about, steps, world.inventory, inventory, desired.removal)
 
@@ -185,7 +185,33 @@ def steps_of(desired: Desired, world: World) -> tuple[Step, ...]:
     applies = [_apply_step(key, desired, world, defined) for key in apply_order(desired.objects)]
     blocked = any(step.action in {Action.CONFLICT, Action.REFUSED, Action.SKIP} for step in applies)
     prunes = [_hold(step) if blocked else step for step in _prune_steps(desired, world)]
-    return (*applies, *prunes)
+    return (*applies, *prunes, *_record_steps(desired, world))
+
+
+def _begun(desired: Desired, world: World) -> int:
+    """Give the revision at which the record was begun anew; this one, where that is now.
+
+    A record that names nothing is one that was lost where an earlier revision may have had it written: where
+    an object is ours already, or where the release is to leave and what it had must be known.
+    """
+    inventory = world.inventory
+    if inventory is None or inventory.revision:
+        return inventory.begun if inventory else 0
+    unclaimed = [key for key in desired.objects if key.identity not in world.claims]
+    seen = [world.observed.get(key, Observation()).live for key in unclaimed]
+    ours = desired.removal or any(live is not None and owned_by(live) for live in seen)
+    return desired.revision if ours and (desired.revision > 1 or desired.removal) else 0
+
+
+def _record_steps(desired: Desired, world: World) -> list[Step]:
+    """Say that the record was begun anew, as long as that is of this revision."""
+    if desired.part or _begun(desired, world) != desired.revision:
+        return []
+    key = ObjectKey("v1", "ConfigMap", "", config_map_name(desired.release))
+    reason = "begun anew: what only earlier revisions had is not known, and stays"
+    if desired.removal:
+        reason = "there was none: what the release had here, if anything, is not known, and stays"
+    return [Step(Action.SKIP, key, STAGE_REST, reason, code=Code.INVENTORY_LOST, wanted=False)]
 
 
 def owns(key: ObjectKey, live: JsonObject, inventory: Inventory | None) -> bool:

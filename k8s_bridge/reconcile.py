@@ -135,7 +135,7 @@ class Reconciler:
                 LEASE_NOT_HELD when another bridge writes by now, whatever was done before.
         """
         name = wanted.value.name
-        self._writes.pin()
+        self._pin()
         try:
             desired = desired_of(wanted)
             vitals = self._vitals.setdefault(name, Vitals())
@@ -173,7 +173,7 @@ class Reconciler:
         vitals = self._vitals.get(name)
         if keys is None or given_up is None or vitals is None:
             return None
-        self._writes.pin()
+        self._pin()
         try:
             given_up.begin(desired.objects.keys(), self._clock() / NS_PER_S)
             self._observers.before_apply(name, keys)
@@ -192,6 +192,11 @@ class Reconciler:
         standing = Standing(finding, None, written, finding.changes.lasting)
         return replace(standing, again=dict(vitals.again), held=bool(vitals.held)), changes
 
+    def _pin(self) -> None:
+        """Bind writes, and what is remembered of the records, to the present term."""
+        self._writes.pin()
+        self._store.serve(self._writes.term())
+
     def _round(self, wanted: Verified[ReleaseRevision], desired: Desired, given_up: GivenUp) -> ChangeSet:
         cluster = self._in_scope(wanted.value.namespace)
         resting = self.contests.resting(wanted.value.name)
@@ -199,6 +204,7 @@ class Reconciler:
             world = observe(cluster, desired, claims, given_up, resting, self.workers)
         keys = desired.objects.keys() if desired.part else None
         decided, number = plan(wanted, world, keys), next(self._plans)
+        trail.tell_record(decided)
         trail.tell_planned(decided, number)
         changes = carry_out(decided, cluster, self._store.save, self.workers)
         trail.tell_done(decided, changes, number)
@@ -220,7 +226,7 @@ class Reconciler:
         known = self.contests.resting(name).keys() | given_up.refusals.keys()
         if decided is None or known & told.keys():
             return None
-        self._writes.pin()
+        self._pin()
         try:
             self._observers.before_apply(name, told)
             number = next(self._plans)

@@ -2,14 +2,16 @@
 
 Owns the bridge's own namespace and the ConfigMaps in it. Promises that all inventories are read in one list,
 that one unreadable inventory does not make the others unreadable, and that one which is unreadable, or was
-written by somebody else since it was read, is never overwritten. Never interprets what it keeps.
+written by somebody else since it was read, is never overwritten; that one which somebody deleted or edited
+since this store read or wrote it is given as this store knew it, while it serves one writer's term. Never
+interprets what it keeps.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from k8s_bridge.cluster import Applied, Cluster, only_version
@@ -80,6 +82,21 @@ class Loading:
         return self._wait().of_others(release)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A record as it is on the cluster as far as we know.
+
+    Attributes:
+        version: the resource version.
+        inventory: what it says.
+        tried: what it says instead, if a write came through whose answer did not.
+    """
+
+    version: str
+    inventory: Inventory
+    tried: Inventory | None = None
+
+
 class InventoryStore:
     """The inventories in one namespace of one cluster."""
 
@@ -89,6 +106,13 @@ class InventoryStore:
         self._namespace = namespace
         self._namespace_exists = False
         self._versions: dict[str, str] | None = None
+        self._term: str | None = None
+        self._known: dict[str, _Known] = {}
+
+    def serve(self, term: str | None) -> None:
+        """Serve the writer of this term; what was known in another says nothing: others wrote since."""
+        if term != self._term:
+            self._term, self._known = term, {}
 
     def load(self) -> Inventories:
         """Read every inventory.
@@ -112,11 +136,22 @@ class InventoryStore:
                 refused[name] = refusal
                 continue
             if inventory.chain_id == self._chain_id:
-                readable[inventory.release] = inventory
+                readable[inventory.release] = self._as_known(inventory, self._versions[name])
             else:
                 refused[name] = unreadable(name, f"chain {inventory.chain_id}", f"chain {self._chain_id}")
                 foreign.append(inventory)
+        for release, known in self._known.items():
+            if release not in readable and config_map_name(release) not in refused:
+                readable[release] = replace(known.inventory, astray="deleted")
         return Inventories(self._chain_id, readable, refused, tuple(foreign))
+
+    def _as_known(self, found: Inventory, version: str) -> Inventory:
+        """Take note of a record; one that nobody but we should have written is as we wrote it."""
+        known = self._known.get(found.release)
+        if known is None or version == known.version or found in (known.inventory, known.tried):
+            self._known[found.release] = _Known(version, found)
+            return found
+        return replace(known.inventory, astray="edited")
 
     def reach(self) -> None:
         """See that the inventories could be read now.
@@ -137,14 +172,19 @@ class InventoryStore:
         """
         config_map, name = encode(inventory, self._namespace), config_map_name(inventory.release)
         self._ensure_namespace()
+        known = self._known.get(inventory.release)
+        if known is not None:
+            self._known[inventory.release] = replace(known, tried=inventory)
         try:
             applied = self._apply(name, config_map)
         except EnvironmentFault:
             # Somebody may have deleted the namespace; the next attempt makes it again.
             self._namespace_exists = False
             raise
+        version = metadata_text(applied.live, "resourceVersion")
+        self._known[inventory.release] = _Known(version, inventory)
         if self._versions is not None:
-            self._versions[name] = metadata_text(applied.live, "resourceVersion")
+            self._versions[name] = version
 
     def _apply(self, name: str, config_map: JsonObject) -> Applied:
         if self._versions is None:

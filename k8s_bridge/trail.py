@@ -2,7 +2,8 @@
 
 Owns the two log events of a plan and their one form (docs/spec/bridge.md §10): ``step planned`` for each
 step that writes, all of them before the first is sent, and ``step done`` for the same steps once the plan is
-carried out. An audit of the API server is judged against them. Never decides, never writes anything else.
+carried out; and those of a record that others touched (§5). An audit of the API server is judged against the
+first two. Never decides, never writes anything else.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ledger.types import JsonObject
 from runtime.log import event
 
 PLANNED, DONE = "step planned", "step done"
+RESTORED, BEGUN_ANEW = "record written again", "record begun anew"
 _LOG = logging.getLogger("bridge.plan")
 
 
@@ -49,6 +51,16 @@ def done(plan: Plan, changes: ChangeSet, number: int) -> list[JsonObject]:
         for result in changes.results
         if (result.key, result.wanted) in writing
     ]
+
+
+def tell_record(plan: Plan) -> None:
+    """Say aloud that the record was deleted or edited, or was begun anew where there must have been one."""
+    before = plan.before
+    about: JsonObject = {"release": plan.release, "revision": plan.revision}
+    if before is not None and before.astray:
+        event(_LOG, RESTORED, level=logging.WARNING, was=before.astray, objects=len(before.entries), **about)
+    if before is not None and plan.inventory is not None and before.begun != plan.inventory.begun:
+        event(_LOG, BEGUN_ANEW, level=logging.WARNING, **about)
 
 
 def tell_planned(plan: Plan, number: int) -> None:

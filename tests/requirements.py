@@ -313,6 +313,8 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.crash-never-orphans": "an object is recorded before it is applied [kubernetes notes, trap 7]",
     "bridge.inventory-unreadable": "an unreadable inventory prunes nothing [kubernetes notes, trap 7]",
     "bridge.record-room": "a release that no record could name is refused before it is proposed [bridge.md 5]",
+    "bridge.inventory-kept": "a record that others delete or edit is written again as its writer knew it [bridge.md 5]",
+    "bridge.inventory-lost": "a record that is gone and known to nobody is begun anew, prunes nothing, and is told [bridge.md 5]",
     "bridge.inventory-round-trip": "an inventory survives its ConfigMap [DESIGN §5]",
     "bridge.forward-only": "an older revision than the recorded one is never applied [DESIGN §4]",
     "bridge.claimed": "two releases cannot own one object [issue 6]",

@@ -61,8 +61,8 @@ class World:
         self.cluster.put(namespace_object("shop"))
         self.clock = Clock(10**18)
         self.wanted: Wanted | None = None
-        store = InventoryStore(self.cluster, CHAIN_ID)
-        reconciler = Reconciler(self.cluster, store, Unwatched(), lambda: self.clock.wall_ns)
+        self.store = InventoryStore(self.cluster, CHAIN_ID)
+        reconciler = Reconciler(self.cluster, self.store, Unwatched(), lambda: self.clock.wall_ns)
         reconciler.contests = Contests(lambda: self.clock.monotonic_s, rule)
         clocks = Clocks(lambda: self.clock.wall_ns, lambda: self.clock.monotonic_s)
         self.loop = Loop(self, reconciler, self.offered, self.bell, PERIODS, clocks)
