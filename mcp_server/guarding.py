@@ -151,7 +151,7 @@ class Guarded:
 
     def _caller(self, call: Call) -> _Caller:
         if call.principal is None:
-            return _Caller(NOBODY, _known_opaque(reader_of(NOBODY)))
+            return _Caller(NOBODY, _as_served(reader_of(NOBODY)))
         did, standing = Did(call.principal), self._standings.of(call.principal)
         if standing.suspension is not None:
             self.noted(did)
@@ -159,13 +159,13 @@ class Guarded:
             self._noted.discard(did)
             self._memory.put(did, self._memory.of(did).lifted())
         check_standing(standing, call.key_id or "")
-        policy = None if standing.policy is None else self._opaque(standing.policy.policy)
+        policy = None if standing.policy is None else self._served(standing.policy.policy)
         return _Caller(did, policy, standing.open_proposals)
 
-    def _opaque(self, policy: AgentPolicy) -> AgentPolicy:
+    def _served(self, policy: AgentPolicy) -> AgentPolicy:
         # To find a policy by its value is to hash all of it; the same object comes for as long as a block.
         if self._last_policy is None or self._last_policy[0] is not policy:
-            self._last_policy = policy, _known_opaque(policy)
+            self._last_policy = policy, _as_served(policy)
         return self._last_policy[1]
 
     def _judged(self, caller: _Caller, tool: str, given: JsonObject) -> words.Call:
@@ -224,10 +224,17 @@ def _not_allowed() -> Refused:
 
 
 @functools.lru_cache(maxsize=256)
-def _known_opaque(policy: AgentPolicy) -> AgentPolicy:
-    """Give a policy that knows where answers of this server hold what looks random."""
+def _as_served(policy: AgentPolicy) -> AgentPolicy:
+    """Give a policy that knows what the server does of its tools.
+
+    Where their answers hold what looks random, and which open proposals, whatever the policy says of that.
+    """
     tools = tuple(
-        dataclasses.replace(tool, opaque_paths=(*tool.opaque_paths, *BY_NAME[tool.tool].opaque))
+        dataclasses.replace(
+            tool,
+            opaque_paths=(*tool.opaque_paths, *BY_NAME[tool.tool].opaque),
+            opens_proposal=BY_NAME[tool.tool].opens_proposal,
+        )
         if tool.tool in BY_NAME
         else tool
         for tool in policy.tools

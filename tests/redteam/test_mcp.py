@@ -121,6 +121,37 @@ def test_another_path_or_namespace_is_refused_and_written_down(target: Target) -
             assert said.code in [reason["name"] for reason in target.decisions()[-1].reasons], said
 
 
+@pytest.mark.requires("mcp.leash")
+@pytest.mark.requires("mcp.red-calls")
+def test_a_release_of_others_is_out_of_reach_by_every_tool_and_written_down(target: Target) -> None:
+    release = a_release("payments", clusters=("east", "west"))
+    web = {**deployment({}), "metadata": {"name": "web", "namespace": "kube-system"}}
+    release["spec"] |= {"namespace": "kube-system", "manifests": [config_map(namespace="kube-system"), web]}
+    for revision in (0, 1):
+        web["spec"]["replicas"] = 3 + revision
+        body = release_body(release, reason="x", against=revision)
+        target.ledger.approve(envelope(ALICE, body), (ALICE, CAROL))
+    wide = release_body(a_release(text="w", clusters=("east", "west")), reason="x", against=3)
+    target.ledger.approve(envelope(ALICE, wide), (ALICE, CAROL))
+    target.ledger.commit()
+    theirs, named = "apps/v1/Deployment/kube-system/web", {"release": "payments", "reason": "r"}
+    image = {
+        "object": theirs,
+        "container": "web",
+        "image": IMAGE.replace("registry.internal", "evil.example"),
+    }
+    with target.nothing_written():
+        for tool, given in (
+            ("propose_release", {**named, "remove": ["v1/ConfigMap/kube-system/more"]}),
+            ("propose_release", {**named, "images": [image]}),
+            ("propose_release", {**named, "images": [image], "dryRun": True}),
+            ("request_change", {**named, "operation": "scale", "object": theirs, "replicas": 0}),
+            ("request_change", {**named, "operation": "rollback", "toRevision": 1}),
+            ("propose_release", {"release": "guestbook", "reason": "r", "objects": [config_map()]}),
+        ):
+            target.expect(target.call(tool, **given), Code.ARGUMENT_NOT_ALLOWED, Verdict.ALLOW)
+
+
 # -- what is hidden in content ------------------------------------------------------------------------
 
 

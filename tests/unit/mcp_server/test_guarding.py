@@ -142,6 +142,19 @@ def test_what_patterns_leave_out_is_not_got_by_naming_nothing() -> None:
     served(ledger, work, ROBOTS)
 
 
+@pytest.mark.requires("guard.left-out")
+def test_a_policy_cannot_call_a_reading_tool_one_that_proposes_or_the_other_way_round() -> None:
+    rule = {"path": "release", "type": "name", "patterns": ["other-*"]}
+    spec = reading_policy(ROBOT.did)
+    (tool,) = (each for each in spec["tools"] if each["tool"] == "get_releases")
+    reading = {**tool, "arguments": [rule], "opensProposal": True}
+    proposing = {"tool": "request_change", "arguments": [rule], "budget": tool["budget"]}
+    chain = guarded(a_ledger(policy_of(tools=[reading, proposing])))
+    refusal_of(lambda: chain.before(a_call("get_releases")), Code.FIELD_MISSING)
+    asked = a_call("request_change", release="other-1")
+    refusal_of(lambda: chain.before(asked), Code.OPEN_PROPOSALS_EXCEEDED)
+
+
 @pytest.mark.requires("mcp.lists")
 def test_lists_show_what_the_policy_allows_in_their_order() -> None:
     ledger = a_ledger(only("get_releases", "get_clusters", name={"type": "name", "patterns": ["east"]}))
