@@ -21,8 +21,13 @@ def reachers(module: str, names: set[str]) -> set[str]:
         path.relative_to(ROOT).as_posix()
         for layer in layers
         for path in (ROOT / layer).rglob("*.py")
-        if any(_reaches(node, module, names) for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+        if reaches(path.read_text("utf-8"), module, names)
     }
+
+
+def reaches(code: str, module: str, names: set[str]) -> bool:
+    """Tell whether ``code`` reaches for one of ``names`` of ``module``."""
+    return any(_reaches(node, module, names) for node in ast.walk(ast.parse(code)))
 
 
 def _reaches(node: ast.AST, module: str, names: set[str]) -> bool:

@@ -22,7 +22,7 @@ from consensus.light.verdict import Invalid, NotEnoughTrust, Ok, Verdict
 from consensus.light.verifier import linked_back, restored, trust_root, verify
 from ledger.errors import Code, Refused, VerificationFailed
 from tests.support.chain import CHAIN_ID, Chain, Signer, set_of, sign, signers
-from tests.support.seals import reachers
+from tests.support.seals import reachers, reaches
 
 MEMBERS = signers("a", "b", "c", "d")
 STRANGERS = signers("w", "x", "y", "z")
@@ -297,6 +297,24 @@ def test_nobody_else_makes_a_trusted_block() -> None:
 @pytest.mark.requires("light.trusted-sealed")
 def test_the_seal_is_named_in_two_modules() -> None:
     assert reachers("consensus.light.types", {"_TRUST", "_TrustSeal"}) == {"consensus/light/verifier.py"}
+
+
+@pytest.mark.requires("light.trusted-sealed", "reader.one-door")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from consensus.verified import _SEAL",
+        "from consensus.verified import _SEAL as key",
+        "from consensus.verified import *",
+        "from .verified import *",
+        "from consensus import verified\nverified._SEAL",
+        "import consensus.verified as door\ngetattr(door, '_SEAL')",
+        "vars(door)['_SEAL']",
+    ],
+)
+def test_each_way_to_a_seal_is_seen(code: str) -> None:
+    assert reaches(code, "consensus.verified", {"_SEAL"})
+    assert not reaches("from consensus.verified import Verified\n# _SEAL", "consensus.verified", {"_SEAL"})
 
 
 @pytest.mark.requires("light.two-thirds")
