@@ -150,6 +150,7 @@ def test_a_release_of_others_is_out_of_reach_by_every_tool_and_written_down(targ
             ("propose_release", {"release": "guestbook", "reason": "r", "objects": [config_map()]}),
         ):
             target.expect(target.call(tool, **given), Code.ARGUMENT_NOT_ALLOWED, Verdict.ALLOW)
+            target.later(61)
 
 
 # -- what is hidden in content ------------------------------------------------------------------------
