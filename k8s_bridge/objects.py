@@ -118,6 +118,11 @@ def field(value: object, *path: str) -> Any:
     return value
 
 
+def defined_kind(definition: JsonObject | None) -> tuple[str, str]:
+    """Give the group and the kind that a definition defines."""
+    return (str(field(definition, "spec", "group")), str(field(definition, "spec", "names", "kind")))
+
+
 def content_of(live: JsonObject) -> JsonObject:
     """Give a live object as a manifest of all that is in it: without status and what the API server keeps."""
     metadata = {name: value for name, value in live["metadata"].items() if name not in _KEPT_BY_SERVER}

@@ -15,9 +15,8 @@ from dataclasses import replace
 
 from k8s_bridge.changeset import ChangeSet, Outcome
 from k8s_bridge.desired import Desired
-from k8s_bridge.objects import ObjectKey
+from k8s_bridge.objects import ObjectKey, defined_kind
 from k8s_bridge.order import STAGE_FOUNDATION, stage_of
-from k8s_bridge.plan import defined_kind
 from k8s_bridge.report import Finding
 
 TOUCHED_MAX = 256
