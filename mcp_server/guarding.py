@@ -38,11 +38,18 @@ _UNKNOWN: tuple[str, JsonObject] = ("", {})
 _log = logging.getLogger("conclave.mcp")
 
 
+Noted = Callable[[Did, int], None]
+
+
 class OnSuspend(Protocol):
     """Told of a suspension when it begins. Called from the thread of the call."""
 
     def suspended(self, principal: Did, reason: Reason, call: Call) -> None:
         """Take note that the guard cut a principal off; what it raises is logged and changes nothing."""
+        ...
+
+    def tells(self, noted: Noted) -> None:
+        """Have ``noted`` told, with the height, of each suspension that the ledger is proven to have."""
         ...
 
 
@@ -56,6 +63,9 @@ class Remembered:
         """Keep it."""
         del call
         self.seen.append((principal, reason))
+
+    def tells(self, noted: Noted) -> None:
+        """Have nothing to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +91,14 @@ class Guarded:
     ) -> None:
         self._standings, self._clock = standings, clock
         self._on_suspend = on_suspend or Remembered()
+        self._on_suspend.tells(self.noted)
         self._memory = GuardMemory()
-        self._noted: set[Did] = set()
         self._under_way: tuple[str | None, _Caller] | None = None
         self._last_policy: tuple[AgentPolicy, AgentPolicy] | None = None
 
-    def noted(self, principal: Did) -> None:
+    def noted(self, principal: Did, height: int) -> None:
         """Take note that the ledger has a suspension: once it has it no more, it is lifted here too."""
-        self._noted.add(principal)
+        self._standings.noted(principal, height)
 
     def before(self, call: Call) -> tuple[JsonObject, ...]:
         """Judge a call. Raises what the judgement says, or why its caller is not believed."""
@@ -153,10 +163,8 @@ class Guarded:
         if call.principal is None:
             return _Caller(NOBODY, _as_served(reader_of(NOBODY)))
         did, standing = Did(call.principal), self._standings.of(call.principal)
-        if standing.suspension is not None:
-            self.noted(did)
-        elif did in self._noted:
-            self._noted.discard(did)
+        # Whoever read it, the gate too, saw the suspension while it was there.
+        if self._standings.take_lifted(did, standing):
             self._memory.put(did, self._memory.of(did).lifted())
         check_standing(standing, call.key_id or "")
         policy = None if standing.policy is None else self._served(standing.policy.policy)

@@ -1,7 +1,8 @@
 """What the ledger says of who calls, at the newest height: identity, policy, suspension, open proposals.
 
-Owns the reading of it and its short memory. Promises that a standing is of the newest block that was
-verified, proven, and that nobody is believed to stand well by a state that is stale.
+Owns the reading of it and its short memory, and who was seen suspended there. Promises that a standing is of
+the newest block that was verified, proven, that nobody is believed to stand well by a state that is stale, and
+that a suspension counts as lifted only by a state that is not older than it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Standings:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._kept: OrderedDict[str, Standing] = OrderedDict()
+        self._cut_off: dict[str, int] = {}
 
     def of(self, did: str) -> Standing:
         """Give a principal's standing as of the newest block.
@@ -62,11 +64,25 @@ class Standings:
         if known is not None and known.height == view.height:
             return known
         found = _read(view, did)
+        if found.suspension is not None:
+            self.noted(did, found.suspension.height)
         self._kept[did] = found
         self._kept.move_to_end(did)
         while len(self._kept) > KEPT_MAX:
             self._kept.popitem(last=False)
         return found
+
+    def noted(self, did: str, height: int) -> None:
+        """Take note that the ledger has a suspension since ``height``, proven; any thread may call it."""
+        self._cut_off[did] = max(height, self._cut_off.get(did, 0))
+
+    def take_lifted(self, did: str, standing: Standing) -> bool:
+        """Tell once that a suspension that the ledger had is no more, as of ``standing``."""
+        since = self._cut_off.get(did)
+        if since is None or standing.suspension is not None or standing.height < since:
+            return False
+        del self._cut_off[did]
+        return True
 
 
 def _read(view: View, did: str) -> Standing:

@@ -2,7 +2,8 @@
 
 Owns what waits to be told and when. Promises that no call waits for it, that a suspension is told only once
 the record of why is in the audit, whose newest hash goes with it as evidence, that each principal waits once,
-and that what the ledger will never take is given up and said loudly.
+that what the ledger will never take is given up and said loudly, and that the guard is told once the ledger is
+proven to have a suspension, so that it ends here when it ends there.
 Source: docs/spec/agents.md §2.
 """
 
@@ -38,6 +39,7 @@ class Suspends(Protocol):
             evidence: SHA-256 (hex) of a record of the audit, at or behind the one that says why.
 
         Raises:
+            Refused: it will not be asked again; OBJECT_DUPLICATE where it is said to be suspended, unproven.
             ConclaveError: it is not known to be suspended.
         """
         ...
@@ -60,11 +62,16 @@ class Suspensions:
         self._lock, self._rung = threading.Lock(), threading.Event()
         self._waiting: dict[Did, _Waiting] = {}
         self._audit: AuditLog | None = None
+        self._noted: list[Callable[[Did, int], None]] = []
         self.last_error: ConclaveError | None = None
 
     def watch(self, audit: AuditLog) -> None:
         """Take evidence from this log."""
         self._audit = audit
+
+    def tells(self, noted: Callable[[Did, int], None]) -> None:
+        """Have ``noted`` told of each suspension that the ledger is proven to have, with its height."""
+        self._noted.append(noted)
 
     def suspended(self, principal: Did, reason: Reason, call: Call) -> None:
         """Take note of a suspension, whose record is yet to be written."""
@@ -116,6 +123,8 @@ class Suspensions:
                 _log.warning("the suspension of %s is not on the ledger yet: %s", agent, error)
             return False
         self._done(agent)
+        for noted in self._noted:
+            noted(agent, height)
         _log.warning("%s is suspended on the ledger at height %d", agent, height)
         return True
 

@@ -133,6 +133,23 @@ def test_a_revoked_key_and_a_suspended_agent_are_out_with_the_next_request(targe
     assert len(target.decisions()) == 1
 
 
+@pytest.mark.requires("mcp.red-door", "mcp.suspended")
+def test_who_the_ledger_lets_in_again_is_let_in_by_the_guard_too(target: Target) -> None:
+    codes = [
+        target.call("get_object", kind="Release", name="guestbook", object=f"v1/ConfigMap/x/{n}").code
+        for n in range(40)
+    ]
+    assert codes[-1] == Code.AGENT_SUSPENDED.name
+    cut = suspension_body(ROBOT.did, code=int(Code.LOOP_DETECTED), evidence="ab" * 32)
+    assert [each.code for each in target.ledger.commit(envelope(EAST, cut))] == [0]
+    target.ledger.commit()
+    assert target.call("get_clusters").status == 403
+    target.ledger.configure(remove=(("Suspension", ROBOT.name),))
+    target.ledger.commit()
+    said = target.call("get_clusters")
+    assert (said.status, said.code) == (200, None)
+
+
 @pytest.mark.requires("mcp.red-door")
 def test_a_flood_at_the_door_costs_the_audit_a_record_a_second(target: Target) -> None:
     begun = time.monotonic()

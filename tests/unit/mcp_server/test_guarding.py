@@ -333,8 +333,26 @@ def test_what_the_ledger_lifted_is_lifted_here() -> None:
     ledger.commit()
     # The agent said nothing in between: whoever told the ledger says that it has it.
     refusal_of(lambda: chain.before(a_call("get_clusters")), Code.AGENT_SUSPENDED)
-    chain.noted(Did(ROBOT.did))
+    chain.noted(Did(ROBOT.did), ledger.height)
+    refusal_of(lambda: chain.before(a_call("get_clusters")), Code.AGENT_SUSPENDED)
+    ledger.commit()
     chain.before(a_call("get_clusters"))
+
+
+@pytest.mark.requires("mcp.suspended")
+def test_a_suspension_that_the_gate_read_is_lifted_here_too() -> None:
+    ledger = a_ledger(policy_of())
+    standings = Standings(source_of(Speaking(ledger)))
+    chain = Guarded(standings, Clock())
+    assert list(tripped(chain))[-1] is Code.AGENT_SUSPENDED
+    ledger.commit(envelope(ALICE, suspension_body(ROBOT.did)))
+    ledger.commit()
+    assert standings.of(ROBOT.did).suspension is not None
+    ledger.configure(remove=(("Suspension", ROBOT.name),))
+    ledger.commit()
+    chain.before(a_call("get_clusters"))
+    assert list(tripped(chain))[-1] is Code.AGENT_SUSPENDED
+    refusal_of(lambda: chain.before(a_call("get_clusters")), Code.AGENT_SUSPENDED)
 
 
 @pytest.mark.requires("mcp.guarded")

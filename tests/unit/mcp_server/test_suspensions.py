@@ -30,6 +30,8 @@ class Played:
         self.now = 0.0
         self.suspensions = Suspensions(self, lambda: self.now)
         self.suspensions.watch(self.log)
+        self.noted = list[tuple[Did, int]]()
+        self.suspensions.tells(lambda agent, height: self.noted.append((agent, height)))
 
     def suspend(self, agent: str, code: int, evidence: str) -> int:
         """Answer the next one."""
@@ -66,6 +68,7 @@ def test_it_waits_for_the_record_and_is_told_once_with_its_cause_and_evidence() 
     played.trip()
     assert [played.suspensions.step(), played.suspensions.step()] == [1, 0]
     assert played.heard == [(ROBOT, int(Code.LOOP_DETECTED), "8" * 64)]
+    assert played.noted == [(ROBOT, 40)]
 
 
 @pytest.mark.requires("mcp.suspension")
@@ -89,3 +92,4 @@ def test_what_the_ledger_refuses_for_good_is_not_asked_again(code: Code, told: i
     played.write()
     assert [played.suspensions.step(), played.suspensions.step()] == [told, 0]
     assert len(played.heard) == 1
+    assert not played.noted, "a node's word that it is suspended lifts nothing here"
