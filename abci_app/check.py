@@ -175,7 +175,7 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
     Raises:
         Refused: ENVELOPE_EXPIRED, NOT_AFTER_TOO_FAR, SIGNER_UNKNOWN, KEY_NOT_OF_SIGNER, KEY_NOT_ACTIVE,
             KEY_PURPOSE_MISSING, SIGNER_DEACTIVATED, AGENT_SUSPENDED, NONCE_REPLAYED, NONCE_TOO_OLD,
-            RATE_EXCEEDED, AGENT_MAY_NOT_APPROVE or VERB_NOT_ALLOWED.
+            NONCE_TOO_FAR, RATE_EXCEEDED, AGENT_MAY_NOT_APPROVE or VERB_NOT_ALLOWED.
     """
     envelope, kind = opened.envelope, kind_of(opened.action)
     rules.check_height(envelope, height)
@@ -188,11 +188,13 @@ def admit(opened: Opened, state: StateReader, height: int, constants: Constants)
     else:
         identities.check_signers(signer, opened.keys, purpose_of(kind))
     check_not_suspended(state, signer)
-    account = accounts.use_nonce(account_of(state, envelope.signer), envelope.nonce)
+    # Whoever stole the keys can use up nonces and rate; the keys that were committed to get past that.
+    recovers = kind is ActionKind.RECOVERY
+    account = accounts.use_nonce(account_of(state, envelope.signer), envelope.nonce, late=recovers)
     # What only takes away has room of its own: a subject that used up its share can still stop things.
     most = constants.parameters.envelopes_per_window_max
     most += URGENT_ENVELOPES_PER_WINDOW if opened.is_urgent else 0
-    account = accounts.count_envelope(account, height, most)
+    account = account if recovers else accounts.count_envelope(account, height, most)
     ends_own_keys = isinstance(opened.action, Revocation) and opened.action.subject == signer.did
     rules.check_kind(signer, kind, own=ends_own_keys or takes_back)
     return Admitted(opened, signer, account)

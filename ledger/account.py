@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ledger import canonical, shape
 from ledger.errors import Code, Refused
-from ledger.limits import NONCE_WINDOW_SIZE, OPEN_PROPOSALS_MAX, RATE_WINDOW_BLOCKS
+from ledger.limits import NONCE_AHEAD_MAX, NONCE_WINDOW_SIZE, OPEN_PROPOSALS_MAX, RATE_WINDOW_BLOCKS
 from ledger.types import Json
 
 _MASK = (1 << NONCE_WINDOW_SIZE) - 1
@@ -112,18 +112,33 @@ _PLAIN = re.compile(
 """What ``write`` gives, as far as it is surely within every limit; the rest takes the long way."""
 
 
-def use_nonce(account: Account, nonce: int) -> Account:
+def use_nonce(account: Account, nonce: int, *, late: bool = False) -> Account:
     """The nonce is fresh: above the highest used, or unused inside the window. Gives the account after it.
 
+    Args:
+        account: of the signer.
+        nonce: of the envelope.
+        late: below the window it passes too, and uses nothing: for what can take effect only once anyway.
+
     Raises:
-        Refused: NONCE_REPLAYED or NONCE_TOO_OLD.
+        Refused: NONCE_REPLAYED, NONCE_TOO_OLD or NONCE_TOO_FAR.
     """
+    if nonce > account.highest + NONCE_AHEAD_MAX:
+        # Whoever has stolen a key must not use up all nonces of its subject at once.
+        raise Refused(
+            Code.NONCE_TOO_FAR,
+            got=nonce,
+            expected=f"at most {account.highest + NONCE_AHEAD_MAX}",
+            todo="sign again with the nonce after the highest used",
+        )
     if nonce > account.highest:
         shift = nonce - account.highest
         seen = (account.seen << shift) & _MASK if shift < NONCE_WINDOW_SIZE else 0
         return Account(nonce, seen | 1, account.window, account.count, account.open)
     age = account.highest - nonce
     if age >= NONCE_WINDOW_SIZE:
+        if late:
+            return account
         raise Refused(
             Code.NONCE_TOO_OLD,
             got=nonce,

@@ -35,6 +35,8 @@ NAME_BYTES_MAX = 63
 REASON_BYTES_MAX = 1024
 
 NONCE_WINDOW_SIZE = 64
+NONCE_AHEAD_MAX = 10_000
+"""How far above the highest one used a nonce may be: as many as one signer can have waiting anywhere."""
 NONCE_MAX = JSON_INTEGER_MAX
 NOT_AFTER_HORIZON_BLOCKS_MAX = 100_000
 """How far in the future an envelope's last height may lie."""

@@ -19,6 +19,8 @@ RULES: dict[str, str] = {
     "abci.key-authenticates": "a key that only authenticates signs no envelope but the one that brings it [identities.md 1]",
     "identity.composite-key": "a composite key is one file, opens as made, and signs as one [identities.md 1]",
     "ledger.account-record": "an account is exact bytes, read strictly on both roads [spam.md 1]",
+    "ledger.account-nonce-ahead": "a nonce is at most 10,000 above the highest used [ledger.md 1.3]",
+    "ledger.account-nonce-late": "a recovery may come below the window of nonces, once [ledger.md 1.3]",
     "ledger.account-nonce": "a nonce is used once, not below the window of 64 [ledger.md 1.3]",
     "ledger.account-rate": "so many envelopes of a subject in a window of heights [spam.md 1]",
     "ledger.account-open": "so many open proposals of a subject until judged or expired [spam.md 1]",

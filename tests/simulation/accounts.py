@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WINDOW = 64
+AHEAD = 10_000
 RATE_WINDOW = 100
 
 
@@ -18,10 +19,15 @@ class Account:
     count: int = 0
     open: list[int] = field(default_factory=list)
 
+    def is_late(self, nonce: int) -> bool:
+        """Tell whether a nonce is below the window."""
+        return nonce <= max(self.used, default=0) - WINDOW
+
     def use(self, nonce: int) -> None:
         """Use a nonce."""
         assert nonce not in self.used, f"nonce {nonce} used twice"
-        assert nonce > max(self.used, default=0) - WINDOW, "a nonce below the window"
+        assert not self.is_late(nonce), "a nonce below the window"
+        assert nonce <= max(self.used, default=0) + AHEAD, "a nonce far above the highest"
         self.used.add(nonce)
 
     def take(self, height: int) -> None:

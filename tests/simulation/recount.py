@@ -127,9 +127,12 @@ class Recount:
             return
         body = json.loads(envelope.body)
         account = self.accounts[envelope.signer]
-        account.use(envelope.nonce)
+        recovers = body["kind"] == "Recovery"
+        if not (recovers and account.is_late(envelope.nonce)):
+            account.use(envelope.nonce)
         assert self.height <= envelope.not_after_height, "an expired envelope was included"
-        account.take(self.height)
+        if not recovers:
+            account.take(self.height)
         if code == Code.OK:
             self._accepted(envelope, body, json.loads(receipt))
 

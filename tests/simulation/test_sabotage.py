@@ -44,7 +44,8 @@ def organisations_are_not_counted(patch: Patch) -> None:
 
 
 def a_nonce_comes_twice(patch: Patch) -> None:
-    def forgetful(used: Account, nonce: int) -> Account:
+    def forgetful(used: Account, nonce: int, *, late: bool = False) -> Account:
+        del late
         return dataclasses.replace(used, highest=max(used.highest, nonce), seen=1)
 
     patch.setattr(account, "use_nonce", forgetful)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -108,6 +109,26 @@ def test_a_stolen_key_alone_changes_no_keys(
     story = Keys()
     assert story.change(kind, new, THIRD, *signing) is code
     assert story.states() == [KeyState.ACTIVE]
+
+
+@pytest.mark.requires("abci.recovery-passes")
+def test_a_thief_who_uses_up_nonces_and_rate_cannot_stop_a_recovery() -> None:
+    story = Keys()
+    parameters = dataclasses.replace(story.state.constants.parameters, envelopes_per_window_max=2)
+    story.state.constants = dataclasses.replace(story.state.constants, parameters=parameters)
+    early = story.nonces
+    story.nonces = itertools.count(5000)
+    code, count = Code.OK, 0
+    while code is Code.OK:
+        code, count = story.say(bodies.freeze_body(f"f{count}"), FIRST), count + 1
+    assert code in (Code.RATE_EXCEEDED, Code.LIMIT_EXCEEDED, Code.PERMISSION_DENIED)
+    while story.say(bodies.release_body(release()), FIRST) is not Code.RATE_EXCEEDED:
+        pass
+    story.nonces = early
+    assert story.say(bodies.release_body(release()), FIRST) is Code.NONCE_TOO_OLD
+    assert story.change(ActionKind.RECOVERY, SECOND, THIRD, SECOND) is Code.OK
+    assert story.states() == [KeyState.REVOKED, KeyState.ACTIVE]
+    assert story.change(ActionKind.RECOVERY, SECOND, THIRD, SECOND) is not Code.OK
 
 
 @pytest.mark.requires("abci.key-once")

@@ -11,7 +11,7 @@ from abci_app import indexes
 from ledger import bodies, envelope, records, statekeys
 from ledger.envelope import Signature
 from ledger.errors import Code
-from ledger.limits import RELEASES_PER_CLUSTER_MAX
+from ledger.limits import NONCE_MAX, RELEASES_PER_CLUSTER_MAX
 from ledger.types import ActionKind
 from state.reader import Overlay
 from tests.support.memory_state import MemoryState
@@ -108,6 +108,7 @@ NOT_ADMITTED: list[tuple[str, Callable[[], bytes], Code]] = [
     ("replayed envelope", lambda: PROPOSAL, Code.NONCE_REPLAYED),
     ("replayed approval", lambda: BEFORE[1], Code.NONCE_REPLAYED),
     ("used nonce", lambda: seal(ALICE, RELEASE, 1), Code.NONCE_REPLAYED),
+    ("nonce far ahead", lambda: seal(CAROL, APPROVE, NONCE_MAX), Code.NONCE_TOO_FAR),
     ("agent approving", said(AGENT, APPROVE), Code.AGENT_MAY_NOT_APPROVE),
     ("agent rejecting", said(AGENT, REJECT), Code.AGENT_MAY_NOT_APPROVE),
     ("agent reporting", said(AGENT, REPORT), Code.VERB_NOT_ALLOWED),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from ledger import account
 from ledger.account import EMPTY, Account
 from ledger.errors import Code
-from ledger.limits import JSON_INTEGER_MAX, NONCE_MAX, OPEN_PROPOSALS_MAX, RATE_WINDOW_BLOCKS
+from ledger.limits import JSON_INTEGER_MAX, NONCE_AHEAD_MAX, NONCE_MAX, OPEN_PROPOSALS_MAX, RATE_WINDOW_BLOCKS
 from tests.support.refusal import refusal_of
 
 GOLDEN = b'{"count":7,"highest":70,"open":[[120,2],[4000,1]],"seen":"8000000000000001","window":12}'
@@ -67,7 +69,22 @@ def test_a_nonce_is_used_once_and_not_below_the_window() -> None:
     assert account.use_nonce(record, 101).seen == 0b11
     assert account.use_nonce(record, 163).seen == 1 << 63 | 1
     assert account.use_nonce(record, 164).seen == 1
-    assert account.use_nonce(record, NONCE_MAX) == Account(NONCE_MAX, 1)
+    assert account.use_nonce(record, 100 + NONCE_AHEAD_MAX) == Account(100 + NONCE_AHEAD_MAX, 1)
+
+
+@pytest.mark.requires("ledger.account-nonce-ahead")
+def test_nobody_uses_up_all_nonces_at_once() -> None:
+    for nonce in (NONCE_AHEAD_MAX + 1, NONCE_MAX):
+        refusal_of(partial(account.use_nonce, EMPTY, nonce), Code.NONCE_TOO_FAR)
+        refusal_of(partial(account.use_nonce, EMPTY, nonce, late=True), Code.NONCE_TOO_FAR)
+
+
+@pytest.mark.requires("ledger.account-nonce-late")
+def test_what_may_be_late_passes_below_the_window_and_uses_nothing() -> None:
+    record = account.use_nonce(EMPTY, 100)
+    assert account.use_nonce(record, 36, late=True) == record
+    assert account.use_nonce(record, 37, late=True) == account.use_nonce(record, 37)
+    refusal_of(lambda: account.use_nonce(record, 100, late=True), Code.NONCE_REPLAYED)
 
 
 @pytest.mark.requires("ledger.account-nonce")
