@@ -26,7 +26,7 @@ REJECTED = ("garbage", "too large", "forged", "other chain", "empty")
 TOLERATED = ("duplicates", "expired", "strangers", "old")
 """Tricks that cost a place in a block and nothing else."""
 TRICKS = tuple(itertools.chain.from_iterable(itertools.zip_longest(REJECTED, TOLERATED, fillvalue="garbage")))
-_nonces = itertools.count(500_000)
+_nonces = itertools.count(1)
 
 
 def make(trick: str, honest: Sequence[bytes], seen: Sequence[bytes]) -> list[bytes]:
