@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from ledger.errors import Code
@@ -56,3 +58,20 @@ def test_what_could_grow_is_refused_before_it_is_tried(expression: str) -> None:
     with pytest.raises(Exception) as caught:
         arguments.read(fields, {"fields": [expression]})
     assert caught.value.code in (Code.FIELD_INVALID, Code.LIMIT_EXCEEDED)  # type: ignore[attr-defined]
+
+
+@pytest.mark.requires("mcp.projection")
+def test_expressions_that_are_too_much_work_for_the_entry_are_refused_before_they_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = "spec.x[?" + "||".join(f"@>`{n}`" for n in range(9)) + "]"
+    item: JsonObject = {"name": "web", "spec": {"x": [0] * 20_000}}
+    searched: list[str] = []
+    monkeypatch.setattr("mcp_server.projection.jmespath.search", lambda text, _: searched.append(text))
+    for wanted in ([long], ["spec.x[0]"] * 16):
+        told = refusal_of(partial(project, item, wanted, KNOWN), Code.LIMIT_EXCEEDED)
+        assert told.facts["field"] == "arguments.fields"
+    assert searched == []
+    project(item, ["spec.x[0]", "name", "spec"], KNOWN)
+    project({"name": "web", "spec": {"x": [0] * 500}}, [long] * 4, KNOWN)
+    assert searched == ["spec.x[0]", *[long] * 4]
