@@ -41,6 +41,10 @@ def _count(live: JsonObject, *path: str, default: int = 0) -> int:
     return found if type(found) is int else default
 
 
+def _serving(reason: str, total: int) -> Health:
+    return _current(f"{reason}, {total} replicas" if total else "no replicas are wanted: nothing of it runs")
+
+
 def _short_of(label: str, have: int, want: int) -> Health | None:
     return _waiting(f"{label}: {have}/{want}") if have < want else None
 
@@ -77,7 +81,7 @@ def _deployment(live: JsonObject, now_s: float | None) -> Health:
         return _waiting("the new replica set is not available")
     if available.get("status") != "True":
         return _waiting("not available")
-    return _current(f"available, {total} replicas")
+    return _serving("available", total)
 
 
 def _replica_set(live: JsonObject, now_s: float | None) -> Health:
@@ -91,7 +95,7 @@ def _replica_set(live: JsonObject, now_s: float | None) -> Health:
         _short_of("available", _count(live, "status", "availableReplicas"), want),
         _short_of("ready", _count(live, "status", "readyReplicas"), want),
         _waiting(f"pending termination: {total - want}") if total > want else None,
-    ) or _current(f"available, {total} replicas")
+    ) or _serving("available", total)
 
 
 def _stateful_set(live: JsonObject, now_s: float | None) -> Health:
@@ -106,7 +110,7 @@ def _stateful_set(live: JsonObject, now_s: float | None) -> Health:
         return short
     if field(live, "spec", "updateStrategy", "type") == "OnDelete":
         # Of which revision its pods are is for whoever deletes them to say; that they run is not.
-        return _current(f"ready, {total} replicas; updated by whoever deletes its pods")
+        return _serving("ready, updated by whoever deletes its pods", total)
     updated = _count(live, "status", "updatedReplicas")
     partition = _count(live, "spec", "updateStrategy", "rollingUpdate", "partition", default=-1)
     if partition != -1:
@@ -118,7 +122,7 @@ def _stateful_set(live: JsonObject, now_s: float | None) -> Health:
         return short
     if field(live, "status", "currentRevision") != field(live, "status", "updateRevision"):
         return _waiting("pods of an older revision remain")
-    return _current(f"all pods are current, {total} replicas")
+    return _serving("all pods are current", total)
 
 
 def _daemon_set(live: JsonObject, now_s: float | None) -> Health:

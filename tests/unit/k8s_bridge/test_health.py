@@ -70,3 +70,11 @@ def test_a_release_is_as_healthy_as_its_worst_object() -> None:
     for index in range(1, len(order) + 1):
         assert worst(map(HealthStatus, order[:index])) == order[index - 1]
     assert worst([]) == "unknown"
+
+
+@pytest.mark.requires("bridge.health")
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet"])
+def test_what_is_scaled_to_nothing_is_current_and_says_so(kind: str) -> None:
+    status = _conditions(("Available", "True", "MinimumReplicasAvailable"), observedGeneration=2)
+    found = health_of(_object(kind, spec={"replicas": 0}, status=status))
+    assert (found.status, found.reason) == ("current", "no replicas are wanted: nothing of it runs")
