@@ -1,26 +1,31 @@
 """What ``conclave audit`` says of logs, and the reading of what a person knows beforehand.
 
-Promises that a proof of an anchor is believed only after it was judged from the root of trust that was named.
+Promises that a proof of an anchor is believed only after it was judged from the root of trust that was named,
+and that a log verifies only under a key that somebody named, that this home has, or that a known head is of.
 Imports no network client.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from conclave.errors import to_json
 from conclave.files import read_file
+from conclave.home import load
 from conclave.output import Output
 from consensus.light.timestamp import format_time
+from identity.signer import open_signer
 from ledger import canonical, shape
 from ledger.agent_records import read_anchor
 from ledger.errors import Code, ConclaveError, Refused, VerificationFailed
+from ledger.keys import DID_KEY_PREFIX
 from ledger.limits import BODY_BYTES_MAX
-from ledger.types import JsonObject
+from ledger.types import JsonObject, SubjectKind
 from mcp_server.audit.digests import KEY_BYTES, Digester
-from mcp_server.audit.files import KEY_NAME, Checked, Trust
+from mcp_server.audit.files import KEY_NAME, OWN_KEY_NAME, Checked, Trust
 from mcp_server.audit.walk import Mark
 
 _ANCHOR_KEY = "audit-anchor/"
@@ -45,7 +50,41 @@ def trust_of(
     by_log: dict[str, tuple[Mark, ...]] = {}
     for mark in marks:
         by_log[mark.log] = (*by_log.get(mark.log, ()), mark)
-    return Trust(frozenset(key.removeprefix("did:key:") for key in keys), by_log)
+    return Trust(frozenset(key.removeprefix(DID_KEY_PREFIX) for key in keys), by_log)
+
+
+def own_keys(home: Path, folders: Iterable[Path]) -> dict[str, str]:
+    """Give the key ids that may have signed a home's logs, with where each is known from.
+
+    Args:
+        home: whose node subjects may; it may not be there.
+        folders: of logs; the key file that a server made beside them may.
+    """
+    found: dict[str, str] = {}
+    for place in dict.fromkeys(near for folder in folders for near in (folder, folder.parent)):
+        path = place / OWN_KEY_NAME
+        # One that cannot be read vouches for nothing, and that is what the log is told then.
+        with contextlib.suppress(ConclaveError):
+            found[open_signer(f"file:{path}").key_id] = str(path)
+    with contextlib.suppress(ConclaveError):
+        for subject in load(home).subjects:
+            if subject.kind is SubjectKind.NODE and subject.did.startswith(DID_KEY_PREFIX):
+                found[subject.did.removeprefix(DID_KEY_PREFIX)] = f"subject {subject.name} of {home}"
+    return found
+
+
+def pin(found: Iterable[Checked], own: Mapping[str, str]) -> None:
+    """Find wrong what verifies under a key that nobody vouches for: neither ``own`` nor a known head."""
+    for checked in found:
+        header = checked.walk.header
+        if header is None or checked.error is not None or checked.walk.marks_met or header.key in own:
+            continue
+        checked.error = VerificationFailed(
+            Code.AUDIT_SIGNATURE_INVALID,
+            got=f"a log signed by {header.key}, which nobody named",
+            expected="one of " + ", ".join(sorted(own)) if own else "a key that is known to be the server's",
+            todo="name the server's key with --key, or say --any-key to judge the rest only",
+        )
 
 
 def digest_of(arguments: Path, folder: Path) -> str:
@@ -68,8 +107,8 @@ def document(found: Sequence[Checked], missing: VerificationFailed | None) -> Js
     }
 
 
-def show(output: Output, found: Sequence[Checked]) -> None:
-    """Print a report for people; errors come after it."""
+def show(output: Output, found: Sequence[Checked], own: Mapping[str, str]) -> None:
+    """Print a report for people; errors come after it. ``own``: as of ``own_keys``."""
     for checked in found:
         walk, counts = checked.walk, checked.walk.counts
         if walk.header is None:
@@ -77,7 +116,8 @@ def show(output: Output, found: Sequence[Checked]) -> None:
         word, style = ("VERIFIED", "good") if checked.error is None else ("NOT VERIFIED", "bad")
         output.line(f"{word}: {checked.folder}", style)
         output.line(f"log:         {walk.header.log} of {walk.header.node}, for {walk.header.chain}")
-        output.line(f"signed by:   {walk.header.key}")
+        known = own.get(walk.header.key)
+        output.line(f"signed by:   {walk.header.key}" + (f", of {known}" if known else ""))
         output.line(
             f"records:     {counts.records} in {counts.segments} files, "
             f"{format_time(counts.first_ns)} to {format_time(counts.last_ns)}"

@@ -1,8 +1,8 @@
 """What the ledger says of who calls, at the newest height: identity, policy, suspension, open proposals.
 
 Owns the reading of it and its short memory, and who was seen suspended there. Promises that a standing is of
-the newest block that was verified, proven, that nobody is believed to stand well by a state that is stale, and
-that a suspension counts as lifted only by a state that is not older than it.
+the newest block that was verified, proven, that nobody is believed to stand well by a state that is stale,
+and that a suspension counts as lifted only by a state that is not older than it.
 """
 
 from __future__ import annotations

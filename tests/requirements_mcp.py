@@ -38,6 +38,7 @@ MCP: dict[str, str] = {
     "audit.one-writer": "two servers never write to one log [issue 7; mcp-audit.md 3]",
     "audit.verify": "a changed, missing, doubled or moved record or file, a forged signature and a second log of one id are found, and where [issue 7; mcp-audit.md 4]",
     "audit.marks": "a log cut or replaced before a head that the ledger has or somebody noted is found [issue 7; mcp-audit.md 4]",
+    "audit.pinned": "a log verifies only under a key of the home, one that was named, or that of a head that is known [mcp-audit.md 4]",
     "audit.anchored": "heads go to the ledger behind the calls, the newest only, and again after a restart [issue 7; mcp-audit.md 5]",
     "audit.siem": "a record is a flat JSON line in ECS names, exported only once it was verified [issue 7; mcp-audit.md 6]",
     "audit.killed": "after kill -9 at any moment every call that was served is in the log, which verifies [issue 7; mcp-audit.md 3]",

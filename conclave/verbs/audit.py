@@ -60,12 +60,14 @@ _FOLDERS = click.argument(
 @click.option("--at", metavar="TIME", help="Judge proofs as of then, UTC [now].")
 @click.option("--head", "heads", multiple=True, metavar="LOG:COUNT:HASH", help="A head noted before.")
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Who must have signed: key id or did:key.")
+@click.option("--any-key", is_flag=True, help="Do not judge whose key signed.")
 def verify(session: Session, folders: tuple[Path, ...], **flags: Any) -> int:
     """Prove that nothing in audit logs was cut, changed, left out or moved.
 
     DIR is a log or a folder of logs [HOME/audit]. What lies before a head that the ledger has, or that you
     noted, cannot be cut or replaced even by whoever has the server's key; what lies before a signed head, not
-    by anybody else. Without --key it is not judged whose key signed.
+    by anybody else. Without --key the signer must be a node of this home, or the key in node.pem beside the
+    logs: whoever can replace that file too can replace all. Keep what this prints elsewhere and name it.
 
     Exits 0 if everything verifies, 2 for wrong usage, 3 if something does not verify, 4 if a file cannot be
     read.
@@ -77,16 +79,21 @@ def verify(session: Session, folders: tuple[Path, ...], **flags: Any) -> int:
     roots = {name: flags[name] for name in ("genesis", "trust_height", "trust_hash")}
     if not flags["proofs"] and any(value is not None for value in roots.values()):
         raise Refused(Code.USAGE, got="a root of trust", expected="it with --anchor-proof FILE")
+    if flags["keys"] and flags["any_key"]:
+        raise Refused(Code.USAGE, got="--key beside --any-key", expected="one of them")
     now_ns = moment(flags["at"])
     trust = audit_report.trust_of(
         flags["heads"], flags["proofs"], flags["keys"], roots, time.time_ns() if now_ns is None else now_ns
     )
-    found = check(_logs(session, folders), trust, lambda _log, _record: None)
+    asked = _logs(session, folders)
+    found, own = check(asked, trust, lambda _log, _record: None), audit_report.own_keys(session.home, asked)
+    if not (flags["keys"] or flags["any_key"]):
+        audit_report.pin(found, own)
     missing = absent(found, trust)
     error = audit_report.first_error(found, missing)
     if session.output.document(audit_report.document(found, missing)):
         return 0 if error is None else EXIT_VERIFICATION
-    audit_report.show(session.output, found)
+    audit_report.show(session.output, found, own)
     if error is not None:
         raise _located(error, found)
     return 0

@@ -21,12 +21,11 @@ from ledger.errors import Refused, unwritable
 from mcp_server.audit.anchoring import Anchoring, Anchors, Keeper
 from mcp_server.audit.audited import Audited
 from mcp_server.audit.door import Door
+from mcp_server.audit.files import OWN_KEY_NAME
 from mcp_server.audit.opening import open_log
 from mcp_server.audit.suspensions import Suspensions
 from mcp_server.audit.writer import Clock, Identity, Settings
 from mcp_server.chain import Chain
-
-OWN_KEY_NAME = "node.pem"
 
 
 @dataclass(frozen=True, slots=True)

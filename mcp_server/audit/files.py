@@ -20,6 +20,8 @@ from mcp_server.audit.walk import Mark, Walk
 
 LOCK_NAME = "lock"
 KEY_NAME = "digest.key"
+OWN_KEY_NAME = "node.pem"
+"""Beside the logs: the key of a server that nobody named one for."""
 _NAME = re.compile(r"audit-([0-9]{16})\.jsonl")
 
 

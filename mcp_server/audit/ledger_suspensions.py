@@ -39,8 +39,8 @@ class LedgerSuspensions:
         """Suspend an agent; give the height since when.
 
         Raises:
-            Refused: OBJECT_DUPLICATE where a node says it is suspended and that is not proven; PERMISSION_DENIED where its policy does not name
-                this node; the ledger's own refusal.
+            Refused: OBJECT_DUPLICATE where a node says it is suspended and that is not proven;
+                PERMISSION_DENIED where its policy does not name this node; the ledger's own refusal.
             VerificationFailed, EnvironmentFault: as ``speaking.say``.
         """
         speaker = Speaker(self.node, [self.signer], NOT_AFTER_BLOCKS)

@@ -2,8 +2,8 @@
 
 Owns what waits to be told and when. Promises that no call waits for it, that a suspension is told only once
 the record of why is in the audit, whose newest hash goes with it as evidence, that each principal waits once,
-that what the ledger will never take is given up and said loudly, and that the guard is told once the ledger is
-proven to have a suspension, so that it ends here when it ends there.
+that what the ledger will never take is given up and said loudly, and that the guard is told once the ledger
+is proven to have a suspension, so that it ends here when it ends there.
 Source: docs/spec/agents.md §2.
 """
 

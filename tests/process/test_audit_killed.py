@@ -102,7 +102,8 @@ def test_the_verb_says_where_a_log_is_broken_and_loads_no_network_client(tmp_pat
         "print(sorted({'urllib3', 'mcp', 'kubernetes'} & set(sys.modules)), file=sys.stderr);"
         "sys.exit(status)"
     )
-    command = [sys.executable, "-c", script, "audit", "verify", str(tmp_path / "audit"), "-o", "json"]
+    given = ["audit", "verify", str(tmp_path / "audit"), "--any-key", "-o", "json"]
+    command = [sys.executable, "-c", script, *given]
     good = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
     assert (good.returncode, good.stderr.strip()) == (0, b"[]")
     newest = segments(server.folder)[-1]

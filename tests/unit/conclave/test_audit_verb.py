@@ -12,9 +12,10 @@ from consensus.light.timestamp import format_time
 from consensus.light.types import SECOND_NS
 from consensus.reader import VerifiedReader
 from consensus.trust_store import MemoryStore, TrustRoot
-from identity.signer import open_signer
+from identity.signer import Signer, open_signer
 from ledger.errors import Code, Refused, VerificationFailed
 from mcp_server.audit.anchoring import Anchoring, Pace
+from mcp_server.audit.around import Auditing, audited, own_signer
 from mcp_server.audit.audited import Audited
 from mcp_server.audit.files import segments
 from mcp_server.audit.ledger_anchors import LedgerAnchors
@@ -112,8 +113,39 @@ def test_a_proven_anchor_finds_a_log_that_was_cut_or_replaced_behind_it(
     assert "the ledger since height" in cut["logs"][0]["error"]["expected"]
     path.unlink()
     other = a_log(tmp_path)
-    gone = desk.run(*given, str(other), status=VERIFICATION)
+    gone = desk.run(*given, "--any-key", str(other), status=VERIFICATION)
     assert (gone["verdict"], gone["missing"]["name"]) == ("AUDIT_CUT", "AUDIT_CUT")
+
+
+@pytest.mark.requires("audit.pinned")
+def test_a_log_under_another_key_than_the_homes_own_does_not_verify(desk: Desk, tmp_path: Path) -> None:
+    root = desk.path / "audit"
+
+    def written(signer: Signer) -> None:
+        with audited(Auditing(root, signer, signer.did, desk.ledger.chain.chain_id)):
+            pass
+
+    own, stranger = own_signer(root), own_signer(tmp_path / "elsewhere")
+    written(own)
+    assert desk.run("audit", "verify")["verdict"] == "verified"
+    assert f"of {root}/node.pem" in desk.show("audit", "verify")
+    (root / "log-1").rename(tmp_path / "kept")
+    written(stranger)
+    said = desk.run("audit", "verify", status=VERIFICATION)
+    assert said["verdict"] == "AUDIT_SIGNATURE_INVALID"
+    assert desk.run("audit", "verify", "--any-key")["verdict"] == "verified"
+    assert desk.run("audit", "verify", "--key", stranger.did)["verdict"] == "verified"
+    desk.run("audit", "verify", "--key", own.did, status=VERIFICATION)
+    desk.run("audit", "verify", "--key", own.did, "--any-key", status=USAGE)
+    # Nothing vouches for a log far from its key, but the key named or a head known of it.
+    kept = str(tmp_path / "kept")
+    assert desk.run("audit", "verify", kept, status=VERIFICATION)["verdict"] == "AUDIT_SIGNATURE_INVALID"
+    (told,) = desk.run("audit", "verify", kept, "--key", own.key_id)["logs"]
+    head = f"{told['log']}:{told['head']['count']}:{told['head']['hash']}"
+    assert desk.run("audit", "verify", kept, "--head", head)["verdict"] == "verified"
+    # A node of the home signs for it too.
+    written(open_signer(f"file:{desk.path}/keys/{EAST.name}.pem"))
+    assert desk.run("audit", "verify", str(root / "log-2"))["verdict"] == "verified"
 
 
 @pytest.mark.requires("audit.marks")
