@@ -18,7 +18,7 @@ $(SETUP): requirements.lock pyproject.toml deploy/bootstrap.sh
 
 setup: $(SETUP) ## the environment in .venv, from the lock
 
-tools: $(SETUP) ## build or find CometBFT, Kubernetes, helm, kustomize and a node's runtime
+tools: $(SETUP) ## build or find CometBFT, its ABCI client, Kubernetes, helm, kustomize and a node's runtime
 	@$(BIN)/python -m runtime.tools
 	@$(BIN)/python -m runtime.node_programs
 

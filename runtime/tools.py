@@ -85,7 +85,7 @@ class Tool(enum.Enum):
         return f"CONCLAVE_{self.name}"
 
 
-OPTIONAL = frozenset({Tool.COMETBFT_038, Tool.ABCI_CLI})
+OPTIONAL = frozenset({Tool.COMETBFT_038})
 """What only the benches need, so what is built only when named."""
 
 
