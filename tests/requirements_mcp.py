@@ -29,6 +29,7 @@ MCP: dict[str, str] = {
     "mcp.edits": "a model's change to a release names what changes; all else stays as it was signed [issue 7]",
     # -- audit --------------------------------------------------------------------------------------
     "audit.records": "every call, refused ones too, has a decision before it and an outcome after, with the guard's codes [issue 7; mcp-audit.md 2]",
+    "audit.repeats": "a caller that is refused over and over has so many records, then is counted; what cuts it off has its own [mcp-audit.md 2]",
     "audit.no-secrets": "a record holds digests of arguments and answers, keyed by log, never their content [issue 7; mcp-audit.md 2]",
     "audit.durable": "a decision is on the disk before the call is served [issue 7; mcp-audit.md 3]",
     "audit.fail-closed": "what cannot be written down is not served or not handed out [issue 7; mcp-audit.md 3]",

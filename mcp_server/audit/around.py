@@ -70,7 +70,7 @@ def audited(how: Auditing | None) -> Iterator[Callable[[Chain], Chain] | None]:
     keeper.start()
     let_go = _end_in_order(keeper)
     try:
-        yield lambda inner: Audited(inner, log, time.monotonic_ns)
+        yield lambda inner: Audited(inner, log, time.monotonic_ns, how.door)
     finally:
         keeper.stop()
         let_go()

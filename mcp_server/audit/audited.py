@@ -2,7 +2,8 @@
 
 Owns what is recorded of a call. Promises that a decision is on the disk before the call is served, that an
 outcome is in the log before anything is handed out, for refused calls too, and that where that cannot be,
-the call is refused or its answer withheld. No argument, answer or secret comes into a record: digests do.
+the call is refused or its answer withheld. Whoever is refused over and over is counted, as at the door,
+so that no caller fills the disk. No argument, answer or secret comes into a record: digests do.
 Source: docs/spec/mcp-audit.md §2, §3.
 """
 
@@ -16,6 +17,7 @@ from ledger.errors import Code, ConclaveError, EnvironmentFault
 from ledger.types import Json, JsonObject
 from mcp_server import pruning
 from mcp_server.audit import limits
+from mcp_server.audit.door import Door, Repeats
 from mcp_server.audit.records import Decision, Ended, Outcome, Verdict
 from mcp_server.audit.writer import AuditLog
 from mcp_server.chain import Call, Chain, Passed
@@ -27,10 +29,13 @@ _GUARD_FACTS = ("budget", "cause", "count", "kind", "loop", "retryAfterSeconds",
 
 
 class Audited:
-    """Writes what ``inner`` decides and what comes of it."""
+    """Writes what ``inner`` decides and what comes of it; counts at ``door`` what one caller repeats."""
 
-    def __init__(self, inner: Chain, log: AuditLog, monotonic_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, inner: Chain, log: AuditLog, monotonic_ns: Callable[[], int], door: Door | None = None
+    ) -> None:
         self._inner, self._audit, self._monotonic_ns = inner, log, monotonic_ns
+        self._door, self._repeats = door or Door(), Repeats()
         self._open: Call | None = None
         self._begun_ns = 0
         self._owed: Outcome | None = None
@@ -46,11 +51,15 @@ class Audited:
         try:
             warnings = self._inner.before(call)
         except ConclaveError as error:
-            self._refused(call, _told(error), _CONTROL.get(error.code, Verdict.REFUSE))
+            if self._repeats.too_many(call.principal, error.code, self._begun_ns):
+                self._door.refused(error.code)
+            else:
+                self._refused(call, _told(error), _CONTROL.get(error.code, Verdict.REFUSE))
             raise
         except Exception:
             self._refused(call, internal_json(), Verdict.REFUSE)
             raise
+        self._repeats.passed(call.principal)
         verdict = Verdict.WARN if warnings else Verdict.ALLOW
         self._audit.append([self._decision(call, verdict, warnings)], sync=True)
         self._open = call

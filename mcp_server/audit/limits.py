@@ -8,6 +8,9 @@ LINE_BYTES_MAX = 16 * KIB
 """Of one record with its hash and line end: a decision with all its reasons fits."""
 NAME_CHARACTERS_MAX = 200
 REASONS_MAX = 8
+REFUSED_CALLS_MAX = 64
+REFUSED_CALLS_SECONDS = 600
+"""So many refused calls of one caller are written whole in so long; what is more is counted."""
 REASON_BYTES_MAX = KIB
 """Of one reason's canonical JSON; a longer one keeps its code alone."""
 DOOR_CODES_MAX = 64

@@ -18,6 +18,7 @@ import pytest
 from ledger.bodies import revocation_body, suspension_body
 from ledger.errors import Code
 from mcp_server import framing, listener, web
+from mcp_server.audit import limits
 from mcp_server.audit.records import Refusals
 from tests.redteam.mcp_target import PATIENCE, Target, config_map, propose
 from tests.support.ledger import ALICE, EAST, ROBOT, Subject, envelope
@@ -148,6 +149,22 @@ def test_who_the_ledger_lets_in_again_is_let_in_by_the_guard_too(target: Target)
     target.ledger.commit()
     said = target.call("get_clusters")
     assert (said.status, said.code) == (200, None)
+
+
+@pytest.mark.requires("audit.repeats")
+def test_who_is_cut_off_and_goes_on_calling_is_counted_and_fills_no_disk(target: Target) -> None:
+    begun, made = time.monotonic(), 150
+    codes = [target.call("get_object", kind="Release", name="guestbook", object="v1/ConfigMap/x/y").code]
+    codes += [target.call("get_clusters", limit=0).code for _ in range(made - 1)]
+    assert codes[-1] == Code.AGENT_SUSPENDED.name
+    counted = target.refused_at_the_door()
+    written = [each for each in target.decisions() if each.verdict.value in ("refuse", "suspend")]
+    passed = len(target.decisions()) - len(written)
+    assert passed + len(written) + sum(counted.values()) == made
+    # What is refilled meanwhile, and the one that cuts it off, come to the share of one caller.
+    assert len(written) <= limits.REFUSED_CALLS_MAX + 2 + (time.monotonic() - begun) / 9
+    assert [each for each in written if each.reasons[0].get("cause")], "the record that says why is there"
+    assert counted.keys() == {Code.AGENT_SUSPENDED.name}
 
 
 @pytest.mark.requires("mcp.red-door")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import itertools
@@ -15,6 +16,8 @@ import pytest
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from ledger.types import JsonObject
 from mcp_server.audit import limits
+from mcp_server.audit.audited import Audited
+from mcp_server.audit.door import Door
 from mcp_server.audit.files import LOCK_NAME, lines, read_log, segments
 from mcp_server.audit.records import Decision, Ended, Head, Outcome, Record, Segment, Started, Verdict
 from mcp_server.audit.walk import Walk
@@ -104,6 +107,35 @@ def test_whatever_becomes_of_a_call_it_has_both_with_the_guards_codes(
         assert decision.reasons[0]["loop"] == "same-call"
     if name == "withheld":
         assert outcome.result is None
+    server.log.close()
+    intact(server.folder)
+
+
+@pytest.mark.requires("audit.repeats")
+def test_one_caller_has_so_many_refusals_written_whole_and_the_one_that_cuts_it_off(tmp_path: Path) -> None:
+    server = start(tmp_path, inner=Judging())
+    door = Door()
+    chain = Audited(Judging(), server.log, lambda: server.time.now_ns, door)
+
+    def made(name: str, times: int, principal: str | None = AGENT) -> int:
+        before = len(records(server))
+        for _ in range(times):
+            with contextlib.suppress(ConclaveError):
+                chain.before(Call("tool", name, {}, principal))
+        written = [record.body for record in records(server)[before:]]
+        return sum(isinstance(body, Decision) for body in written)
+
+    most = limits.REFUSED_CALLS_MAX
+    assert made("refused", most + 36) == most
+    assert made("suspended", 200) == 1
+    assert door.peek() == {"AGENT_SUSPENDED": 199, "LOOP_DETECTED": 36}
+    assert made("refused", 1, None) == 1, "another caller has its own share"
+    server.time.pass_s(limits.REFUSED_CALLS_SECONDS / most)
+    assert made("suspended", 5) == 1
+    passes = Call("tool", "fine", {}, AGENT)
+    chain.before(passes)
+    chain.after(passes, ANSWER)
+    assert made("suspended", 5) == 1, "it was let in again, and what cut it off anew is written"
     server.log.close()
     intact(server.folder)
 
