@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import cast
 
 import pytest
 
 from abci_app.application import ConclaveApplication
+from abci_app.check import Constants
 from abci_app.genesis import GenesisValidator, genesis_state
-from abci_app.machine.block import apply_block
+from abci_app.machine.block import Block, BlockResult, Opener, TxResult, apply_block
 from abci_app.protocols import PROTOCOLS
 from ledger import bodies, envelope, records, standard, statekeys
-from ledger.errors import Code, EnvironmentFault
+from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.inception import did_conclave, inception, inception_proofs
 from ledger.pb import abci_pb2 as pb
 from ledger.pb import comet_pb2
 from ledger.types import ActionKind, JsonObject
+from state.reader import Overlay
 from state.store import Store
 from tests.support.application import Chain
 from tests.support.key_rings import SALT, committed, plain, presented
@@ -30,6 +33,7 @@ from tests.support.subjects import (
     Subject,
     genesis_bytes,
     genesis_document,
+    seal,
 )
 from tests.unit.abci_app.test_governance import Story
 
@@ -197,6 +201,22 @@ def test_headers_carry_the_new_version_from_the_height_on() -> None:
         updates = response.consensus_param_updates
         expected = comet_pb2.ConsensusParams(version=comet_pb2.VersionParams(app=2))
         assert updates == (expected if height == 5 else comet_pb2.ConsensusParams())
+
+
+@pytest.mark.requires("abci.upgrade")
+def test_a_block_is_judged_by_the_rules_of_its_own_height() -> None:
+    def stricter(state: Overlay, block: Block, constants: Constants, open_tx: Opener) -> BlockResult:
+        """Version 2, by which nobody's word counts."""
+        result = apply_block(state, dataclasses.replace(block, txs=()), constants, open_tx)
+        refused = TxResult(Code.TX_REFUSED, b"", Refused(Code.TX_REFUSED))
+        return dataclasses.replace(result, results=tuple(refused for _ in block.txs))
+
+    chain, old = planned({1: apply_block, 2: stricter}), planned({1: apply_block, 2: apply_block})
+    for height in range(2, 8):
+        txs = [seal(ALICE, bodies.freeze_body(f"at-{height}"), height)]
+        found, before = chain.block(txs), old.block(txs)
+        assert found.tx_results[0].code == (Code.OK if height < 6 else Code.TX_REFUSED)
+        assert (found.app_hash == before.app_hash) == (height < 6)
 
 
 @pytest.mark.requires("abci.upgrade")
