@@ -1,21 +1,21 @@
 """The bridge's life: look at the ledger, apply what is proven, undo drift, report, wait.
 
-Owns the order of these and nothing of their content. Promises that nothing is applied while the ledger does
-not verify or is stale, that such a hold keeps what runs and says why, that one release's trouble delays no
-other, and that every failure is tried again with growing pauses. A release that leaves the ledger's list is
-kept as it is; only one that the ledger says was deleted leaves the cluster.
+Owns the order of these and nothing of their content. Promises that no release is begun with while the ledger
+does not verify or is stale, which is asked anew before each, that such a hold keeps what runs and says why,
+that one release's trouble keeps no other from its turn, and that every failure is tried again with growing
+pauses. A release that leaves the ledger's list is kept as it is; only one that the ledger says was deleted
+leaves the cluster.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from k8s_bridge.bell import Bell
 from k8s_bridge.changeset import ReleaseOutcome
+from k8s_bridge.following import Clocks, Following, Source
 from k8s_bridge.guard import SETTLE_S
 from k8s_bridge.mend import Mender, rest, tell_undone
 from k8s_bridge.metrics import interval_s, is_absent
@@ -25,25 +25,16 @@ from k8s_bridge.settings import Periods
 from k8s_bridge.source import Wanted
 from k8s_bridge.status import HealthStatus
 from k8s_bridge.tracked import Tracked, account_of, aim_of
-from ledger.errors import Code, ConclaveError, EnvironmentFault, VerificationFailed
+from ledger.errors import Code, ConclaveError, EnvironmentFault
 from ledger.types import JsonObject
-from runtime.clock import NS_PER_S
 from runtime.log import event
 from runtime.retry import Backoff
 
-IDLE_SHARE = 10
-"""Who asks without a bell spends a tenth of its time on it: where many share a node, all ask less often."""
+__all__ = ["Clocks", "Loop", "Reports", "Source"]
+
 OUTAGE = Backoff(base_s=0.5, ceiling_s=5.0)
 """Pauses while the API server does not answer."""
 _LOG = logging.getLogger("bridge")
-
-
-class Source(Protocol):
-    """Where wanted releases come from (``source.LedgerSource``)."""
-
-    def look(self) -> Wanted | None:
-        """Read what is wanted; None when nothing is newer."""
-        ...
 
 
 class Reports(Protocol):
@@ -60,14 +51,6 @@ class Reports(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Wall clock in nanoseconds since the epoch, and a clock that never goes back, in seconds."""
-
-    wall_ns: Callable[[], int]
-    monotonic_s: Callable[[], float] = time.monotonic
-
-
 class Loop:
     """One bridge's decisions about time; every ``step`` is one turn."""
 
@@ -80,18 +63,13 @@ class Loop:
         periods: Periods,
         clocks: Clocks,
     ) -> None:
-        self._source, self._reconciler, self._reports, self._bell = source, reconciler, reports, bell
+        self._reconciler, self._reports, self._bell = reconciler, reports, bell
+        self._ledger = Following(source, periods, clocks, bell)
         self._periods, self._clocks = periods, clocks
         self._backoff = Backoff(base_s=0.5, ceiling_s=periods.retry_s_max)
         self._mender = Mender(reconciler, self._backoff, clocks.monotonic_s)
         self._tracked: dict[str, Tracked] = {}
         self._refused: dict[str, ConclaveError] = {}
-        self._height = 0
-        self._header_time_ns = 0
-        self._look_error: ConclaveError | None = None
-        self._look_failures = 0
-        self._look_due_s = 0.0
-        self._look_floor_s = 0.0
         self._reach_error: EnvironmentFault | None = None
         self._reach_failures = 0
         self._reach_due_s = 0.0
@@ -99,7 +77,23 @@ class Loop:
 
     def step(self) -> None:
         """Wait for the next thing to do, and do it."""
-        rung = self._bell.wait(self._pause_s())
+        self._hear(self._pause_s())
+        if self._clocks.monotonic_s() >= self._reach_due_s:
+            self._reach()
+        may_begin = self._may_begin()
+        for name in list(self._tracked):
+            if not may_begin:
+                return
+            tracked = self._tracked.get(name)
+            if tracked is not None and name not in self._refused:
+                self._attend(name, tracked, self._clocks.monotonic_s())
+            # That may have taken minutes: a freeze, a silent ledger or the lease's end does not wait.
+            self._hear(0.0)
+            may_begin = self._may_begin()
+
+    def _hear(self, timeout_s: float) -> None:
+        """Take what was rung, waiting for it at most so long, and look at the ledger where that is due."""
+        rung = self._bell.wait(timeout_s)
         now = self._clocks.monotonic_s()
         for name in rung.drifted.keys() & self._tracked.keys():
             # What rests is looked at when its rest is over, however often it is written meanwhile.
@@ -109,23 +103,23 @@ class Loop:
         for name in rung.restated.keys() & self._tracked.keys():
             self._tracked[name].restated |= rung.restated[name]
         if rung.block:
-            self._look_due_s = min(self._look_due_s, self._look_floor_s)
-        if now >= self._look_due_s:
-            self._look(now)
-        if now >= self._reach_due_s:
-            self._reach()
-        if self._may_write(now) and self.hold() is None:
-            for name, tracked in self._tracked.items():
-                if name in self._refused or self._bell.stopping:
-                    continue
-                self._attend(name, tracked, now)
+            self._ledger.told_of_block()
+        wanted = self._ledger.look_if_due()
+        if wanted is not None:
+            self._take(wanted, now)
+
+    def _may_begin(self) -> bool:
+        """Whether anything may be written from here on."""
+        if self._bell.stopping or not self._may_write(self._clocks.monotonic_s()):
+            return False
+        return self._ledger.hold() is None
 
     def _attend(self, name: str, tracked: Tracked, now: float) -> None:
         """Do what is due for one release."""
         tracked.restated |= tracked.due_again(now)
         if self._mender.mend(name, tracked, now) and tracked.standing is not None:
             self._offer(tracked, tracked.standing)
-        if tracked.due_s <= now:
+        if tracked.due_s <= now and self.hold() is None:
             self._reconcile(name, tracked)
         elif tracked.restated and tracked.health_due_s <= now:
             self._look_again(name, tracked)
@@ -144,27 +138,15 @@ class Loop:
 
     def hold(self) -> ConclaveError | None:
         """Why nothing may be applied now; None when it may."""
-        if isinstance(self._look_error, VerificationFailed):
-            return self._look_error
-        if not self._height:
-            return self._look_error
-        age_ns = self._clocks.wall_ns() - self._header_time_ns
-        if age_ns > self._periods.staleness_s * NS_PER_S:
-            return VerificationFailed(
-                Code.STALE,
-                got=f"a header {age_ns // NS_PER_S} s old",
-                expected=f"at most {self._periods.staleness_s:.0f} s",
-                todo="check that the ledger makes blocks and that this bridge reaches a node of it",
-            )
-        return None
+        return self._ledger.hold()
 
     def account(self) -> JsonObject:
         """Give the bridge's state, as ``bridge-status.json`` holds it."""
         hold, reporting = self.hold(), self._reports.last_error
         return {
-            "height": self._height,
-            "headerTimeNs": self._header_time_ns,
-            "verdict": _verdict(self._look_error),
+            "height": self._ledger.height,
+            "headerTimeNs": self._ledger.header_time_ns,
+            "verdict": _verdict(self._ledger.error),
             "hold": None if hold is None else hold.to_json(),
             "kubernetes": _verdict(self._reach_error),
             "reporting": None if reporting is None else reporting.to_json(),
@@ -173,32 +155,12 @@ class Loop:
         }
 
     def _pause_s(self) -> float:
-        dues = [self._look_due_s, self._reach_due_s]
+        dues = [self._ledger.due_s, self._reach_due_s]
         for name, tracked in self._tracked.items():
             dues += tracked.dues() if name not in self._refused else []
         if self.hold() is not None or self._term is None:
-            dues = [self._look_due_s, self._reach_due_s]
+            dues = [self._ledger.due_s, self._reach_due_s]
         return max(0.0, min(dues) - self._clocks.monotonic_s())
-
-    def _look(self, now: float) -> None:
-        try:
-            wanted = self._source.look()
-        except ConclaveError as error:
-            self._look_failures += 1
-            if self._look_error is None or self._look_error.code is not error.code:
-                event(_LOG, "ledger not believed", level=logging.WARNING, **error.to_json())
-            self._look_error = error
-            delay = max(self._periods.poll_s, Backoff(ceiling_s=5.0).delay_s(self._look_failures))
-            self._look_due_s = self._look_floor_s = now + delay
-            return
-        ended = self._clocks.monotonic_s()
-        # Looking takes half of the time at most, however fast blocks come.
-        self._look_floor_s = ended + (ended - now)
-        pause = self._periods.listen_s if self._bell.listening() else self._periods.poll_s
-        self._look_due_s = now + max(pause, 0.0 if wanted else IDLE_SHARE * (ended - now))
-        self._look_error, self._look_failures = None, 0
-        if wanted is not None:
-            self._take(wanted, now)
 
     def _reach(self) -> None:
         """See whether the API server answers us, so that an idle bridge says so too."""
@@ -223,7 +185,6 @@ class Loop:
                 tracked.due_s = min(tracked.due_s, now + SETTLE_S)
 
     def _take(self, wanted: Wanted, now: float) -> None:
-        self._height, self._header_time_ns = wanted.height, wanted.time_ns
         for name, error in wanted.refused.items():
             if name not in self._refused or self._refused[name].code is not error.code:
                 what = "release frozen" if error.code is Code.FROZEN else "release not believed"

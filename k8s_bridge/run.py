@@ -83,7 +83,7 @@ def serve(settings: BridgeSettings, bell: Bell) -> None:
     reconciler = Reconciler(cluster, store, watches, system_clock_ns, in_scope, fence)
     workers = reconciler.workers = Pool()
     source = LedgerSource(reader, settings.cluster)
-    loop = Loop(source, reconciler, reporter, bell, settings.periods, Clocks(system_clock_ns))
+    loop = Loop(source, reconciler, reporter, bell, settings.periods, Clocks(system_clock_ns, boot_clock()))
     event(
         _LOG, "bridge started", cluster=settings.cluster, chain=reader.chain_id, reporter=did, key=key.key_id
     )  # fmt: skip
