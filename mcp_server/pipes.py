@@ -1,8 +1,8 @@
 """The server over standard input and output: one message a line.
 
 Owns the two streams. Promises that standard output carries protocol alone, that a line is bounded before it
-is kept, and that a line that is no message is answered and the next one served. Ends with its input, once
-what was asked is answered.
+is kept, that a line that is no message is answered and the next one served, and that errors are told in our
+words and counted. Ends with its input, once what was asked is answered.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mcp.server.stdio import stdio_server
 from ledger.errors import Refused
 from mcp_server import framing
 from mcp_server.pruning import dump
+from mcp_server.rewording import Count, nobody, reworded
 
 _LAST_SECONDS_MAX = 5.0
 """For what is still being answered when the input ends."""
@@ -30,14 +31,15 @@ _LINE_BYTES_MAX = framing.MESSAGE_BYTES_MAX + 1
 class Output:
     """Writes whole lines, one at a time, away from whatever else prints."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._turn = stream, anyio.Lock()
+    def __init__(self, stream: BinaryIO, count: Count = nobody) -> None:
+        self._stream, self._turn, self.count = stream, anyio.Lock(), count
         self._lines, self._written = 0, anyio.Event()
 
     async def write(self, text: str) -> None:
         """Write text that ends a line."""
+        told = reworded(text.removesuffix("\n"), self.count) + "\n"
         async with self._turn:
-            await anyio.to_thread.run_sync(self._write, text.encode("utf-8", "replace"))
+            await anyio.to_thread.run_sync(self._write, told.encode("utf-8", "replace"))
             self._lines += 1
             self._written.set()
             self._written = anyio.Event()
@@ -71,6 +73,7 @@ class Input:
                 asked += "id" in framing.check(line.strip())
             except Refused as refused:
                 asked += 1
+                self._output.count(refused.code)
                 await self._output.write(dump(framing.refusal(refused)) + "\n")
                 continue
             yield line.decode()
@@ -86,17 +89,20 @@ class Input:
         return line
 
 
-def wire() -> Output:
-    """Give standard output for the protocol alone: what anybody prints from now on goes to standard error."""
+def wire(count: Count = nobody) -> Output:
+    """Give standard output for the protocol alone: what anybody prints from now on goes to standard error.
+
+    ``count`` is told of each error that is no outcome of a call.
+    """
     copy = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return Output(copy)
+    return Output(copy, count)
 
 
-async def serve(server: Server[Any]) -> None:
+async def serve(server: Server[Any], count: Count = nobody) -> None:
     """Serve until standard input ends."""
-    output = wire()
+    output = wire(count)
     streams = stdio_server(cast("Any", Input(sys.stdin.buffer, output)), cast("Any", output))
     try:
         async with streams as (read, write):
@@ -105,9 +111,9 @@ async def serve(server: Server[Any]) -> None:
         pass  # whoever asked is gone
 
 
-def run(server: Server[Any]) -> None:
-    """Serve until standard input ends, SIGTERM or Ctrl-C."""
-    work(lambda: serve(server))
+def run(server: Server[Any], count: Count = nobody) -> None:
+    """Serve until standard input ends, SIGTERM or Ctrl-C; ``count`` as of ``wire``."""
+    work(lambda: serve(server, count))
 
 
 def work(on_streams: Callable[[], Awaitable[None]]) -> None:

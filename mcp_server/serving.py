@@ -37,7 +37,7 @@ class Serving:
         on_suspend: told of suspensions; None to remember them only.
         keys: by DID, the keys of the agents whose word this server signs; without, it only reads.
         clock: gives nanoseconds since the epoch.
-        door: counts who is not let in over HTTP.
+        door: counts who is not let in, and what is no message.
     """
 
     where: Listening | None = None
@@ -79,20 +79,20 @@ def serve(source: Source, how: Serving) -> None:
     chain = guarded if how.around is None else how.around(guarded)
     proposer = Proposer(source.rpc, source.reader, how.keys) if how.keys else None
     if how.where is None:
-        _over_streams(source, chain, how.principal, proposer)
+        _over_streams(source, chain, how, proposer)
     else:
         _over_http(source, chain, standings, how, proposer)
 
 
-def _over_streams(
-    source: Source, chain: Chain, principal: Principal | None, proposer: Proposer | None
-) -> None:
+def _over_streams(source: Source, chain: Chain, how: Serving, proposer: Proposer | None) -> None:
     # The protocol's package costs seconds and memory: whoever only asks for help pays nothing.
     from mcp_server import pipes
+    from mcp_server.rewording import nobody
     from mcp_server.server import build
 
     _quiet()
-    pipes.run(build(source, chain, local=principal, proposer=proposer))
+    count = nobody if how.door is None else how.door.refused
+    pipes.run(build(source, chain, local=how.principal, proposer=proposer), count)
 
 
 def _over_http(
@@ -130,3 +130,5 @@ def _quiet() -> None:
     log.configure()
     # The package tells of every request that it began and ended with it.
     logging.getLogger("mcp").setLevel(logging.WARNING)
+    # It repeats what strangers sent; who is not let in is counted in the audit.
+    logging.getLogger("mcp.server.transport_security").setLevel(logging.ERROR)

@@ -2,7 +2,8 @@
 
 Owns the paths and the order of the checks: Host and Origin, who asks, size, time, form. Promises that a
 client that sends slowly, much or nonsense gets an answer or a clean close in bounded time and memory, that
-the next one is served, and that with a gate nothing of the protocol is reached without it. Holds no session.
+the next one is served, that with a gate nothing of the protocol is reached without it, and that whatever is
+refused has a code of ours and is counted. Holds no session.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.types import JsonObject
-from mcp_server import framing, gate_answers
+from mcp_server import framing, gate_answers, rewording
 from mcp_server.auth import metadata
 from mcp_server.auth.limits import FORM_BYTES_MAX
 from mcp_server.auth.metadata import Origin
@@ -80,8 +81,8 @@ class Front:
         security: TransportSecuritySettings | None = None,
         door: CountsRefusals | None = None,
     ) -> None:
-        self._app, self._check, self._gate = app, check, gate
-        self._door = door
+        self._check, self._gate, self._door = check, gate, door
+        self._app = rewording.Reworded(app, self._counted)
         self._security = TransportSecurityMiddleware(security or security_of(None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +91,8 @@ class Front:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        if request.url.path == PATH:
+        # Not the URL's, which a Host header is part of.
+        if scope["path"] == PATH:
             found: Response | bytes | None = await self._message(request)
         else:
             found = await self._elsewhere(request)
@@ -106,7 +108,7 @@ class Front:
         if refused is not None:
             return refused
         if request.method != "POST":
-            return _not_this_method("POST")
+            return self._not_this_method("POST")
         if self._gate is not None:
             gate = self._gate
             try:
@@ -129,14 +131,16 @@ class Front:
         if refused is not None:
             return refused
         gate = self._gate
+        path = request.scope["path"]
         if gate is None:
-            return Response(status_code=404, headers=_CLOSE)
-        if request.url.path == metadata.TOKEN_PATH:
-            return await self._token(gate, request) if request.method == "POST" else _not_this_method("POST")
-        known = _METADATA.get(request.url.path)
+            return self._refused(404)
+        if path == metadata.TOKEN_PATH:
+            is_post = request.method == "POST"
+            return await self._token(gate, request) if is_post else self._not_this_method("POST")
+        known = _METADATA.get(path)
         if known is None:
-            return Response(status_code=404, headers=_CLOSE)
-        return _json(200, known(gate.origin)) if request.method == "GET" else _not_this_method("GET")
+            return self._refused(404)
+        return _json(200, known(gate.origin)) if request.method == "GET" else self._not_this_method("GET")
 
     async def _token(self, gate: Gate, request: Request) -> Response | None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -144,6 +148,7 @@ class Front:
             wrong = Refused(
                 Code.FIELD_INVALID, got="another type", expected=f"content-type: {_FORM}", field="body"
             )
+            self._count(wrong)
             return _answer(gate_answers.at_token_endpoint(wrong))
         form = await self._read(request, FORM_BYTES_MAX)
         if not isinstance(form, bytes):
@@ -157,7 +162,20 @@ class Front:
 
     async def _from_here(self, request: Request, *, is_json: bool) -> Response | None:
         refused = await self._security.validate_request(request, is_post=is_json)
-        return None if refused is None else Response(refused.body, refused.status_code, _CLOSE)
+        if refused is None:
+            return None
+        return self._refused(refused.status_code, 415 if refused.status_code == 400 else None)
+
+    def _not_this_method(self, allowed: str) -> Response:
+        return self._refused(405, headers={"allow": allowed})
+
+    def _refused(
+        self, status: int, meaning: int | None = None, headers: dict[str, str] | None = None
+    ) -> Response:
+        """Count and answer what is no message by its status, or by another that says better what is wrong."""
+        error = rewording.of_status(meaning or status)
+        self._count(error)
+        return _json(status, rewording.refusal(error), {**(headers or {}), **_CLOSE})
 
     async def _read(self, request: Request, bytes_max: int) -> Response | bytes | None:
         """Give a request's body, or the answer to one too large or slow; None where the client is gone."""
@@ -175,8 +193,11 @@ class Front:
             return None
 
     def _count(self, error: ConclaveError) -> None:
+        self._counted(error.code)
+
+    def _counted(self, code: Code) -> None:
         if self._door is not None:
-            self._door.refused(error.code)
+            self._door.refused(code)
 
 
 _METADATA: dict[str, Callable[[Origin], JsonObject]] = {
@@ -225,10 +246,6 @@ def _answer(told: gate_answers.Told) -> Response:
 
 def _json(status: int, content: JsonObject, headers: dict[str, str] | None = None) -> Response:
     return Response(dump(content), status, headers, media_type="application/json")
-
-
-def _not_this_method(allowed: str) -> Response:
-    return Response(status_code=405, headers={"allow": allowed, **_CLOSE})
 
 
 def application(server: Server[Any], gate: Gate | None = None, door: CountsRefusals | None = None) -> ASGIApp:
