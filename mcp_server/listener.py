@@ -1,7 +1,8 @@
 """The socket and its transport security, and serving on it.
 
 Owns listening, TLS, and the time a connection has before it asks for something. Promises that what does not
-listen on loopback speaks TLS 1.3 alone, and that a handshake or a head that does not come is cut off.
+listen on loopback speaks TLS 1.3 alone, that a handshake or a head that does not come is cut off, and that
+what is no HTTP, or finds no place, is told so with a code.
 """
 
 from __future__ import annotations
@@ -21,39 +22,86 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.limits import KIB
+from mcp_server import rewording
 from mcp_server.listening import Listening
+from mcp_server.places import CONNECTIONS_MAX, Places, peer_of
+from mcp_server.pruning import dump
+from mcp_server.rewording import Count, nobody
 
 HEAD_SECONDS_MAX = 5.0
 """For a TLS handshake, and for the head of each request."""
+FIRST_BYTE_SECONDS_MAX = 2.0
 HEAD_BYTES_MAX = 16 * KIB
-CONNECTIONS_MAX = 128
+_BEFORE_ASKING = (h11.IDLE, h11.SEND_BODY)
 
 
 class Impatient(H11Protocol):
-    """HTTP/1.1 that waits a bounded time for the head of each request."""
+    """HTTP/1.1 that waits a bounded time for the head of each request.
 
+    ``places`` and ``count`` are the server's: who may connect, and who counts what is refused here.
+    """
+
+    places = Places()
+    count: Count = staticmethod(nobody)
+    peer = ""
     _late: asyncio.TimerHandle | None = None
+    _is_silent = True
+
+    @property
+    def owes(self) -> bool:
+        """Whether the peer has yet to send a request, or the rest of one."""
+        return self.conn.their_state in _BEFORE_ASKING
+
+    def give_way(self) -> None:
+        """End at once."""
+        self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait."""
+        """Begin to wait, where there is a place."""
         super().connection_made(transport)
-        self._watch()
+        self.peer = peer_of(self.client[0] if self.client else "")
+        if not self.places.enter(self):
+            full = Refused(
+                Code.LIMIT_EXCEEDED, got="one more", expected="fewer connections", todo="try again later"
+            )
+            self._refuse(503, full)
+            return
+        self._watch(FIRST_BYTE_SECONDS_MAX)
 
     def data_received(self, data: bytes) -> None:
         """Go on waiting, or stop with the head's end."""
+        if self.transport.is_closing():
+            return
+        if self._is_silent:
+            self._is_silent = False
+            self._unwatch()
         super().data_received(data)
-        self._watch()
+        self._watch(HEAD_SECONDS_MAX)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
+        self.places.leave(self)
         self._unwatch()
         super().connection_lost(exc)
 
-    def _watch(self) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Say that it is no HTTP, in our words."""
+        del msg
+        self._refuse(400, rewording.of_status(400))
+
+    def _refuse(self, status: int, error: Refused) -> None:
+        self.count(error.code)
+        body = dump(rewording.refusal(error)).encode()
+        reason = {400: "Bad Request", 503: "Service Unavailable"}[status]
+        heads = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close"
+        self.transport.write(f"HTTP/1.1 {status} {reason}\r\n{heads}\r\n\r\n".encode() + body)
+        self.transport.close()
+
+    def _watch(self, seconds: float) -> None:
         if self.conn.their_state is not h11.IDLE:
             self._unwatch()
         elif self._late is None:
-            self._late = self.loop.call_later(HEAD_SECONDS_MAX, self.transport.close)
+            self._late = self.loop.call_later(seconds, self.transport.close)
 
     def _unwatch(self) -> None:
         if self._late is not None:
@@ -62,7 +110,11 @@ class Impatient(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Listens itself, as uvicorn leaves a TLS handshake a minute."""
+    """Listens itself, as uvicorn leaves a TLS handshake a minute; has places for those who connect."""
+
+    def __init__(self, config: uvicorn.Config, count: Count) -> None:
+        super().__init__(config)
+        self._places, self._count = Places(), count
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
@@ -82,7 +134,9 @@ class _Server(uvicorn.Server):
             )
 
     def _protocol(self) -> asyncio.Protocol:
-        return Impatient(self.config, self.server_state, self.lifespan.state)
+        made = Impatient(self.config, self.server_state, self.lifespan.state)
+        made.places, made.count = self._places, self._count
+        return made
 
 
 def listen(where: Listening) -> socket.socket:
@@ -145,8 +199,8 @@ def tls_of(where: Listening) -> ssl.SSLContext | None:
     return context
 
 
-def server_of(app: ASGIApp, tls: ssl.SSLContext | None = None) -> uvicorn.Server:
-    """Give what serves an application; ``should_exit`` ends it."""
+def server_of(app: ASGIApp, tls: ssl.SSLContext | None = None, count: Count = nobody) -> uvicorn.Server:
+    """Give what serves an application; ``should_exit`` ends it; ``count`` hears what is refused before."""
     config = uvicorn.Config(
         app,
         http=Impatient,
@@ -157,14 +211,13 @@ def server_of(app: ASGIApp, tls: ssl.SSLContext | None = None) -> uvicorn.Server
         proxy_headers=False,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=3,
-        limit_concurrency=CONNECTIONS_MAX,
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    return _Server(config)
+    return _Server(config, count)
 
 
-def run(app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-    """Serve on a listening socket until SIGTERM or Ctrl-C."""
-    server_of(app, tls).run(sockets=[bound])
+def run(app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None, count: Count = nobody) -> None:
+    """Serve on a listening socket until SIGTERM or Ctrl-C; ``count`` as of ``server_of``."""
+    server_of(app, tls, count).run(sockets=[bound])

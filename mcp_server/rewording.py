@@ -162,7 +162,7 @@ def _told(number: int, data: Any) -> tuple[JsonObject, Code | None]:
     told = error_json(Refused(code, got="something else", expected=expected, field=field or None))
     if number == types.UNSUPPORTED_PROTOCOL_VERSION and type(data) is dict:
         asked = data.get("requested")
-        # The protocol wants both back: what was asked for where it is a date or a version, and so says nothing.
+        # The protocol wants both back; what was asked for where it is a date or a version: that says nothing.
         told["requested"] = asked if type(asked) is str and _REVISION.fullmatch(asked) else ""
         told["supported"] = data.get("supported", [])
     if number == types.MISSING_REQUIRED_CLIENT_CAPABILITY and type(data) is dict:

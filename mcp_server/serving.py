@@ -101,6 +101,7 @@ def _over_http(
     from mcp_server import listener, web
     from mcp_server.auth.metadata import Origin
     from mcp_server.gate import Gate
+    from mcp_server.rewording import nobody
     from mcp_server.server import build
     from mcp_server.turn import Turn
 
@@ -121,7 +122,8 @@ def _over_http(
     server = build(source, chain, turn=turn, proposer=proposer)
     sys.stderr.write(json.dumps({"url": origin.resource}) + "\n")
     sys.stderr.flush()
-    listener.run(web.application(server, gate, how.door), bound, tls)
+    count = nobody if how.door is None else how.door.refused
+    listener.run(web.application(server, gate, how.door), bound, tls, count)
 
 
 def _quiet() -> None:

@@ -101,6 +101,8 @@ MCP: dict[str, str] = {
     "mcp.fenced": "reasons, messages and annotations reach a model fenced and capped, in differences too, and stay fenced when cut [mcp-guard.md 6; issue 7]",
     "mcp.lists": "lists show what the caller may use, in one order, within a budget of their own [issue 7]",
     "mcp.anonymous": "who is nobody reads within a budget, and can cut nobody off [issue 7]",
+    "mcp.places": "connections on which nothing was asked give way, no peer takes more than its share, who asked stays [mcp-auth.md 6; issue 7 red team]",
+    "mcp.worded": "whatever is refused, by the protocol's package too, has a code of ours, repeats nothing and is counted [issue 7; mcp-auth.md 5]",
     "mcp.suspended": "a suspension of the guard is told once and stands; what the ledger has or lifted counts [issue 7]",
     "mcp.listening": "nothing but loopback is listened on without TLS and without knowing who calls [issue 7]",
     "mcp.tls": "TLS 1.3 alone, by the certificate given; who stalls a handshake is cut off [issue 7]",

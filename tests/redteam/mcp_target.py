@@ -234,7 +234,7 @@ def attacked(folder: Path) -> Iterator[Target]:
         chain = around(Guarded(standings, clock.now_ns, told))
         served = build(source, chain, turn=turn, proposer=proposer)
         gate = Gate(origin, standings, turn, clock.now_ns)
-        server = listener.server_of(web.application(served, gate, door))
+        server = listener.server_of(web.application(served, gate, door), count=door.refused)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         target = Target(origin, ledger, folder, clock, told, door)

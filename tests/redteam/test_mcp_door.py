@@ -17,7 +17,7 @@ import pytest
 
 from ledger.bodies import revocation_body, suspension_body
 from ledger.errors import Code
-from mcp_server import framing, listener, web
+from mcp_server import framing, listener, places, web
 from mcp_server.audit import limits
 from mcp_server.audit.records import Refusals
 from tests.redteam.mcp_target import PATIENCE, Target, config_map, propose
@@ -263,3 +263,72 @@ def test_what_is_no_message_reaches_nothing(target: Target) -> None:
         counts[code.name] = counts.get(code.name, 0) + 1
     assert target.refused_at_the_door() == counts
     assert not target.decisions()
+
+
+@pytest.mark.requires("mcp.worded")
+def test_whatever_is_refused_has_our_code_is_counted_and_repeats_nothing(target: Target) -> None:
+    secret = "ghp_" + "a1B2" * 9
+    url, json_type = target.origin.resource, {"content-type": "application/json"}
+    answers = [
+        target.ask(secret, {}),
+        target.ask("tools/call", {"name": secret, "arguments": [secret]}),
+        target.ask("resources/subscribe", {"uri": f"conclave://{secret}"}),
+        target.ask("completion/complete", {"ref": {"type": secret}}),
+        target.post(LIST, accept=secret, mcp_protocol_version="2026-07-28"),
+        target.post(LIST, mcp_protocol_version=secret),
+    ]
+    assert [said.code in Code.__members__ for said in answers] == [True] * 6, answers
+    told = [json.dumps(said.content) for said in answers]
+    plain = [
+        target.http.post(url, content=b"{}", headers={**json_type, "host": f"{secret}.example"}),
+        target.http.post(url, content=b"{}", headers={**json_type, "origin": f"http://{secret}"}),
+        target.http.post(url, content=b"{}", headers={"content-type": f"text/{secret}"}),
+        target.http.get(f"{target.origin.url}/{secret}"),
+        target.http.delete(url),
+        target.http.post(target.origin.token_endpoint, content=b"x", headers={"content-type": secret}),
+    ]
+    assert [answer.status_code for answer in plain] == [421, 403, 400, 404, 405, 400]
+    fields = ["host", "origin", "content-type", "path", "method"]
+    assert [answer.json()["error"]["data"]["field"] for answer in plain[:5]] == fields
+    assert plain[5].json()["conclave"]["field"] == "body"
+    raw = b""
+    for head in (b"GET / HTTP/9.9\r\n\r\n", b"\x00%b\r\n\r\n" % secret.encode()):
+        host, port = target.origin.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+            connection.sendall(head)
+            while part := connection.recv(4096):
+                raw += part
+    assert raw.count(b'"name":"FIELD_INVALID"') == 2, raw
+    told += [answer.text for answer in plain] + [raw.decode()]
+    assert not [text for text in told if secret in text]
+    assert sum(target.refused_at_the_door().values()) == len(answers) + len(plain) + 2
+    assert not target.decisions()
+
+
+@pytest.mark.requires("mcp.places", "mcp.red-door")
+def test_more_silent_connections_than_there_are_places_lock_nobody_out(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "FIRST_BYTE_SECONDS_MAX", PATIENCE)
+    monkeypatch.setattr(listener, "HEAD_SECONDS_MAX", PATIENCE)
+    host, port = target.origin.url.removeprefix("http://").split(":")
+    token = target.own_token
+    parts = (
+        b"",
+        b"POST /token HTTP/1.1\r\n",
+        f"POST /token HTTP/1.1\r\nhost: {host}:{port}\r\n"
+        "content-type: application/x-www-form-urlencoded\r\ncontent-length: 9\r\n\r\n".encode(),
+    )
+    with contextlib.ExitStack() as stack:
+        for number in range(3 * places.CONNECTIONS_MAX // 2):
+            # From several addresses, so that no share of one peer keeps the places free.
+            source = (f"127.0.0.{2 + number % 4}", 0)
+            opened = socket.create_connection((host, int(port)), PATIENCE, source_address=source)
+            stack.enter_context(opened)
+            with contextlib.suppress(ConnectionError):
+                opened.sendall(parts[number % 3])
+        assert target.call("get_clusters").code is None
+        assert target.post(LIST, token=token).status == 200
+    monkeypatch.setattr(listener, "FIRST_BYTE_SECONDS_MAX", 0.2)
+    with socket.create_connection((host, int(port)), PATIENCE) as silent:
+        assert silent.recv(1) == b"", "who says nothing is let go soon"
