@@ -14,6 +14,7 @@ from ledger.account import EMPTY, Account
 from ledger.errors import Code
 from ledger.limits import (
     JSON_INTEGER_MAX,
+    NONCE_AHEAD_MAX,
     NONCE_MAX,
     NONCE_WINDOW_SIZE,
     OPEN_PROPOSALS_MAX,
@@ -52,7 +53,7 @@ def expected_of(used: set[int], nonce: int) -> Code:
     """Judge by the specification's words (docs/spec/ledger.md §1.3)."""
     highest = max(used, default=0)
     if nonce > highest:
-        return Code.OK
+        return Code.OK if nonce <= highest + NONCE_AHEAD_MAX else Code.NONCE_TOO_FAR
     if nonce <= highest - NONCE_WINDOW_SIZE:
         return Code.NONCE_TOO_OLD
     return Code.NONCE_REPLAYED if nonce in used else Code.OK
@@ -60,7 +61,11 @@ def expected_of(used: set[int], nonce: int) -> Code:
 
 @pytest.mark.requires("ledger.account-nonce")
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.integers(1, 150) | st.integers(1, NONCE_MAX), max_size=60))
+@given(
+    st.lists(
+        st.integers(1, 150) | st.integers(1, 4 * NONCE_AHEAD_MAX) | st.integers(1, NONCE_MAX), max_size=60
+    )
+)
 def test_the_window_admits_what_the_set_admits(nonces: list[int]) -> None:
     record, used = EMPTY, set[int]()
     for nonce in nonces:
