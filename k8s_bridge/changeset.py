@@ -65,8 +65,12 @@ class ObjectResult:
     rivals: tuple[str, ...] = ()
 
 
+_WAITING = frozenset({Code.OBJECT_CONTESTED, Code.OBJECT_TERMINATING, Code.INVENTORY_UNREADABLE})
+"""Codes of what others, or this cluster's record, keep from being in place: no fault of the revision."""
+
+
 def _waits(result: ObjectResult) -> bool:
-    return result.code in {Code.OBJECT_CONTESTED, Code.OBJECT_TERMINATING} or is_trouble(result.fault)
+    return result.code in _WAITING or is_trouble(result.fault)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,9 @@ class Loop:
             tracked.fault = fault
             tracked.due_s = self._clocks.monotonic_s() + OUTAGE.delay_s(tracked.failures)
             return
+        if tracked.standing.refusal is not None and tracked.failures == 0:
+            refusal = tracked.standing.refusal.to_json()
+            event(_LOG, "release not planned", level=logging.WARNING, release=name, **refusal)
         tracked.fault, tracked.restated, tracked.again, tracked.drifted = None, set(), {}, {}
         tracked.touched = set()
         tracked.looked = aim_of(tracked.wanted.value) if tracked.standing.refusal is None else None
@@ -262,12 +265,16 @@ class Loop:
             tracked.measure_due_s = now + max(pause, self._backoff.delay_s(tracked.unmeasured))
             return
         tracked.unmeasured, tracked.measure_due_s = 0, now + pause
-        if metrics and tracked.standing is not None and not tracked.standing.held:
-            self._reports.offer(replace(tracked.standing.finding, metrics=metrics))
+        standing = tracked.standing
+        if metrics and standing is not None and not standing.held and not standing.local:
+            self._reports.offer(replace(standing.finding, metrics=metrics))
 
     def _offer(self, tracked: Tracked, standing: Standing) -> None:
         now = self._clocks.monotonic_s()
         tracked.again |= {key: now + delay for key, delay in standing.again.items()}
+        if standing.local:
+            # Told as failed, the machine would roll back everywhere what fails on this cluster alone.
+            return
         finding = standing.finding
         said = (finding.changes.removal, headline(finding), details(finding))
         # What is held is looked at again in a moment, and told then; a failure waits for nothing.

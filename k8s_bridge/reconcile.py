@@ -1,9 +1,9 @@
 """Bringing one release from the verified ledger onto the cluster.
 
 Owns the path observe → plan → apply for one release or some of its objects, and what is remembered of its
-outcome. Promises that a release which cannot be planned is reported as failed with its code and changes
-nothing, and that its objects' events are kept back meanwhile. Never chooses which release, never talks to
-the ledger.
+outcome. Promises that a release which cannot be planned changes nothing and says with its code why, and
+whether that is the revision's doing or this cluster's, and that its objects' events are kept back meanwhile.
+Never chooses which release, never talks to the ledger.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class Standing:
         lasting: whether all that failed would fail again.
         again: by object, after how many seconds its health is to be judged anew though nothing changes.
         held: whether an object is current, but not yet for long enough to say so.
+        local: whether it is refused for this cluster's record, not for the revision: no news for the ledger.
     """
 
     finding: Finding
@@ -80,6 +81,7 @@ class Standing:
     lasting: bool = False
     again: Mapping[ObjectKey, float] = field(default_factory=dict)
     held: bool = False
+    local: bool = False
 
 
 class Writes(Protocol):
@@ -138,6 +140,9 @@ class Reconciler:
         self._pin()
         try:
             desired = desired_of(wanted)
+        except Refused as refusal:
+            return self._unplanned(wanted, refusal, local=False)
+        try:
             vitals = self._vitals.setdefault(name, Vitals())
             vitals.begin(wanted.value, desired.objects.keys())
             given_up = self._given_up.setdefault(name, GivenUp())
@@ -145,9 +150,7 @@ class Reconciler:
             self._observers.before_apply(name, desired.objects)
             changes = until_undisturbed(lambda: self._round(wanted, desired, given_up))
         except Refused as refusal:
-            self._observers.after_failure(name)
-            changes = ChangeSet(wanted.chain_id, name, wanted.value.revision, ())
-            return Standing(Finding(changes, {}), refusal, written=False)
+            return self._unplanned(wanted, refusal, local=True)
         except BaseException:
             self._observers.after_failure(name)
             raise
@@ -191,6 +194,11 @@ class Reconciler:
         finding = joined(standing.finding, self._light(changes, vitals))
         standing = Standing(finding, None, written, finding.changes.lasting)
         return replace(standing, again=dict(vitals.again), held=bool(vitals.held)), changes
+
+    def _unplanned(self, wanted: Verified[ReleaseRevision], refusal: Refused, *, local: bool) -> Standing:
+        self._observers.after_failure(wanted.value.name)
+        changes = ChangeSet(wanted.chain_id, wanted.value.name, wanted.value.revision, ())
+        return Standing(Finding(changes, {}), refusal, written=False, local=local)
 
     def _pin(self) -> None:
         """Bind writes, and what is remembered of the records, to the present term."""

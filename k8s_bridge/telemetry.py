@@ -108,6 +108,10 @@ def _of_releases(releases: Mapping[str, object]) -> Iterator[tuple[str, str, str
         (("release", r),): account.get("outcome") == "applied" for r, account in found.items()
     }
     yield "release_in_place", "gauge", "1 where every object is as signed.", in_place
+    refused: _Values = {
+        (("release", r),): _map(account, "refusal").get("code", 0) for r, account in found.items()
+    }
+    yield "release_refusal_code", "gauge", "Code of why it cannot be planned at all, or 0.", refused
     contested: _Values = {(("release", r),): contested_in(account) for r, account in found.items()}
     yield "release_contested_objects", "gauge", "Objects others write again and again.", contested
 

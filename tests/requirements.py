@@ -335,6 +335,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.stale-holds": "a stale ledger changes nothing on the cluster [DESIGN §4]",
     "bridge.looks-between": "before each release of a turn the ledger is looked at where due; a hold or freeze is obeyed [bridge.md 11]",
     "bridge.stale-clock": "a clock that is set back makes no header younger [bridge.md 11]",
+    "bridge.local-trouble": "what only this cluster's record refuses is told here and never reported as failed [bridge.md 5]",
     "bridge.outage": "an API server that comes back is caught up with [DESIGN §7]",
     "bridge.idle-outage-told": "a bridge with nothing to do still says that its API server is gone [issue 3 Bad input]",
     "bridge.identity": "a bridge reports as its node identity, with whichever key that has now [identities.md 1]",

@@ -22,7 +22,7 @@ WELL: JsonObject = {
     "writer": {"writing": True},
     "releases": {
         "shop": {"wantedRevision": 3, "revision": 2, "outcome": "partial", "undone": 5, "applySeconds": 0.25,
-                 "objects": [CONTESTED, {"object": "v1/ConfigMap/shop/b", "code": 601}]},
+                 "refusal": STALE, "objects": [CONTESTED, {"object": "v1/ConfigMap/shop/b", "code": 601}]},
         'a"b\\c\nd': {"wantedRevision": 1, "undone": 0, "applySeconds": None},
     },
 }  # fmt: skip
@@ -50,11 +50,13 @@ def test_what_stands_in_the_account_stands_in_the_metrics() -> None:
     assert shop == {
         "release_wanted_revision": 3, "release_applied_revision": 2, "release_drift_fixes_total": 5,
         "release_last_apply_seconds": 0.25, "release_in_place": 0, "release_contested_objects": 1,
+        "release_refusal_code": int(Code.STALE),
     }  # fmt: skip
     assert found["verified_header_age_seconds", ""] == 2.5
     assert found["verified_height", ""] == 7
     assert (found["writer", ""], found["ready", ""], found["kubernetes_reached", ""]) == (1, 1, 1)
     assert ("held", "STALE") not in found
+    assert found["release_refusal_code", 'a\\"b\\\\c\\nd'] == 0
     assert found["release_drift_fixes_total", 'a\\"b\\\\c\\nd'] == 0
     assert ("release_applied_revision", 'a\\"b\\\\c\\nd') not in found
 
