@@ -49,6 +49,9 @@ def test_what_is_written_is_canonical_and_reads_back(record: Account) -> None:
     assert account.read(content) == record
 
 
+NONCES = st.integers(1, 150) | st.integers(1, 4 * NONCE_AHEAD_MAX) | st.integers(1, NONCE_MAX)
+
+
 def expected_of(used: set[int], nonce: int) -> Code:
     """Judge by the specification's words (docs/spec/ledger.md §1.3)."""
     highest = max(used, default=0)
