@@ -129,6 +129,7 @@ def test_what_others_wrote_and_what_holds_a_step_back_is_shown(site: Site) -> No
     assert "by hand" in shown
     assert "unchanged 3" in shown
     site.bridge.clock.monotonic_s += Periods().resync_s
+    site.desk.ledger.commit()
     assert site.carry_out() == writing(found)
     site.cluster.put(config_map("theirs"))
     number = site.propose(*SHOP[:3], config_map("theirs"))
