@@ -2,9 +2,10 @@
 
 Owns the policy of those nobody knows, the same as an ``AgentPolicy`` for an agent that only reads, and one
 for an agent that proposes within a scope. Promises that each names every tool it is for with all its
-arguments, that the first names no tool that writes, and that the other lets no proposal reach a release,
-namespace, cluster, kind or image outside its scope, by whatever argument it is asked for
-(``mcp_server.guard.reach``). Pure.
+arguments but ``inline``, that the first names no tool that writes, and that the other lets no proposal reach
+a release, namespace, cluster, kind or image outside its scope, by whatever argument it is asked for
+(``mcp_server.guard.reach``). No proof comes with its file, and none is of a state key by name: whoever wants
+to allow that adds the rules. Pure.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ OPEN_PROPOSALS_MAX = 4
 _INTEGER_MAX = 2**53 - 1
 _TEXT_BYTES_MAX = 4096
 _ITEM_BYTES_MAX = 256
+_KEPT_BACK = ("export_proof", "inline")
+"""A proof file holds all of what it proves, whatever the rules of other tools leave out."""
+_NARROWED: dict[tuple[str, str], JsonObject] = {
+    ("export_proof", "what"): {"type": "name", "patterns": ["headers", "proposal", "release"]},
+}
+"""A state key names anything there is, past every pattern."""
 
 
 def reading_policy(agent: str) -> JsonObject:
@@ -138,8 +145,16 @@ def reader_of(principal: Did) -> AgentPolicy:
 
 
 def _tool(tool: Tool) -> JsonObject:
-    rules = sorted((_rule(field) for field in tool.all_fields), key=lambda rule: str(rule["path"]))
+    rules = [_rule_of(tool, field) for field in tool.all_fields if (tool.name, field.name) != _KEPT_BACK]
+    rules.sort(key=lambda rule: str(rule["path"]))
     return {"tool": tool.name, "arguments": rules, "budget": BUDGET, "pollSeconds": POLL_SECONDS}
+
+
+def _rule_of(tool: Tool, field: Field) -> JsonObject:
+    narrowed = _NARROWED.get((tool.name, field.name))
+    if narrowed is None:
+        return _rule(field)
+    return {"path": field.name, **narrowed} | ({"required": True} if field.is_required else {})
 
 
 def _rule(field: Field) -> JsonObject:

@@ -1,19 +1,23 @@
 """A proof file over MCP: what ``conclave verify`` checks with no network.
 
-Promises that a file is told of only after it was judged as a stranger would. Never writes it anywhere.
+Promises that a file is told of only after it was judged as a stranger would, and goes into an answer only
+where nothing in it is what other answers show a digest of. Never writes it anywhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from consensus import release_reader
 from consensus.proof_file.export import Exported, export
-from consensus.proof_file.form import Kind, Question
+from consensus.proof_file.form import Kind, Question, decode
 from consensus.trust_store import TrustRoot
+from ledger import canonical, envelope
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
-from ledger.limits import KIB
+from ledger.limits import ENVELOPE_BYTES_MAX, KIB
 from ledger.types import JsonObject, sha256
+from mcp_server.pruning import withholds
 from mcp_server.read_tools import Asked, Entry
 
 INLINE_BYTES_MAX = 256 * KIB
@@ -49,7 +53,33 @@ def _prove(asked: Asked) -> JsonObject:
             expected=f"a file of at most {INLINE_BYTES_MAX} bytes",
             todo=_command(question),
         )
+    _check_shown(exported.content, question)
     return found | {"proof": exported.content.decode()}
+
+
+def _check_shown(content: bytes, question: Question) -> None:
+    """Refuse a file with anything that no other tool would show: what is signed cannot be cleaned.
+
+    Raises:
+        Refused: SECRET_FOUND.
+    """
+    if any(answer.value is not None and _is_withheld(answer.value) for answer in decode(content).answers):
+        raise Refused(
+            Code.SECRET_FOUND,
+            got="what looks like a secret in what is proven",
+            expected="a file of what other tools show whole",
+            todo=f"leave `inline` out; a person runs: {_command(question)}",
+            field="arguments.inline",
+        )
+
+
+def _is_withheld(value: bytes) -> bool:
+    with contextlib.suppress(Refused):
+        value = envelope.decode(value).body
+    try:
+        return withholds(canonical.load(value, bytes_max=ENVELOPE_BYTES_MAX))
+    except Refused:
+        return withholds(value.decode(errors="replace"))
 
 
 def _question(asked: Asked) -> Question:

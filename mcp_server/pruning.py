@@ -38,6 +38,18 @@ def clean(value: Json, key: bytes) -> Json:
     return _clean(value, "", lambda text: _digest(text, key))
 
 
+def withholds(value: Json) -> bool:
+    """Tell whether ``clean`` puts a digest in place of anything in ``value``."""
+    found: list[str] = []
+
+    def taken(text: str) -> str:
+        found.append(text)
+        return ""
+
+    _clean(value, "", taken)
+    return bool(found)
+
+
 def size(value: Json) -> int:
     """Give the bytes of ``value`` as it goes over the wire."""
     return len(dump(value).encode())

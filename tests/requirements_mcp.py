@@ -94,6 +94,7 @@ MCP: dict[str, str] = {
     "mcp.red-door": "who is not let in (spoofed, stolen, replayed, slow, huge, no message) meets its code and is counted in the audit [issue 7 red team]",
     "mcp.red-calls": "smuggling, tricks, secrets, exfiltration, loops and floods meet their code, write nothing, and stand in the audit [issue 7 red team]",
     "mcp.red-proposer": "a model proposes nothing outside its policy or a release's form, and approves nothing, whatever it says [issue 7 red team]",
+    "mcp.red-proof": "no proof file brings out what other answers show a digest of; by the printed policies none comes with its file, none of a state key [issue 7 red team]",
     "mcp.red-asking": "a form answers what was asked and nothing else; a state that was never given out is refused [issue 7 red team]",
     "mcp.principal": "a call is its principal's as the ledger has it, over streams and HTTP [issue 7]",
     "mcp.guarded": "every call is judged by the newest policy of its caller; without one there is no tool [issue 7]",

@@ -53,15 +53,16 @@ async def _reads(target: Any, stage: Stage, number: int) -> dict[str, Any]:
         assert proposal["state"] == "open"
         assert proposal["nodeSays"]["missing"]["humans"] == 2
         assert proposal["difference"]["objects"]
-        asked = {"what": "release", "name": "guestbook", "inline": True}
+        asked = {"what": "release", "name": "guestbook"}
         (proof,) = (await client.call_tool("export_proof", asked)).structured_content["items"]
         found: dict[str, Any] = proof
         return found
 
 
 def _verified(stage: Stage, proof: dict[str, Any], folder: Path) -> None:
-    file = folder / "guestbook.proof.json"
-    file.write_text(proof["proof"])
+    file = folder / f"{proof['sha256']}.proof.json"
+    words = str(proof["export"]).replace("FILE", str(file)).split()
+    stage.quietly(*words[1:])
     told = stage.quietly("verify", str(file), "--genesis", str(load(stage.home).genesis))
     assert "guestbook" in json.dumps(told)
 

@@ -44,7 +44,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "get_history": {"release": "guestbook"},
     "explain_proposal": {"number": 3},
     "get_authority": {"section": "roles"},
-    "export_proof": {"what": "release", "name": "guestbook", "inline": True},
+    "export_proof": {"what": "release", "name": "guestbook"},
 }
 
 
