@@ -183,8 +183,8 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "export_proof",
-        "A proof file that `conclave verify` checks offline. name: a release, a proposal's number or id. Only "
-        "where a policy says so: a state key from _meta; `inline` includes the file.",
+        "A proof file that `conclave verify` checks offline. name: a release, a proposal's number or id. "
+        "Only where a policy says so: a state key from _meta; `inline` includes the file.",
         (
             arguments.choice("what", proof_tool.KINDS, required=True),
             arguments.text("name", STATE_KEY_BYTES_MAX),
