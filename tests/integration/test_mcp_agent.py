@@ -98,7 +98,7 @@ def test_a_models_wish_goes_the_whole_way(stage: Stage, tmp_path: Path) -> None:
             assert (await one(client, "explain_proposal", number=number))["state"] == "final"
             healthy = {"revision": 2, "appliedRevision": 2, "health": "current"}
             await until(client, healthy, "get_releases", release="settings")
-            proof = await one(client, "export_proof", what="release", name="settings", inline=True)
+            proof = await one(client, "export_proof", what="release", name="settings")
             withdrawn = await one(
                 client, "request_change", operation="rollback", release="settings", toRevision=1, reason="no"
             )
@@ -110,10 +110,16 @@ def test_a_models_wish_goes_the_whole_way(stage: Stage, tmp_path: Path) -> None:
     assert live is not None
     assert live["data"] == {"colour": "black"}
     file = tmp_path / "settings.proof.json"
-    file.write_text(proof["proof"])
-    told = json.dumps(stage.quietly("verify", str(file), "--genesis", str(load(stage.home).genesis)))
-    assert AGENT in told or load(stage.home).subject(AGENT).did in told
-    assert "black" in proof["proof"] or "settings" in told
+    # What the answer tells a person to run, with this file's name.
+    words = str(proof["export"]).replace("FILE", str(file)).split()
+    stage.quietly(*words[1:])
+    told = stage.quietly("verify", str(file), "--genesis", str(load(stage.home).genesis))
+    proven = told["release"]
+    assert (told["verdict"], proven["name"], proven["revision"]) == ("verified", "settings", 2)
+    assert [item["data"] for item in proven["manifests"]] == [{"colour": "black"}]
+    (trail,) = told["proposals"]
+    said = {(voice["act"], voice["name"]) for voice in trail["voices"] if voice["counted"]}
+    assert said == {("proposed", AGENT), ("approved", "bob"), ("approved", "carol")}
 
 
 def _suspensions(stage: Stage) -> list[JsonObject]:
