@@ -397,6 +397,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.delivery": "rollout, health, autoscale and selector of release.yaml reach the signed release [releases.md 1]",
     "cli.end-of-release": "a release is withdrawn or deleted by approval, its objects' fate said [releases.md 1]",
     "cli.stop": "pause, freeze and revoke act at once, in the scope that was given [authority.md 3]",
+    "cli.requirement-now": "who approves on a terminal, or says yes, signs what is required now [authority.md 4]",
     "cli.dry-run": "what is proposed was tried first; the proposal has the digest of the answer shown [ledger.md 2]",
     "cli.explain": "explain tells what a change needs, as the node's word and never as proof [ledger.md 4]",
     "cli.bridge-lease": "a bridge is run with the lease timing that was asked for, within its limits [bridge-lease.md 1]",

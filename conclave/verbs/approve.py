@@ -16,5 +16,7 @@ def command(session: Session, proposal: str, *, is_sure: bool) -> None:
     """Approve a proposal, after showing what it changes.
 
     What is signed is the digest of the proposal's verified body: any change of it voids the signature.
+    What it needs is signed with it. Where that has changed since, it is shown on a terminal and can be
+    approved again; without a terminal --yes says so.
     """
     judge(session, proposal, ActionKind.APPROVAL, "", is_sure=is_sure)

@@ -5,11 +5,12 @@ Promises that the digest that is signed is the digest of the verified body that 
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
 
-from conclave import changes
+from conclave import changes, dry_runs
 from conclave.client import Client, connect
 from conclave.command import Session
 from conclave.output import to_yaml
@@ -19,9 +20,11 @@ from consensus.reader import View
 from ledger.actions import Proposal
 from ledger.bodies import judgement_body
 from ledger.changes import Change, Configure, Delete, Release, Rollback, Withdraw
-from ledger.errors import Code, Refused
+from ledger.errors import Code, EnvironmentFault, Refused
 from ledger.records import ProposalRecord, state_at
 from ledger.types import ActionKind, JsonObject
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def which(text: str) -> str | int:
@@ -55,9 +58,12 @@ def judge(session: Session, proposal: str, kind: ActionKind, reason: str, *, is_
         proposed = release_reader.proposed(view, record.id).value
         _show(session, client, view, record, proposed)
         word = "approve" if kind is ActionKind.APPROVAL else "reject"
-        if session.output.is_table and sys.stdin.isatty() and not is_sure:
+        is_asked = session.output.is_table and sys.stdin.isatty() and not is_sure
+        # What somebody has seen, or said yes to beforehand, may be signed; the ledger refuses anything else.
+        required = _required_now(session, client, record) if is_asked or is_sure else record.requirement
+        if is_asked:
             click.confirm(f"{word} as {speaker.name}?", abort=True, err=True)
-        body = judgement_body(kind, record.id, record.digest, record.requirement, reason=reason)
+        body = judgement_body(kind, record.id, record.digest, required, reason=reason)
         proven = client.say(speaker, body)
     receipt = proven.receipt
     document: JsonObject = {
@@ -72,6 +78,21 @@ def judge(session: Session, proposal: str, kind: ActionKind, reason: str, *, is_
         return
     state = f"proposal {record.number} is {receipt.state} at height {proven.height}"
     session.output.line(state + (f", revision {receipt.revision}" if receipt.revision else ""), "bold")
+
+
+def _required_now(session: Session, client: Client, record: ProposalRecord) -> str:
+    """Give the digest of what is required now: rules, or what a release has, may have changed since."""
+    try:
+        answer = dry_runs.ask(client, {"proposal": record.id})
+    except (Refused, EnvironmentFault):
+        return record.requirement
+    digest = answer.value.get("requirement", {}).get("digest")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or digest == record.requirement:
+        return record.requirement
+    session.output.line("what it needs has changed since; approvals from before count no more", "warn")
+    if session.output.is_table:
+        dry_runs.show(session, answer)
+    return digest
 
 
 def _show(session: Session, client: Client, view: View, record: ProposalRecord, proposed: Proposal) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from consensus.answers import QueryAnswer
-from ledger import canonical, statekeys
+from ledger import canonical, standard, statekeys
 from ledger.errors import Code
 from ledger.types import JsonObject, sha256
 from tests.support.ledger import ALICE
@@ -119,3 +119,31 @@ def test_a_node_that_does_not_know_the_question_is_no_obstacle_either(desk: Desk
         int(Code.QUERY_INVALID), "?", b"", b"", honest.height, None
     )
     assert desk.run("propose", source(desk), *OPTIONS)["dryRun"] is None
+
+
+@pytest.mark.requires("cli.requirement-now")
+def test_who_said_yes_approves_under_what_is_required_now(desk: Desk) -> None:
+    """A rule that came into force after a proposal voids its approvals; they can be given again."""
+    made = desk.run("propose", source(desk), *OPTIONS)
+    desk.run("approve", "1", "--as", "bob")
+    rule = standard.approval_rule("more", 2, 2, ttl_blocks=50)
+    desk.approve(desk.run("propose", str(desk.write("objects/1.yaml", rule).parent), "--as", "alice"))
+    assert desk.refused("approve", "1", "--as", "carol") == "REQUIREMENT_CHANGED"
+    shown = desk.show("approve", "1", "--as", "carol", "--yes")
+    assert "what it needs has changed since" in shown
+    assert "more" in shown
+    assert desk.run("approve", "1", "--as", "bob", "--yes")["state"] == "final"
+    assert made["state"] == "open"
+
+
+@pytest.mark.requires("cli.requirement-now")
+@pytest.mark.parametrize("digest", ["f" * 64, "no digest", 7, None])
+def test_a_digest_that_a_node_makes_up_approves_nothing(desk: Desk, digest: object) -> None:
+    desk.run("propose", source(desk), *OPTIONS)
+    answering(
+        desk, canonical.dump({"code": 0, "name": "OK", "refusal": None, "requirement": {"digest": digest}})
+    )
+    if digest == "f" * 64:
+        assert desk.refused("approve", "1", "--as", "bob", "--yes") == "REQUIREMENT_CHANGED"
+    else:
+        assert desk.run("approve", "1", "--as", "bob", "--yes")["state"] == "open"
