@@ -26,6 +26,9 @@ RENEWALS_MIN = 8
 RENEW_S, RENEW_S_MIN = 1.5, 0.2
 LOOKS = 3
 """A bridge that waits looks this often in the time between two renewals."""
+NEW_S = 0.2
+"""That nobody ever wrote counts only if look and write together took no longer: a lease that came and was
+deleted by hand in between is seen by neither."""
 _DRIFT_PERCENT = 1
 _WRITE_SHARE = 7 / 24
 
@@ -122,7 +125,8 @@ class Belief:
         held_until_s: no write may begin later; None when another holds it.
         renewed_s: when the last write of ours that succeeded was sent.
         predecessor: who is known to be dead.
-        untouched: no bridge has ever written here.
+        untouched_s: when the look was sent that found that no bridge ever wrote here; None: one may have.
+        barred_until_s: though we hold the lease, another may be writing until then; None: none can.
     """
 
     me: str
@@ -132,7 +136,8 @@ class Belief:
     held_until_s: float | None = None
     renewed_s: float = 0.0
     predecessor: Predecessor | None = None
-    untouched: bool = False
+    untouched_s: float | None = None
+    barred_until_s: float | None = None
 
 
 class Action(enum.StrEnum):
@@ -178,26 +183,62 @@ def spec_of(belief: Belief) -> JsonObject:
 
 
 def seen(belief: Belief, record: Record | None, now_s: float) -> Belief:
-    """Take a look at the lease into account, whose answer had come by ``now_s``."""
+    """Take a look at the lease into account, whose answer had come by ``now_s``.
+
+    One of ours where there was none was made by a write whose answer was lost: it bars us as in ``written``.
+    """
     known = belief.seen_s is not None and _same(record, belief.record)
     ours = record is not None and record.holder == belief.me and _same_term(record, belief.record)
+    made = record is not None and record.holder == belief.me and belief.record is None
     return replace(
         belief,
         record=record,
         seen_s=belief.seen_s if known else now_s,
         held_until_s=belief.held_until_s if ours else None,
+        barred_until_s=now_s + belief.timing.duration_s if made else belief.barred_until_s,
     )
+
+
+def looked(belief: Belief, record: Record | None, *, untouched: bool, sent_s: float, now_s: float) -> Belief:
+    """Take a look at the lease, and at whether anybody ever wrote, into account.
+
+    Args:
+        belief: before it.
+        record: the lease; None where there is none.
+        untouched: nobody did, and this bridge never saw otherwise (``may_be_new``).
+        sent_s: when the look was sent.
+        now_s: when its answer had come.
+    """
+    found = seen(belief, record, now_s)
+    return replace(found, untouched_s=sent_s if untouched and record is None else None)
+
+
+def may_be_new(belief: Belief) -> bool:
+    """Whether, by all that this bridge saw, nobody may have written here yet."""
+    return belief.seen_s is None or belief.untouched_s is not None
 
 
 def written(belief: Belief, record: Record, sent_s: float, now_s: float) -> Belief:
     """Take a write of ours into account that was sent at ``sent_s`` and succeeded.
 
-    One that left the version as it was tells nobody that we live, and counts for nothing.
+    One that left the version as it was tells nobody that we live, and counts for nothing. One that made the
+    lease bars us for as long as whoever held one before may go on; unless nobody ever did, as seen just now.
     """
     if record.holder != belief.me or _same(record, belief.record):
         return seen(belief, record, now_s)
-    held_until_s = sent_s + belief.timing.hold_s
-    return replace(belief, record=record, seen_s=now_s, held_until_s=held_until_s, renewed_s=sent_s)
+    barred_until_s = belief.barred_until_s
+    is_first = belief.untouched_s is not None and now_s - belief.untouched_s <= NEW_S
+    if belief.record is None and not is_first:
+        barred_until_s = now_s + belief.timing.duration_s
+    return replace(
+        belief,
+        record=record,
+        seen_s=now_s,
+        held_until_s=sent_s + belief.timing.hold_s,
+        renewed_s=sent_s,
+        untouched_s=None,
+        barred_until_s=barred_until_s,
+    )
 
 
 def decide(belief: Belief, now_s: float) -> Decision:
@@ -215,7 +256,8 @@ def decide(belief: Belief, now_s: float) -> Decision:
 
 def remaining_s(belief: Belief, now_s: float) -> float:
     """Give how long writes may still begin; 0 when none may."""
-    return 0.0 if belief.held_until_s is None else max(0.0, belief.held_until_s - now_s)
+    barred = belief.barred_until_s is not None and now_s < belief.barred_until_s
+    return 0.0 if belief.held_until_s is None or barred else max(0.0, belief.held_until_s - now_s)
 
 
 def term_of(belief: Belief, now_s: float) -> str | None:
@@ -226,11 +268,11 @@ def term_of(belief: Belief, now_s: float) -> str | None:
 
 
 def _free_s(belief: Belief, seen_s: float) -> float:
-    """When nobody else can be writing any more."""
+    """When the lease may be taken."""
     record, timing = belief.record, belief.timing
     if record is None:
-        # A lease that was deleted says nothing of who held it.
-        return seen_s if belief.untouched else seen_s + timing.duration_s
+        # Made at once; whoever held one that was deleted is waited for with it in hand (``written``).
+        return seen_s
     if not record.holder:
         return seen_s
     dead = belief.predecessor

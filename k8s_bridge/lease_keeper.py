@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -21,10 +21,13 @@ from k8s_bridge.connection import Connection
 from k8s_bridge.inventory import MARK_LABEL
 from k8s_bridge.lease import (
     LEASE_NAME,
+    NEW_S,
     Action,
     Belief,
     Record,
     decide,
+    looked,
+    may_be_new,
     record_of,
     remaining_s,
     seen,
@@ -40,6 +43,9 @@ from runtime.log import event
 _GROUP = "coordination.k8s.io/v1"
 _NOT_FOUND, _CONFLICT = 404, 409
 FAILED_PAUSE_S = 0.5
+NEW_LOOKS_MAX = 3
+STARTING_TURNS = 4
+"""A look and a write, once more where the namespace was missing."""
 _LOG = logging.getLogger("bridge.lease")
 
 
@@ -99,17 +105,14 @@ class LeaseObject:
         try:
             if over is not None:
                 return record_of(self._ask("put", f"{self._leases}/{LEASE_NAME}", lease))
-            try:
-                return record_of(self._ask("post", self._leases, lease))
-            except EnvironmentFault as fault:
-                if fault.facts.get("status") != _NOT_FOUND:
-                    raise
-            self._make_namespace()
             return record_of(self._ask("post", self._leases, lease))
         except EnvironmentFault as fault:
-            if fault.facts.get("status") in {_CONFLICT, _NOT_FOUND}:
-                return None
-            raise
+            if fault.facts.get("status") not in {_CONFLICT, _NOT_FOUND}:
+                raise
+            if over is None and fault.facts.get("status") == _NOT_FOUND:
+                # It takes its time: whoever wants the lease looks anew.
+                self._make_namespace()
+            return None
 
     def untouched(self) -> bool:
         """Tell whether no bridge ever wrote to this cluster.
@@ -162,8 +165,9 @@ class LeaseKeeper:
 
     def start(self) -> None:
         """Look, take the lease where it is free, and go on in the background."""
-        if self.turn() <= 0:
-            self.turn()
+        for _ in range(STARTING_TURNS):
+            if self.turn() > 0:
+                break
         self._thread.start()
 
     def stop(self) -> None:
@@ -228,11 +232,16 @@ class LeaseKeeper:
         return max(0.0, decide(self._belief, now_s).at_s - now_s)
 
     def _look(self) -> None:
-        first = self._belief.seen_s is None
-        record = self._leases.read()
-        untouched = first and record is None and self._leases.untouched()
-        belief = seen(self._belief, record, self._clock_s())
-        self._belief = replace(belief, untouched=untouched)
+        belief = self._belief
+        for _ in range(NEW_LOOKS_MAX):
+            sent_s = self._clock_s()
+            record = self._leases.read()
+            untouched = may_be_new(belief) and record is None and self._leases.untouched()
+            now_s = self._clock_s()
+            # A slow one, as the first of a connection may be, leaves no time for the write.
+            if not untouched or now_s - sent_s <= NEW_S / 2:
+                break
+        self._belief = looked(belief, record, untouched=untouched, sent_s=sent_s, now_s=now_s)
 
     def _write(self) -> bool:
         """Acquire or renew; tells whether the lease was as we knew it."""

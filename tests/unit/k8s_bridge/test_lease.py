@@ -18,13 +18,16 @@ from k8s_bridge.deadman import Deadman
 from k8s_bridge.holder import Holder
 from k8s_bridge.lease import (
     NETWORK_S,
+    NEW_S,
     Action,
     Belief,
     Predecessor,
     Record,
     Timing,
     decide,
+    looked,
     record_of,
+    remaining_s,
     seen,
     spec_of,
     term_of,
@@ -36,6 +39,7 @@ from ledger.types import JsonObject
 
 TIMING = Timing()
 OTHERS = Record("u", "5", "other", 3, 12)
+MINE = Record("u", "1", "me", 1, 12)
 
 
 def _me(**known: Any) -> Belief:
@@ -73,10 +77,59 @@ def test_a_lease_somebody_wrote_wrongly_reads_as_the_careful_value(
 @pytest.mark.requires("bridge.one-writer")
 def test_a_lease_that_vanished_is_waited_out_unless_nobody_ever_wrote() -> None:
     gone = seen(seen(_me(), OTHERS, 100.0), None, 101.0)
-    assert decide(gone, 112.9).action is Action.LOOK
-    assert decide(gone, 113.0).action is Action.ACQUIRE
-    fresh = replace(seen(_me(), None, 100.0), untouched=True)
-    assert decide(fresh, 100.0).action is Action.ACQUIRE
+    assert decide(gone, 101.0).action is Action.ACQUIRE
+    made = written(gone, MINE, 101.0, 101.1)
+    # Nobody else takes it meanwhile; nothing is written before 12 s are over, counted from the answer.
+    assert decide(made, 101.0 + TIMING.renew_s).action is Action.RENEW
+    made = written(made, replace(MINE, version="2"), 113.0, 113.0)
+    assert term_of(made, 113.0) is None
+    assert term_of(made, 113.2) == "u/1"
+    assert remaining_s(made, 113.0) == 0
+
+
+@pytest.mark.requires("bridge.one-writer")
+@pytest.mark.parametrize(("took_s", "at_once"), [(NEW_S - 0.01, True), (NEW_S + 0.01, False)])
+def test_that_nobody_ever_wrote_counts_for_a_moment(took_s: float, at_once: bool) -> None:
+    fresh = looked(_me(), None, untouched=True, sent_s=100.0, now_s=100.1)
+    made = written(fresh, MINE, 100.1, 100.0 + took_s)
+    assert (term_of(made, 101.0) == "u/1") is at_once
+    # The answer was lost: a look finds that the lease is ours.
+    found = written(seen(fresh, MINE, 100.2), replace(MINE, version="2"), 100.3, 100.3)
+    assert (term_of(found, 101.0), remaining_s(found, 112.1)) == (None, 0)
+    # What a later look finds is no first look.
+    later = looked(fresh, None, untouched=False, sent_s=100.1, now_s=100.1)
+    assert term_of(written(later, MINE, 100.1, 100.1), 101.0) is None
+
+
+@pytest.mark.requires("bridge.one-writer")
+def test_a_bridge_held_up_between_its_look_and_its_lease_does_not_write_into_anothers_time() -> None:
+    server = Server()
+    slow, other = Hands(server, "slow"), Hands(server, "other")
+    slow.keeper.turn()
+    other.until_held()
+    # Deleted by hand; the other one does not know yet, and what it sent may still be on its way.
+    server.lease = None
+    slow.now_s = other.now_s = 101.0
+    over_s = other.keeper.deadline_s() + TIMING.settle_s
+    slow.until_held()
+    assert slow.now_s > over_s
+
+
+@pytest.mark.requires("bridge.one-writer", "bridge.takeover")
+@pytest.mark.parametrize(("slow_looks", "waits"), [(1, False), (3, True)])
+def test_a_slow_first_look_is_made_again_before_the_lease(slow_looks: int, waits: bool) -> None:
+    server = Server()
+    hands = Hands(server)
+    looks: list[int] = []
+
+    def slowly() -> bool:
+        looks.append(1)
+        hands.now_s += 0.3 if len(looks) <= slow_looks else 0.0
+        return True
+
+    server.untouched = slowly  # type: ignore[method-assign]
+    assert (hands.until_held() >= TIMING.duration_s) is waits
+    assert len(looks) == min(slow_looks + 1, 3)
 
 
 @pytest.mark.requires("bridge.takeover")
