@@ -202,7 +202,8 @@ def _break_glass(needs: Needs) -> JsonObject:
     policy = _policy(OWN_DASHED + "break-glass", constraints, "!variables.breakGlass")
     policy["spec"]["validations"][0] |= {
         "messageExpression": "'break glass: ' + request.userInfo.username + ' writes what only the ledger "
-        "may. It is recorded, and the bridge undoes it unless the release is frozen'"
+        "may. It is recorded. What it changes of a release is put back unless that is frozen; what else it '"
+        " + 'makes stays until somebody removes it'"
     }
     return _with_variables(policy, scopes=(), users=())
 
