@@ -65,14 +65,6 @@ def policy_json(**changed: Any) -> JsonObject:
     return {**spec, **changed}
 
 
-def wide_policy() -> AgentPolicy:
-    """Give a policy under which any object may be proposed, and much: what is left are the looks for harm."""
-    spec = policy_json(openProposalsMax=256)
-    rule = spec["tools"][2]["arguments"][1]
-    rule |= {"namespaces": ["*"], "itemsMax": 4096}
-    return read_policy(spec)
-
-
 class Session:
     """One agent's calls, one after another, each a second later unless told otherwise."""
 
