@@ -22,6 +22,8 @@ OWN_PREFIX = "conclave:"
 OWN_DASHED = "conclave-"
 """Of the bridge's roles in a namespace, and of its admission policies and their bindings."""
 GOVERNED_POLICY = OWN_DASHED + "governed"
+POLICY_NAMES = (GOVERNED_POLICY, *(OWN_DASHED + name for name in ("objects", "own", "tokens", "break-glass")))
+"""Of the admission policies that are ever printed, and of their bindings."""
 
 
 def scope_account(namespace: str) -> str:

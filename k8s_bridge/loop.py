@@ -149,6 +149,7 @@ class Loop:
             "verdict": _verdict(self._ledger.error),
             "hold": None if hold is None else hold.to_json(),
             "kubernetes": _verdict(self._reach_error),
+            "admission": self._reconciler.admission(),
             "reporting": None if reporting is None else reporting.to_json(),
             "releases": {name: account_of(tracked) for name, tracked in self._tracked.items()},
             "refused": {name: error.to_json() for name, error in self._refused.items()},
@@ -180,7 +181,8 @@ class Loop:
                 tracked.due_s = now if tracked.fault is not None else tracked.due_s
         self._reach_error, self._reach_failures = None, 0
         self._reach_due_s = now + self._periods.reach_s
-        if self._reconciler.admission_changed():
+        scopes = frozenset(tracked.wanted.value.namespace for tracked in self._tracked.values())
+        if self._reconciler.admission_changed(scopes):
             for tracked in self._tracked.values():
                 tracked.due_s = min(tracked.due_s, now + SETTLE_S)
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from k8s_bridge.accounts import (
     BRIDGE_ACCOUNT,
-    GOVERNED_POLICY,
     OWN_PREFIX,
+    POLICY_NAMES,
     SCOPE_PREFIX,
     SYSTEM_NAMESPACE,
     scope_account,
@@ -85,7 +85,7 @@ def rules_of(grants: Iterable[Grant]) -> list[JsonObject]:
 
 
 def _own_grants(needs: Needs, impersonation: Impersonation) -> frozenset[Grant]:
-    """What the bridge needs whatever the releases are: inventories, a lease, its scopes, its policy."""
+    """What the bridge needs whatever the releases are: inventories, a lease, its scopes, its policies."""
     own = (BRIDGE_ACCOUNT, SYSTEM_NAMESPACE)
     found = {Grant(*own, "", "configmaps", "", verb) for verb in ("create", "get", "list", "patch")}
     lease = (*own, "coordination.k8s.io", "leases")
@@ -97,8 +97,10 @@ def _own_grants(needs: Needs, impersonation: Impersonation) -> frozenset[Grant]:
     verb = "impersonate:serviceaccount" if constrained else "impersonate"
     found |= {Grant(*own, group, "serviceaccounts", scope_account(scope), verb) for scope in needs.scopes}
     found |= {Grant(BRIDGE_ACCOUNT, "", "", "namespaces", SYSTEM_NAMESPACE, "get")}
-    admission = ("admissionregistration.k8s.io", "validatingadmissionpolicies")
-    return frozenset(found | {Grant(BRIDGE_ACCOUNT, "", *admission, GOVERNED_POLICY, "get")})
+    for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings"):
+        about = (BRIDGE_ACCOUNT, "", "admissionregistration.k8s.io", plural)
+        found |= {Grant(*about, name, "get") for name in POLICY_NAMES}
+    return frozenset(found)
 
 
 def _role(namespace: str, account: str, rules: list[JsonObject]) -> JsonObject:

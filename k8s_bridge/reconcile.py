@@ -261,9 +261,17 @@ class Reconciler:
         """
         self._store.reach()
 
-    def admission_changed(self) -> bool:
-        """Tell whether an admission policy came or changed, so that writes before it may have slipped in."""
-        return self._guard.changed()
+    def admission_changed(self, scopes: frozenset[str] = frozenset()) -> bool:
+        """Tell whether an admission policy came or changed, so that writes before it may have slipped in.
+
+        Args:
+            scopes: the namespaces of the releases that are wanted.
+        """
+        return self._guard.changed(scopes)
+
+    def admission(self) -> JsonObject:
+        """Say how the admission policies were at the last look."""
+        return self._guard.account()
 
     def look_again(self, standing: Standing, keys: Iterable[ObjectKey]) -> Standing:
         """Judge the health of some objects anew.

@@ -84,6 +84,12 @@ def exposition(moment: Moment) -> str:
         *_metric(
             "kubernetes_reached", "gauge", "1 where the API server answers.", {(): _reached(kubernetes)}
         ),
+        *_metric(
+            "admission_intact",
+            "gauge",
+            "1 where the admission policies that were seen are as printed.",
+            _intact(_map(account, "admission")),
+        ),
     ]
     for name, kind, about, values in _of_releases(_map(account, "releases")):
         lines += _metric(name, kind, about, values)
@@ -121,6 +127,10 @@ def contested_in(account: JsonObject) -> int:
     objects = account.get("objects")
     listed = objects if isinstance(objects, list) else []
     return sum(isinstance(o, dict) and o.get("code") == Code.OBJECT_CONTESTED for o in listed)
+
+
+def _intact(admission: JsonObject) -> _Values:
+    return {(): not admission.get("wrong")} if admission.get("seen") and not admission.get("error") else {}
 
 
 def _writer(account: JsonObject) -> _Values:

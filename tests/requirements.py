@@ -346,6 +346,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.only-finalized-runs": "an administrator writes nothing that is governed; controllers and other namespaces go on [issue: bridge, Only finalized objects may run]",
     "bridge.admission-protects-itself": "what the bridge is installed as is refused to all but its installer [issue: bridge, Only finalized objects may run]",
     "bridge.admission-window": "what slipped in before a policy bit is undone after it [kubernetes notes, trap 9]",
+    "bridge.admission-watched": "a policy or binding of ours that is absent or not as printed is told in status, log and metric [bridge-install.md]",
     "bridge.break-glass-loud": "a write through broken glass is warned of and audited; in a release's objects it is told and undone [issue: bridge, Only finalized objects may run]",
     "bridge.kubeconfig": "a wrong kubeconfig has a code and a cure [issue 3, Bad input]",
     "bridge.wire-bounds": "answers are bounded, patience too, and failures translated once [kubernetes notes, traps 3 and 4]",

@@ -392,7 +392,7 @@ class _Same:
         return found
 
 
-@pytest.mark.requires("bridge.admission-window")
+@pytest.mark.requires("bridge.admission-window", "bridge.admission-watched")
 def test_what_slips_in_while_a_policy_comes_into_force_is_undone() -> None:
     needs = _needs()
     try:
@@ -426,7 +426,30 @@ def _slip_in_and_undo(place: Installed, needs: Needs) -> None:
     assert _live(place, config_map("settings")) is not None
     _until("the policies bite", lambda: not _slips_in(place.admin))
     refusal(403, place.admin.edit, deployment("web"), edit)
+    _edit_policies_and_be_told(place, needs, loop)
     bridge.client.close()
+
+
+def _edit_policies_and_be_told(place: Installed, needs: Needs, loop: Loop) -> None:
+    """Policies of the API are judged by nobody; the bridge, with its own rights, sees what became of them."""
+
+    def wrong() -> dict[str, str] | None:
+        account = loop.account()["admission"]
+        found: dict[str, str] | None = account["wrong"] if account["seen"] and not account["error"] else None
+        return found
+
+    printed = policies(needs, Form.API)
+    governed = next(i for i in printed if i["metadata"]["name"] == "conclave-governed")
+    binding = next(i for i in printed if i["spec"].get("policyName") == "conclave-governed")
+    _turn(loop, lambda: wrong() == {})
+    place.admin.remove(binding)
+    _turn(loop, lambda: wrong() == {f"{binding['kind']}/conclave-governed": "absent"})
+    place.admin.edit(governed, {"spec": {"validations": [{"expression": "true"}]}})
+    _turn(loop, lambda: len(wrong() or ()) == 2)
+    _until("it slips in", lambda: _slips_in(place.admin))
+    place.admin.edit(deployment("web"), {"spec": {"paused": True}})
+    place.installer.install(printed)
+    _turn(loop, lambda: wrong() == {} and loop.account()["releases"]["guestbook"]["undone"] == 2)
 
 
 def _turn(loop: Loop, done: Callable[[], bool]) -> None:

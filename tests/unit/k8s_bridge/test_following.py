@@ -39,7 +39,7 @@ class _Slow(Reconciler):
     def reach(self) -> None:
         """Reached."""
 
-    def admission_changed(self) -> bool:
+    def admission_changed(self, scopes: frozenset[str] = frozenset()) -> bool:
         return False
 
     def reconcile(self, wanted: Verified[ReleaseRevision]) -> Standing:

@@ -71,7 +71,7 @@ class _Scripted(Reconciler):
     def reach(self) -> None:
         """Reached."""
 
-    def admission_changed(self) -> bool:
+    def admission_changed(self, scopes: frozenset[str] = frozenset()) -> bool:
         return False
 
 
