@@ -2,13 +2,15 @@
 
 Owns the joining of pure checks with the ledger, the clock and the memory of what was used. Promises that a
 request gets through only with a token of this server, a new proof of its key, and a key that the newest
-verified state of the ledger still has; that nobody's bytes reach the ledger before a signature held.
+verified state of the ledger still has; that nobody's bytes reach the ledger before a signature held; that who
+has no key of the ledger takes no place of who has one; and that a clock that is set brings nothing back.
 Source: docs/spec/mcp-auth.md.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -21,7 +23,10 @@ from mcp_server.auth import assertion, dpop, tokens
 from mcp_server.auth.limits import (
     ASSERTION_SECONDS_MAX,
     CLOCK_SKEW_SECONDS,
+    KEYS_KNOWN_MAX,
     PROOF_SECONDS_MAX,
+    STRANGERS_WAITING_MAX,
+    TOKEN_REQUESTS_PER_KEY_MAX,
     TOKEN_REQUESTS_WAITING_MAX,
     TOKEN_SECONDS_MAX,
 )
@@ -55,12 +60,23 @@ class Gate:
         standings: what the ledger says of callers.
         turn: in which the ledger is read.
         clock: gives nanoseconds since the epoch.
+        monotonic_ns: gives nanoseconds of a clock that nobody sets; None where nobody sets ``clock``.
     """
 
-    def __init__(self, origin: Origin, standings: Standings, turn: Turn, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        standings: Standings,
+        turn: Turn,
+        clock: Callable[[], int],
+        monotonic_ns: Callable[[], int] | None = None,
+    ) -> None:
         self.origin = origin
         self._standings, self._turn, self._clock = standings, turn, clock
-        self._mint = Mint(origin.url, origin.resource, Ed25519PrivateKey.generate())
+        self._monotonic_ns = monotonic_ns or clock
+        self._mint, self._ahead_s = self._new_mint(), 0
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._asking: Counter[str] = Counter()
         self._proofs = Replays(PROOF_SECONDS_MAX + _SKEWS)
         self._assertions = Replays(ASSERTION_SECONDS_MAX + _SKEWS)
 
@@ -79,7 +95,7 @@ class Gate:
             _one_proof(heads.dpop), method=method, url=self.origin.resource, now_s=now_s, token=text
         )
         tokens.check_bound(token, proof.thumbprint)
-        self._proofs.use(token.key_id, f"{proof.thumbprint} {proof.jti}", now_s)
+        self._proofs.use(token.key_id, f"{proof.thumbprint} {proof.jti}", self._steady_s())
         await self._check(token.did, token.key_id, "admissions", _ADMISSIONS_WAITING_MAX)
         return Principal(token.did, token.key_id)
 
@@ -100,10 +116,10 @@ class Gate:
         said = assertion.read_assertion(given["client_assertion"], issuer=self.origin.url, now_s=now_s)
         if given.get("client_id", said.did) != said.did:
             raise _bad_field("client_id", "the subject of the assertion, or nothing")
-        await self._check(said.did, said.key_id, "tokens", TOKEN_REQUESTS_WAITING_MAX)
+        await self._check_asking(said.did, said.key_id)
         # Only a key of the ledger may fill these memories, and only its own share.
-        self._assertions.use(said.key_id, said.jti, now_s)
-        self._proofs.use(f"token {said.key_id}", f"{proof.thumbprint} {proof.jti}", now_s)
+        self._assertions.use(said.key_id, said.jti, self._steady_s())
+        self._proofs.use(f"token {said.key_id}", f"{proof.thumbprint} {proof.jti}", self._steady_s())
         token = Token(said.did, said.key_id, proof.thumbprint)
         made = self._mint.give(token, jti=secrets.token_hex(16), now_s=now_s)
         return {"access_token": made, "token_type": "DPoP", "expires_in": TOKEN_SECONDS_MAX}
@@ -111,8 +127,45 @@ class Gate:
     async def _check(self, did: str, key_id: str, lane: str, waiting_max: int) -> None:
         await self._turn.take(lambda: check_standing(self._standings.of(did), key_id), lane, waiting_max)
 
+    async def _check_asking(self, did: str, key_id: str) -> None:
+        """Check who asks for a token: a key that got one before does not wait behind strangers."""
+        is_known = key_id in self._known
+        if is_known and self._asking[key_id] >= TOKEN_REQUESTS_PER_KEY_MAX:
+            raise Refused(
+                Code.LIMIT_EXCEEDED,
+                got="one request more",
+                expected=f"{TOKEN_REQUESTS_PER_KEY_MAX} requests for a token at a time",
+                todo="wait for their answers",
+            )
+        lane = ("tokens", TOKEN_REQUESTS_WAITING_MAX) if is_known else ("strangers", STRANGERS_WAITING_MAX)
+        self._asking[key_id] += is_known
+        try:
+            await self._check(did, key_id, *lane)
+        except Refused:
+            self._known.pop(key_id, None)
+            raise
+        finally:
+            self._asking[key_id] -= is_known
+            self._asking += Counter()
+        self._known[key_id] = None
+        self._known.move_to_end(key_id)
+        while len(self._known) > KEYS_KNOWN_MAX:
+            self._known.popitem(last=False)
+
     def _now_s(self) -> int:
-        return self._clock() // 10**9
+        """Give the time; if the clock was set back by more than clocks may differ, all tokens are void."""
+        now_s = self._clock() // 10**9
+        ahead_s = now_s - self._steady_s()
+        if ahead_s < self._ahead_s - CLOCK_SKEW_SECONDS:
+            self._mint, self._ahead_s = self._new_mint(), ahead_s
+        self._ahead_s = max(self._ahead_s, ahead_s)
+        return now_s
+
+    def _steady_s(self) -> int:
+        return self._monotonic_ns() // 10**9
+
+    def _new_mint(self) -> Mint:
+        return Mint(self.origin.url, self.origin.resource, Ed25519PrivateKey.generate())
 
 
 def _token_of(values: Sequence[str]) -> str:

@@ -82,7 +82,7 @@ class Guarded:
 
     Args:
         standings: what the ledger says of callers.
-        clock: gives nanoseconds since the epoch.
+        clock: gives nanoseconds of a clock that only goes forward: one that is set would stop every budget.
         on_suspend: told of suspensions.
     """
 

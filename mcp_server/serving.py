@@ -37,6 +37,7 @@ class Serving:
         on_suspend: told of suspensions; None to remember them only.
         keys: by DID, the keys of the agents whose word this server signs; without, it only reads.
         clock: gives nanoseconds since the epoch.
+        monotonic_ns: gives nanoseconds of a clock that nobody sets: budgets and what was used go by it.
         door: counts who is not let in, and what is no message.
     """
 
@@ -46,6 +47,7 @@ class Serving:
     on_suspend: OnSuspend | None = None
     keys: Mapping[str, Sequence[AnySigningKey]] = field(default_factory=dict)
     clock: Callable[[], int] = time.time_ns
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
     door: Door | None = None
 
 
@@ -75,7 +77,7 @@ def serve(source: Source, how: Serving) -> None:
     for did, signing in how.keys.items():
         for key in signing:
             check_key(standings.of(did).identity, key.key_id)
-    guarded: Chain = Guarded(standings, how.clock, how.on_suspend)
+    guarded: Chain = Guarded(standings, how.monotonic_ns, how.on_suspend)
     chain = guarded if how.around is None else how.around(guarded)
     proposer = Proposer(source.rpc, source.reader, how.keys) if how.keys else None
     if how.where is None:
@@ -118,7 +120,7 @@ def _over_http(
     tls = listener.tls_of(where)
     bound = listener.listen(where)
     origin, turn = Origin(where.origin(bound.getsockname()[1])), Turn()
-    gate = None if where.is_anonymous else Gate(origin, standings, turn, how.clock)
+    gate = None if where.is_anonymous else Gate(origin, standings, turn, how.clock, how.monotonic_ns)
     server = build(source, chain, turn=turn, proposer=proposer)
     sys.stderr.write(json.dumps({"url": origin.resource}) + "\n")
     sys.stderr.flush()

@@ -103,6 +103,8 @@ MCP: dict[str, str] = {
     "mcp.lists": "lists show what the caller may use, in one order, within a budget of their own [issue 7]",
     "mcp.anonymous": "who is nobody reads within a budget, and can cut nobody off [issue 7]",
     "mcp.places": "connections on which nothing was asked give way, no peer takes more than its share, who asked stays [mcp-auth.md 6; issue 7 red team]",
+    "mcp.auth-strangers": "who has no key of the ledger keeps nobody who has one from a token or a call, however often it asks [mcp-auth.md 3; issue 7 red team]",
+    "mcp.turns": "readers take turns, one at a time, lane by lane; who waits is bounded and let go [mcp-auth.md 3]",
     "mcp.worded": "whatever is refused, by the protocol's package too, has a code of ours, repeats nothing and is counted [issue 7; mcp-auth.md 5]",
     "mcp.suspended": "a suspension of the guard is told once and stands; what the ledger has or lifted counts [issue 7]",
     "mcp.listening": "nothing but loopback is listened on without TLS and without knowing who calls [issue 7]",

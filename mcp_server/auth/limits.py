@@ -24,5 +24,11 @@ REPLAYS_MAX = 2**17
 """Ids remembered, of proofs or of assertions."""
 REPLAYS_PER_KEY_MAX = 2**13
 """Of one key of the ledger, so that none fills the memory alone: near seventy requests a second."""
-TOKEN_REQUESTS_WAITING_MAX = 8
-"""Token requests that wait for the ledger; beside the calls, which they never hold up."""
+TOKEN_REQUESTS_WAITING_MAX = 32
+"""Token requests by keys that got a token before; they wait beside the calls, taking turns with them."""
+TOKEN_REQUESTS_PER_KEY_MAX = 2
+"""Of these, of one key."""
+STRANGERS_WAITING_MAX = 128
+"""Token requests by any other keys, in a lane of their own: as many as there are connections."""
+KEYS_KNOWN_MAX = 2**10
+"""Keys that got a token before."""

@@ -1,7 +1,8 @@
 """Which proofs and assertions were used: bounded, and what is forgotten is refused for its age by then.
 
 Owns the memory. Promises that an id counts once for each key, that no key can fill the memory alone, and that
-a full memory refuses rather than forgets. Source: RFC 9449 §11.1; RFC 7523 §3 no. 7.
+a full memory refuses rather than forgets. Its time is one that nobody sets: a clock set on would forget what
+one set back brings back. Source: RFC 9449 §11.1; RFC 7523 §3 no. 7.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class Replays:
     def use(self, key: str, jti: str, now_s: int) -> None:
         """Use an id of a key, which it can be once.
 
+        Args:
+            key: of the ledger.
+            jti: the id.
+            now_s: seconds of a clock that only goes forward.
+
         Raises:
             Refused: AUTH_REPLAYED; LIMIT_EXCEEDED where no room is left.
         """
@@ -55,7 +61,6 @@ class Replays:
         self._count[key] += 1
 
     def _forget(self, now_s: int) -> None:
-        # A clock that is set back must not bring back what was forgotten last.
         self._now_s = max(self._now_s, now_s)
         while self._until:
             key, jti = next(iter(self._until))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -14,12 +16,12 @@ import pytest
 from ledger.bodies import revocation_body, suspension_body
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused, VerificationFailed
 from mcp_server import gate as gate_module
-from mcp_server import gate_answers
+from mcp_server import gate_answers, places, serving
 from mcp_server.auth.holder import Holder
 from mcp_server.auth.limits import PROOF_SECONDS_MAX, TOKEN_SECONDS_MAX
 from mcp_server.auth.metadata import Origin
 from mcp_server.auth.replay import Replays
-from mcp_server.chain import Principal
+from mcp_server.chain import Principal, Unguarded
 from mcp_server.gate import Gate, Heads
 from mcp_server.standing import Standings
 from mcp_server.turn import Turn
@@ -279,3 +281,122 @@ def test_an_agent_has_one_share_however_many_keys_it_proves(monkeypatch: pytest.
     token = door.token(last)
     proof = last.proof("POST", ORIGIN.resource, token)
     assert code_of(lambda: door.admit(token, proof)) is Code.LIMIT_EXCEEDED
+
+
+@pytest.mark.requires("mcp.auth-strangers")
+def test_strangers_who_ask_without_end_keep_no_agent_from_its_token() -> None:
+    door = Door()
+    strangers = [door.holder(Subject(f"m{number}", "agent", "z")) for number in range(24)]
+    codes: Counter[Code] = Counter()
+
+    def asking(holder: Holder) -> Coroutine[Any, Any, Any]:
+        heads = Heads([], [holder.proof("POST", ORIGIN.token_endpoint)])
+        return door.gate.token(heads, holder.form())
+
+    async def flood(holder: Holder, ended: anyio.Event) -> None:
+        while not ended.is_set():
+            await anyio.lowlevel.checkpoint()
+            try:
+                await asking(holder)
+            except ConclaveError as error:
+                codes[error.code] += 1
+
+    async def work() -> None:
+        ended = anyio.Event()
+        async with anyio.create_task_group() as group:
+            for holder in strangers:
+                group.start_soon(flood, holder, ended)
+            for _ in range(6):
+                assert (await asking(door.robot))["access_token"]
+            ended.set()
+
+    anyio.run(work)
+    assert codes.keys() == {Code.SIGNER_UNKNOWN}
+
+
+@pytest.mark.requires("mcp.auth-strangers")
+def test_who_had_a_token_waits_apart_from_strangers_until_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    door, lanes = Door(), list[tuple[str, int]]()
+    take = door.gate._turn.take
+
+    async def seen(work: Any, lane: str, waiting_max: int) -> Any:
+        lanes.append((lane, waiting_max))
+        return await take(work, lane, waiting_max)
+
+    monkeypatch.setattr(door.gate._turn, "take", seen)
+    door.token()
+    door.token()
+    gone = revocation_body(ROBOT.did, (ROBOT.key_id,), reason="stolen")
+    door.ledger.commit(envelope(ALICE, gone))
+    door.ledger.commit()
+    for _ in range(2):
+        assert code_of(door.token) is Code.KEY_NOT_ACTIVE
+    assert [lane for lane, _ in lanes] == ["strangers", "tokens", "tokens", "strangers"]
+    assert dict(lanes)["strangers"] >= places.CONNECTIONS_MAX, "one place for each connection there can be"
+
+
+@pytest.mark.requires("mcp.auth-strangers")
+def test_one_key_has_two_places_of_those_who_had_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door()
+    door.token()
+    codes: list[Code] = []
+
+    async def ask() -> None:
+        heads = Heads([], [door.robot.proof("POST", ORIGIN.token_endpoint)])
+        try:
+            await door.gate.token(heads, door.robot.form())
+        except ConclaveError as error:
+            codes.append(error.code)
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(ask)
+        await ask()
+
+    anyio.run(work)
+    assert codes == [Code.LIMIT_EXCEEDED] * 3
+
+
+@pytest.mark.requires("mcp.auth-replay")
+def test_a_clock_set_on_and_back_brings_nothing_back_and_stops_nothing() -> None:
+    door, steady_s = Door(), 0
+    source = source_of(Speaking(door.ledger))
+    door.gate = Gate(ORIGIN, Standings(source), Turn(), door.clock, lambda: steady_s * SECOND_NS)
+    door.gate._proofs = Replays(PROOF_SECONDS_MAX + 60, ids_per_key_max=3)
+    token, assertion = door.token(), door.robot.assertion()
+    door.token(client_assertion=assertion)
+    proof = door.robot.proof("POST", ORIGIN.resource, token)
+    door.admit(token, proof)
+    door.now_ns += 3600 * SECOND_NS
+    assert code_of(lambda: door.admit(token)) is Code.TOKEN_EXPIRED
+    later = door.token()
+    door.now_ns -= 3600 * SECOND_NS
+    # Tokens of before and of the time that never was are void, and so are proofs for them.
+    for given in (token, later):
+        assert code_of(lambda each=given: door.admit(each)) is Code.TOKEN_INVALID  # type: ignore[misc]
+    assert code_of(lambda: door.admit(token, proof)) is Code.TOKEN_INVALID
+    assert code_of(lambda: door.token(client_assertion=assertion)) is Code.AUTH_REPLAYED
+    for _ in range(2):
+        steady_s += 200
+        door.now_ns += 200 * SECOND_NS
+        token = door.token()
+        for _ in range(3):
+            door.admit(token)
+        assert code_of(lambda each=token: door.admit(each)) is Code.LIMIT_EXCEEDED  # type: ignore[misc]
+
+
+@pytest.mark.requires("mcp.auth-replay")
+def test_budgets_and_what_was_used_go_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def guarded(_standings: Standings, clock: Any, *_: Any) -> Any:
+        seen.append(clock)
+        return Unguarded()
+
+    monkeypatch.setattr(serving, "Guarded", guarded)
+    monkeypatch.setattr(serving, "_over_streams", lambda *_: None)
+    serving.serve(source_of(Speaking(a_story())), serving.Serving())
+    assert seen == [time.monotonic_ns]
