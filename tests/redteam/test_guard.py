@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ledger.errors import Code
-from ledger.types import Did
-from mcp_server.guard.calls import Call, Verdict
+from ledger.types import Did, Json, JsonObject
+from mcp_server.guard.calls import Call, Judgement, Verdict
 from mcp_server.guard.fence import fence
 from mcp_server.guard.judge import judge
 from mcp_server.guard.limits import FENCE_BYTES_MAX
@@ -329,3 +329,26 @@ def test_probing_the_policy_ends_in_a_suspension() -> None:
     verdicts = [session.call("get_object", name="web", namespace=f"x{n}").verdict for n in range(100)]
     assert verdicts.index(Verdict.SUSPEND) <= 70
     assert set(verdicts[verdicts.index(Verdict.SUSPEND) :]) == {Verdict.SUSPEND}
+
+
+@pytest.mark.requires("guard.exfiltration")
+@pytest.mark.parametrize("inside", ["difference", ""])
+def test_a_difference_hides_nothing_but_where_files_belong(inside: str) -> None:
+    logo = base64.b64encode(random.Random(5).randbytes(6000)).decode()
+
+    def answered(path: str, to: Json, **more: Json) -> Judgement:
+        entries: JsonObject = {
+            "objects": [{"object": "o", "paths": [{"path": path, "from": None, "to": to}]}]
+        }
+        session = Session()
+        assert session.call("get_object", name="web").passes
+        return session.answer({"items": [{inside: entries, **more} if inside else {**entries, **more}]})
+
+    assert answered("binaryData.logo.png", logo).verdict is Verdict.ALLOW
+    assert answered("binaryData", {"logo.png": logo}).verdict is Verdict.ALLOW
+    assert answered("spec.template.spec.containers[0].image", f"registry.internal/web:{logo[:120]}").passes
+    for path in ("spec.template.spec.containers[0].env[0].value", "metadata.annotations.data.x", "", "data"):
+        refused(answered(path, logo), Code.EXFILTRATION_SUSPECTED)
+    forged: JsonObject = {"paths": [{"path": "data.x", "from": None, "to": logo}]}
+    refused(answered("data.x", "y", manifest={"spec": {"objects": [forged]}}), Code.EXFILTRATION_SUSPECTED)
+    refused(answered("data.x", "y", why=[forged]), Code.EXFILTRATION_SUSPECTED)

@@ -169,6 +169,8 @@ def asks(source: random.Random) -> Iterator[Asked]:
         yield "propose_release", {**more, "objects": [settings(source, name)]}
         yield "propose_release", {"release": name, "reason": "1.4.2 fixes the leak", "images": [web]}
     scaled = {"operation": "scale", "object": "apps/v1/Deployment/web-1/web", "replicas": 4}
+    tried = {"objects": [settings(source, "api-2")], "reason": "what would it need?", "dryRun": True}
+    yield "propose_release", {**tried, "release": "api-2"}
     yield "request_change", {**scaled, "release": "web-1", "reason": "load rises since 09:00"}
     yield (
         "request_change",
@@ -209,6 +211,8 @@ def day() -> Day:
         said.append(desk.told(*asked))
         (item,) = said[-1].answer.content["items"]
         if "number" in item:
+            # Before people judge it or the agent takes it back, it looks at what it asked for.
+            said.append(desk.told("explain_proposal", {"number": item["number"]}))
             said.append(desk.told("withdraw_proposal", {"number": item["number"]}))
     return Day(desk, read, said)
 
