@@ -198,6 +198,27 @@ def test_the_densest_answer_of_an_honest_node_is_read(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.requires("redteam.hostile-wire")
+@pytest.mark.parametrize("text", [",", "[", "{", '"[', "\\,", '\\",'])
+def test_what_strangers_wrote_into_a_text_keeps_no_answer_of_an_honest_node_away(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal names the object that was refused, and its author chose the name: one for a whole block."""
+    done: JsonObject = {
+        "code": 0, "data": None, "log": "", "info": "", "gas_wanted": "0", "gas_used": "0",
+        "events": [], "codespace": "",
+    }  # fmt: skip
+    refused = {**done, "code": int(Code.PERMISSION_DENIED), "log": text * 300, "codespace": "conclave"}
+    answer = {"jsonrpc": "2.0", "id": 1, "result": {"height": "5", "txs_results": [done, refused]}}
+    content = json.dumps(answer, separators=(",", ":")).encode()
+    assert len(said(content, monkeypatch).block_results(5)) == 2
+    # But no string hides what stands behind it.
+    dense = content[:-1] + b',"more":[' + b'"",' * 4000 + b'""]}'
+    with pytest.raises(ConclaveError) as known:
+        said(dense, monkeypatch).block_results(5)
+    assert known.value.code is Code.RPC_ANSWER_INVALID
+
+
+@pytest.mark.requires("redteam.hostile-wire")
 @pytest.mark.parametrize("name", _NO_ANSWERS)
 def test_an_answer_that_is_none(name: str, tmp_path: Path) -> None:
     behaviour, code = _NO_ANSWERS[name]
