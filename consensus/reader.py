@@ -128,7 +128,7 @@ class View:
         """
         missing = [key for key in dict.fromkeys(keys) if not self._has(key)]
         if len(missing) > 1:
-            self._known |= attempt(self._rpc, lambda rpc: self._ask_all(rpc, missing))
+            self._known |= attempt(self._rpc, lambda rpc: self._ask_all(rpc, missing), refusals=True)
 
     def _has(self, key: bytes) -> bool:
         """Whether a key's value is proven, perhaps by an answer that was there before its proof."""
@@ -218,7 +218,7 @@ class VerifiedReader:
 
     def newest(self) -> NodeStatus:
         """Give what the node says of its newest block, unverified. Raises as ``newest_height``."""
-        return attempt(self._rpc, self._newest)
+        return attempt(self._rpc, self._newest, refusals=True)
 
     def _newest(self, rpc: Rpc) -> NodeStatus:
         status = newest_of(rpc)

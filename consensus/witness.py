@@ -116,7 +116,7 @@ class Panel:
 
     def within_bounds(self, work: Callable[[Bounded], T]) -> T:
         """Do ``work`` with the blocks of the peer asked, as ``attempt``, within the bounds of one header."""
-        return self._roster.attempt(lambda seat: work(self._roster.bounded(seat)))
+        return self._roster.attempt(lambda seat: work(self._roster.bounded(seat)), refusals=True)
 
     def confirmed(self, ground: Trusted, height: int, options: Options, now_ns: int) -> Trusted:
         """Verify ``height`` from ``ground`` through one peer and have it confirmed by a witness.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +313,41 @@ def test_what_one_node_refuses_another_is_asked(tmp_path: Path, code: int) -> No
         peer.lies["abci_query"] = liar.lies["abci_query"]
     with pytest.raises(EnvironmentFault):
         reader_through(panel, ledger, tmp_path).at().get(KEY)
+
+
+class Refusing(Peer):
+    """A node that answers some questions with an error of JSON-RPC; of several keys it is asked at once."""
+
+    refuses: frozenset[str] = frozenset()
+
+    def abci_queries(self, path: str, data: Sequence[bytes], height: int) -> list[QueryAnswer]:
+        """Give values with their proofs."""
+        self._answer("abci_queries", None)
+        return [super(Refusing, self).abci_query(path, one, height) for one in data]
+
+    def _answer(self, method: str, answer: Any) -> Any:
+        if method in self.refuses:
+            raise EnvironmentFault(Code.RPC_REFUSED, got="Internal error")
+        return super()._answer(method, answer)
+
+
+@pytest.mark.requires("reader.node-refusals")
+@pytest.mark.parametrize("method", ["status", "abci_queries", "abci_query", "signed_header"])
+def test_a_node_that_answers_with_an_error_is_left_for_another(tmp_path: Path, method: str) -> None:
+    ledger = Ledger()
+    for _ in range(6):
+        ledger.commit()
+    first, *others = (Refusing(f"http://{name}:1", ledger) for name in ("one", "two", "three"))
+    panel = panel_of([first, *others], tmp_path)
+    reader = reader_through(panel, ledger, tmp_path)
+    reader.at()
+    first.refuses = frozenset({method})
+    assert panel.endpoint == first.endpoint
+    for height in (reader.newest_height() - 1, 2):
+        view, keys = reader.at(height), [KEY, statekeys.ledger_object("Cluster", "west")]
+        view.ahead(keys)
+        assert view.get(KEY).height == height
+    assert panel.endpoint == others[0].endpoint
 
 
 @pytest.mark.requires("reader.one-door")
