@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from ledger.bodies import suspension_body
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.types import Did
+from mcp_server.audit import ledger_suspensions
 from mcp_server.audit.suspensions import Suspensions
 from mcp_server.chain import Call
 from mcp_server.guard.calls import Reason
+from tests.support import ledger as subjects
+from tests.support.ledger import EAST, envelope
+from tests.support.mcp import Speaking, a_story, source_of
 
 ROBOT, OTHER = Did("did:key:zrobot"), Did("did:key:zother")
 CALL = Call("tool", "get_object", {})
@@ -93,3 +98,25 @@ def test_what_the_ledger_refuses_for_good_is_not_asked_again(code: Code, told: i
     assert [played.suspensions.step(), played.suspensions.step()] == [told, 0]
     assert len(played.heard) == 1
     assert not played.noted, "a node's word that it is suspended lifts nothing here"
+
+
+@pytest.mark.requires("mcp.suspension")
+def test_that_an_agent_is_suspended_already_is_believed_with_proof_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger, slept = a_story(), list[float]()
+    source = source_of(Speaking(ledger))
+
+    def said(*_: Any, **__: Any) -> Any:
+        raise refusal(Code.OBJECT_DUPLICATE)
+
+    monkeypatch.setattr(ledger_suspensions.speaking, "say", said)
+    signer: Any = EAST
+    node = ledger_suspensions.LedgerSuspensions(source.rpc, source.reader, EAST.did, signer, slept.append)
+    with pytest.raises(Refused):
+        node.suspend(subjects.ROBOT.did, int(Code.LOOP_DETECTED), "ab" * 32)
+    assert len(slept) == ledger_suspensions.LOOKS_MAX - 1
+    ledger.commit(envelope(subjects.ALICE, suspension_body(subjects.ROBOT.did)))
+    since = ledger.height
+    ledger.commit()
+    assert node.suspend(subjects.ROBOT.did, int(Code.LOOP_DETECTED), "ab" * 32) == since
