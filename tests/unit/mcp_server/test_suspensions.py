@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from consensus import speaking
 from ledger.bodies import suspension_body
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
 from ledger.types import Did
@@ -110,7 +111,7 @@ def test_that_an_agent_is_suspended_already_is_believed_with_proof_alone(
     def said(*_: Any, **__: Any) -> Any:
         raise refusal(Code.OBJECT_DUPLICATE)
 
-    monkeypatch.setattr(ledger_suspensions.speaking, "say", said)
+    monkeypatch.setattr(speaking, "say", said)
     signer: Any = EAST
     node = ledger_suspensions.LedgerSuspensions(source.rpc, source.reader, EAST.did, signer, slept.append)
     with pytest.raises(Refused):
