@@ -88,7 +88,8 @@ def hear_all(question: Question, asked: Seat, roster: Roster) -> Hearing:
     One that is behind may belong to a chain that contradicts the header as soon as it gets to its time. While
     nobody agrees it is waited for ``lag_seconds``, otherwise ``doubt_seconds`` and what the header is ahead
     of our clock; then it counts as not reached. One that is behind because it is catching up, as it says
-    itself, is not waited for where another agrees. Source: light/detector.go, [LCD-FUNC-DETECTOR.2].
+    itself, is not waited for where another agrees; nor is one that rests.
+    Source: light/detector.go, [LCD-FUNC-DETECTOR.2].
 
     Args:
         question: what ``asked`` has proven.
@@ -97,6 +98,8 @@ def hear_all(question: Question, asked: Seat, roster: Roster) -> Hearing:
     """
     pace, settings = roster.pace, roster.settings
     waiting = [(seat, roster.bounded(seat)) for seat in roster.witnesses(asked)]
+    # Where all rest they are asked all the same, but who kept headers waiting does not keep this one too.
+    rested = {id(seat) for seat, _ in waiting if roster.is_resting(seat)}
     agree, began = 0, None
     while True:
         heard = []
@@ -111,7 +114,11 @@ def hear_all(question: Question, asked: Seat, roster: Roster) -> Hearing:
                 roster.blame(seat, said.cause)
             heard.append(said.testimony)
         awaited = {Testimony.BEHIND} if agree else {Testimony.BEHIND, Testimony.SYNCING}
-        waiting = [witness for witness, told in zip(waiting, heard, strict=True) if told in awaited]
+        waiting = [
+            witness
+            for witness, told in zip(waiting, heard, strict=True)
+            if told in awaited and not (agree and id(witness[0]) in rested)
+        ]
         began = pace.monotonic() if began is None else began
         waited = pace.monotonic() - began
         bound = settings.doubt_seconds + question.ahead_seconds() if agree else settings.lag_seconds

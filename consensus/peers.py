@@ -154,7 +154,7 @@ class Roster:
     def witnesses(self, asked: Seat) -> list[Seat]:
         """Give who confirms what ``asked`` shows: those fit, else those that rest but never lied."""
         others = [seat for seat in self._seats if seat is not asked]
-        fit = [seat for seat in others if not self._rests(seat)]
+        fit = [seat for seat in others if not self.is_resting(seat)]
         return (fit or [seat for seat in others if not seat.lied])[: self.settings.witnesses_max]
 
     def attempt(self, work: Callable[[Seat], T], *, refusals: bool = False) -> T:
@@ -171,7 +171,7 @@ class Roster:
         first: VerificationFailed | EnvironmentFault | None = None
         for _ in self._seats:
             seat = self.asked
-            if seat.lied and self._rests(seat):
+            if seat.lied and self.is_resting(seat):
                 break
             try:
                 result = work(seat)
@@ -224,7 +224,8 @@ class Roster:
         seconds = min(longest, self.settings.rest_seconds * 2.0 ** min(seat.rests - 1, _DOUBLINGS_MAX))
         seat.rests_until = max(seat.rests_until, now + seconds)
 
-    def _rests(self, seat: Seat) -> bool:
+    def is_resting(self, seat: Seat) -> bool:
+        """Tell whether a peer is a witness only where no other is fit."""
         rests = seat.rests_until > self.pace.monotonic()
         seat.lied = seat.lied and rests
         return rests

@@ -246,6 +246,23 @@ def test_a_slow_witness_of_the_first_header_rests_too(tmp_path: Path) -> None:
     assert panel.witnesses == ("honest",)
 
 
+@pytest.mark.requires("witness.no-wait")
+def test_where_every_witness_rests_a_stuck_one_keeps_no_second_header_waiting(tmp_path: Path) -> None:
+    ticks = Ticks()
+    asked, late, stuck = peers("asked", "late", "stuck")
+    held_back(stuck, lambda: GROUND)
+    slow(late, ticks, SETTINGS.slow_seconds + 1)
+    reader = reader_over(panel_of([asked, late, stuck], tmp_path, ticks=ticks), LEDGER, tmp_path)
+    costs = []
+    for height in range(GROUND + 1, TARGET + 1):
+        began, questions = ticks.pace.monotonic(), len(stuck.asked)
+        reader.header(height)
+        costs.append(ticks.pace.monotonic() - began)
+        assert len(stuck.asked) > questions, "it is asked all the same"
+    assert costs[0] > DOUBT
+    assert max(costs[1:]) < SETTINGS.slow_seconds + 3
+
+
 @pytest.mark.requires("witness.rotation")
 def test_after_a_slow_node_another_is_asked(tmp_path: Path) -> None:
     ticks = Ticks()
