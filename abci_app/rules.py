@@ -14,7 +14,11 @@ from ledger.actions import Judgement, Report
 from ledger.envelope import Envelope
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
-from ledger.limits import APPROVALS_PER_PROPOSAL_MAX, NOT_AFTER_HORIZON_BLOCKS_MAX
+from ledger.limits import (
+    APPROVALS_PER_PROPOSAL_MAX,
+    NOT_AFTER_HORIZON_BLOCKS_MAX,
+    REPORT_SEQUENCE_AHEAD_MAX,
+)
 from ledger.records import ProposalRecord, ReleaseRecord, ReleaseState, state_at
 from ledger.types import ActionKind, Did, ProposalState, SubjectKind
 
@@ -220,8 +224,8 @@ def check_report(
     """The report comes from the cluster's own node, on a revision it was given, after the cluster's last one.
 
     Raises:
-        Refused: REPORTER_NOT_OF_CLUSTER, RELEASE_UNKNOWN, REVISION_UNKNOWN, CLUSTER_UNKNOWN or
-            REPORT_SEQUENCE_STALE.
+        Refused: REPORTER_NOT_OF_CLUSTER, RELEASE_UNKNOWN, REVISION_UNKNOWN, CLUSTER_UNKNOWN,
+            REPORT_SEQUENCE_STALE or REPORT_SEQUENCE_TOO_FAR.
     """
     if reporter.cluster != report.cluster:
         raise Refused(
@@ -239,3 +243,11 @@ def check_report(
         )
     if report.sequence <= last_sequence:
         raise Refused(Code.REPORT_SEQUENCE_STALE, got=report.sequence, expected=f"above {last_sequence}")
+    if report.sequence > last_sequence + REPORT_SEQUENCE_AHEAD_MAX:
+        # One report by a stolen key must not use up all that the cluster will ever have to say.
+        raise Refused(
+            Code.REPORT_SEQUENCE_TOO_FAR,
+            got=report.sequence,
+            expected=f"at most {last_sequence + REPORT_SEQUENCE_AHEAD_MAX}",
+            todo="report with the sequence after the last one",
+        )

@@ -37,6 +37,8 @@ REASON_BYTES_MAX = 1024
 NONCE_WINDOW_SIZE = 64
 NONCE_AHEAD_MAX = 10_000
 """How far above the highest one used a nonce may be: as many as one signer can have waiting anywhere."""
+REPORT_SEQUENCE_AHEAD_MAX = 10_000
+"""How far above the last one of its cluster a report's sequence may be; a bridge takes the next one."""
 NONCE_MAX = JSON_INTEGER_MAX
 NOT_AFTER_HORIZON_BLOCKS_MAX = 100_000
 """How far in the future an envelope's last height may lie."""

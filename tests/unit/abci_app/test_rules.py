@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,9 @@ from ledger.errors import Code
 from ledger.identity import did_key_identity
 from ledger.limits import (
     APPROVALS_PER_PROPOSAL_MAX,
+    JSON_INTEGER_MAX,
     NOT_AFTER_HORIZON_BLOCKS_MAX,
+    REPORT_SEQUENCE_AHEAD_MAX,
 )
 from ledger.records import (
     ChangeSummary,
@@ -170,4 +173,11 @@ def test_reports_come_in_sequence() -> None:
         refusal_of(
             lambda sequence=sequence: rules.check_report(report_of(sequence=sequence), NODE, RELEASE, 5),  # type: ignore[misc]
             Code.REPORT_SEQUENCE_STALE,
+        )
+    far = 5 + REPORT_SEQUENCE_AHEAD_MAX
+    rules.check_report(report_of(sequence=far), NODE, RELEASE, 5)
+    for sequence in (far + 1, JSON_INTEGER_MAX):
+        refusal_of(
+            partial(rules.check_report, report_of(sequence=sequence), NODE, RELEASE, 5),
+            Code.REPORT_SEQUENCE_TOO_FAR,
         )
