@@ -9,6 +9,7 @@ a block without being asked why. Never falls back to anything unproven or stale.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from consensus.answers import NodeStatus
 from consensus.operators import Evidence
 from consensus.reader import VerifiedReader, View, check_fresh
 from consensus.verified import Verified
+from k8s_bridge.changeset import ReleaseOutcome
 from k8s_bridge.desired import namespaces_of
 from ledger import freezing, statekeys
 from ledger.errors import Code, ConclaveError, EnvironmentFault, Refused
@@ -30,6 +32,8 @@ REST_S = 15.0
 _USUAL = (b"identity", b"key/", b"object-version/", b"constitution", b"parameters")
 _USUAL_MAX = 64
 """Keys whose like every verification reads: those of the last ones are asked together at the next."""
+_LEFT_MAX = 8
+"""Revisions, newest first, of which a freeze of their namespaces still counts where none was told applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class LedgerSource:
             try:
                 found = self._release(view, name)
                 if found is not None:
-                    self._check_not_frozen(frozen, found.value)
+                    self._check_not_frozen(view, frozen, found.value)
                     releases[name] = found
             except EnvironmentFault:
                 raise
@@ -198,9 +202,15 @@ class LedgerSource:
         scale = release_reader.scale(view, self._cluster, revision.name).value
         return tuple((s.object, s.replicas, s.time) for s in scale.objects) if scale else ()
 
-    def _check_not_frozen(self, freezes: tuple[FreezeRecord, ...], revision: ReleaseRevision) -> None:
-        namespaces = namespaces_of(revision) if freezes else ()
-        for freeze in freezes:
+    def _check_not_frozen(
+        self, view: View, freezes: tuple[FreezeRecord, ...], revision: ReleaseRevision
+    ) -> None:
+        near = [f for f in freezes if freezing.covers(f, revision.name, (self._cluster,), f.namespaces)]
+        if not near:
+            return
+        # What was moved before the freeze came may still be there to be taken away.
+        namespaces = namespaces_of(revision) | self._left(view, revision)
+        for freeze in near:
             if freezing.covers(freeze, revision.name, (self._cluster,), namespaces):
                 raise Refused(
                     Code.FROZEN,
@@ -210,6 +220,23 @@ class LedgerSource:
                     release=revision.name,
                     freeze=freeze.name,
                 )
+
+    def _left(self, view: View, revision: ReleaseRevision) -> frozenset[str]:
+        """Give the namespaces of the revisions that this cluster had, until it told that it has this one."""
+        name, number = revision.name, revision.revision
+        told = release_reader.report(view, self._cluster, name).value
+        if told is not None and (told.revision, told.outcome) == (number, ReleaseOutcome.APPLIED.value):
+            return frozenset()
+        first = told.revision if told is not None and told.revision < number else number - 1
+        found: set[str] = set()
+        for before in range(max(1, first, number - _LEFT_MAX), number):
+            with contextlib.suppress(Refused):  # a revision that was not for this cluster
+                found |= namespaces_of(
+                    release_reader.release(
+                        view, self._cluster, name, evidence=self._evidence, revision=before
+                    ).value
+                )
+        return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

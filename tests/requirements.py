@@ -334,6 +334,7 @@ REQUIREMENTS: dict[str, str] = {
     "bridge.lying-node": "a node that lies moves nothing, and the bridge says why [issue 3 step 8]",
     "bridge.stale-holds": "a stale ledger changes nothing on the cluster [DESIGN §4]",
     "bridge.looks-between": "before each release of a turn the ledger is looked at where due; a hold or freeze is obeyed [bridge.md 11]",
+    "bridge.freeze-left": "a freeze of a namespace that a release leaves stops it until it told it has left [bridge.md 11]",
     "bridge.stale-clock": "a clock that is set back makes no header younger [bridge.md 11]",
     "bridge.local-trouble": "what only this cluster's record refuses is told here and never reported as failed [bridge.md 5]",
     "bridge.outage": "an API server that comes back is caught up with [DESIGN §7]",

@@ -14,7 +14,7 @@ from k8s_bridge.source import REST_S, LedgerSource
 from ledger.bodies import freeze_body, release_body
 from ledger.errors import Code
 from tests.support.chain import set_of
-from tests.support.ledger import CAROL, BatchingNode, Ledger, Node, a_release, envelope
+from tests.support.ledger import ALICE, CAROL, BatchingNode, Ledger, Node, a_release, envelope
 
 
 @dataclass
@@ -121,6 +121,35 @@ def test_a_freeze_is_kept_with_the_root_it_was_read_under(looking: Looking) -> N
     assert [error.code for error in found.refused.values()] == [Code.FROZEN]
     looking.ledger.commit()
     assert looking.asked() == ["status"]
+
+
+@pytest.mark.requires("bridge.freeze-left")
+def test_a_freeze_of_the_namespace_that_a_release_is_leaving_stops_it_until_it_has_left(
+    looking: Looking,
+) -> None:
+    ledger = looking.ledger
+    ledger.release("one")
+    moved = a_release()
+    moved["spec"]["namespace"] = "moved"
+    moved["spec"]["manifests"][0]["metadata"]["namespace"] = "moved"
+    ledger.approve(envelope(ALICE, release_body(moved, against=1)), (ALICE, CAROL))
+    ledger.commit(envelope(CAROL, freeze_body("incident", namespaces=("guestbook",))))
+    ledger.commit()
+    found = looking.source.look()
+    assert found is not None
+    assert [error.code for error in found.refused.values()] == [Code.FROZEN]
+    ledger.report(2, outcome="partial")
+    ledger.commit()
+    looking.seconds[0] += REST_S
+    still = looking.source.look()
+    assert still is not None
+    assert [error.code for error in still.refused.values()] == [Code.FROZEN]
+    ledger.report(2)
+    ledger.commit()
+    looking.seconds[0] += REST_S
+    later = looking.source.look()
+    assert later is not None
+    assert later.releases["guestbook"].value.revision == 2
 
 
 @pytest.mark.requires("reader.asked-together")
