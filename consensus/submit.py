@@ -166,7 +166,7 @@ class _Errand:
             raise
 
     def _offer(self) -> ConclaveError | None:
-        """Offer to the nodes in turn; give why none would even check it, or that it is used up.
+        """Offer to the nodes in turn; give why none took it, where one may have it all the same.
 
         Raises:
             Refused: the ledger's own code; MEMPOOL_BUSY.
@@ -188,13 +188,9 @@ class _Errand:
                         return refusal
                     refusals.append(refusal)
                 self.ask_another()
-            if by_rule is not None:
-                raise by_rule
-            said = min(refusals, key=lambda refusal: NOT_TAKEN.index(refusal.code))
+            said = _foremost(by_rule, refusals)
             if said.code is not Code.MEMPOOL_BUSY:
-                if said.code is Code.RPC_REFUSED:
-                    return said
-                raise said
+                return said
             if self._patience.monotonic() >= end:
                 said.todo = "try again later: the envelope is as good as before"
                 raise said
@@ -298,6 +294,18 @@ _AWAY = frozenset({Code.RPC_UNREACHABLE, Code.RPC_ANSWER_INVALID, Code.RPC_ANSWE
 _NO_RESULTS = _AWAY | {Code.RPC_REFUSED}
 _TRANSIENT = _AWAY | {Code.RPC_REFUSED, Code.STALE}
 _LIES = frozenset({Code.TX_PROOF_INVALID, Code.RESULTS_HASH_MISMATCH})
+
+
+def _foremost(by_rule: Refused | None, refusals: Sequence[ConclaveError]) -> ConclaveError:
+    """Give why no node took an envelope; raise it where none can have it, or none answers.
+
+    One that would not even check it may have it already: from an earlier sending, whatever the rules say now.
+    """
+    said = by_rule or min(refusals, key=lambda refusal: NOT_TAKEN.index(refusal.code))
+    may_be_there = any(refusal.code is Code.RPC_REFUSED for refusal in refusals)
+    if may_be_there or said.code is Code.MEMPOOL_BUSY:
+        return said
+    raise said
 
 
 def _receipt(result: TxResult, tx: bytes, height: int) -> Receipt:

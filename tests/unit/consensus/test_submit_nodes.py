@@ -10,6 +10,7 @@ import pytest
 
 from consensus.answers import BroadcastAnswer
 from consensus.incident import FILE_NAME, IncidentFile
+from consensus.sources import Rpc
 from consensus.submit import CLAIM_SECONDS, submit
 from consensus.witness import Panel
 from ledger.errors import Code, EnvironmentFault, Refused, VerificationFailed
@@ -95,6 +96,25 @@ class _Refuses(Node):
     def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
         self.offered += 1
         return BroadcastAnswer(int(Code.PERMISSION_DENIED), "no", sha256(tx))
+
+
+@pytest.mark.requires("submit.several-nodes")
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_one_node_refuses_by_rule_is_looked_for_where_another_may_have_it(
+    node: Node, tmp_path: Path, is_first: bool
+) -> None:
+    """Sent again, it may wait where the first sending took it: "already in cache" is no rule's refusal."""
+    tx, refuses, cached = tx_of(), _Refuses(node.ledger), Refusing(node.ledger)
+    nodes: list[Rpc] = [refuses, cached] if is_first else [cached, refuses]
+    node.broadcast_tx_sync(tx)
+    time = Time(node.ledger.commit)
+    proven = submit(nodes, reader_of(node, tmp_path), tx, patience=time.patience())
+    assert proven.tx_hash == sha256(tx)
+    time = Time()
+    with pytest.raises(Refused) as refused:
+        submit(nodes, reader_of(node, tmp_path), tx_of("never sent"), patience=time.patience())
+    assert code_of(refused) is Code.PERMISSION_DENIED
+    assert time.now <= 6
 
 
 @pytest.mark.requires("submit.several-nodes")
