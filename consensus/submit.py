@@ -176,20 +176,20 @@ class _Errand:
         end = min(self._end, self._patience.monotonic() + BUSY_SECONDS)
         while True:
             refusals: list[ConclaveError] = []
-            by_rule: Refused | None = None
             for _ in range(self._others + 1):
                 try:
                     refusal = broadcast(self._nodes[0], self._tx)
                 except Refused as refused:
                     # One node's word: where the rules do refuse it, the others say so too.
-                    by_rule = by_rule or refused
-                else:
-                    if refusal is None or refusal.code in USED:
-                        return refusal
-                    refusals.append(refusal)
+                    refusal = refused
+                if refusal is None:
+                    return None
+                refusals.append(refusal)
                 self.ask_another()
-            said = _foremost(by_rule, refusals)
+            said, place = _foremost(refusals)
             if said.code is not Code.MEMPOOL_BUSY:
+                for _ in range(place):
+                    self.ask_another()
                 return said
             if self._patience.monotonic() >= end:
                 said.todo = "try again later: the envelope is as good as before"
@@ -296,15 +296,22 @@ _TRANSIENT = _AWAY | {Code.RPC_REFUSED, Code.STALE}
 _LIES = frozenset({Code.TX_PROOF_INVALID, Code.RESULTS_HASH_MISMATCH})
 
 
-def _foremost(by_rule: Refused | None, refusals: Sequence[ConclaveError]) -> ConclaveError:
-    """Give why no node took an envelope; raise it where none can have it, or none answers.
+def _foremost(refusals: Sequence[ConclaveError]) -> tuple[ConclaveError, int]:
+    """Give why no node took an envelope, and which may have it; raise it where none can have it, or answers.
 
-    One that would not even check it may have it already: from an earlier sending, whatever the rules say now.
+    One that calls it used up, or would not even check it, may have it: from an earlier sending, whatever the
+    rules say now.
     """
-    said = by_rule or min(refusals, key=lambda refusal: NOT_TAKEN.index(refusal.code))
-    may_be_there = any(refusal.code is Code.RPC_REFUSED for refusal in refusals)
-    if may_be_there or said.code is Code.MEMPOOL_BUSY:
-        return said
+    codes = [refusal.code for refusal in refusals]
+    for code in codes:
+        if code in USED:
+            return refusals[codes.index(code)], codes.index(code)
+    by_rule = [refusal for refusal in refusals if refusal.code not in NOT_TAKEN]
+    said = by_rule[0] if by_rule else min(refusals, key=lambda refusal: NOT_TAKEN.index(refusal.code))
+    if Code.RPC_REFUSED in codes:
+        return said, codes.index(Code.RPC_REFUSED)
+    if said.code is Code.MEMPOOL_BUSY:
+        return said, 0
     raise said
 
 

@@ -118,6 +118,28 @@ def test_what_one_node_refuses_by_rule_is_looked_for_where_another_may_have_it(
 
 
 @pytest.mark.requires("submit.several-nodes")
+def test_one_nodes_word_that_it_is_used_up_keeps_it_from_no_other(node: Node, tmp_path: Path) -> None:
+    class Used(Node):
+        def broadcast_tx_sync(self, tx: bytes) -> BroadcastAnswer:
+            return BroadcastAnswer(int(Code.NONCE_REPLAYED), "", sha256(tx))
+
+    nodes: list[Rpc] = [Used(node.ledger), node]
+    tx, time = tx_of(), Time(node.ledger.commit)
+    assert submit(nodes, reader_of(node, tmp_path), tx, patience=time.patience()).tx_hash == sha256(tx)
+    node.lies["broadcast_tx_sync"] = lambda answer: BroadcastAnswer(int(Code.NONCE_REPLAYED), "", answer.hash)
+    for first in (_Refuses, Refusing, Away):
+        behind = first(Ledger())
+        behind.ledger.commit()
+        again = submit([behind, node], reader_of(node, tmp_path), tx, patience=Time().patience())
+        assert again.tx_hash == sha256(tx), "the one that has it is asked"
+    for last in (Used, _Refuses, Refusing, Away):
+        nodes = [Used(node.ledger), last(node.ledger)]
+        with pytest.raises(Refused) as refused:
+            submit(nodes, reader_of(node, tmp_path), tx_of(last.__name__), patience=Time().patience())
+        assert code_of(refused) is Code.NONCE_REPLAYED
+
+
+@pytest.mark.requires("submit.several-nodes")
 def test_a_block_that_never_comes_is_waited_for_a_bounded_time(node: Node, tmp_path: Path) -> None:
     lying, tx, time = Node(node.ledger), tx_of(), Time(node.ledger.commit)
     lying.lies["tx"] = lambda answer: dataclasses.replace(answer, height=10**9)
