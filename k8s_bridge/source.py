@@ -72,6 +72,7 @@ class LedgerSource:
         self._evidence = Evidence(reader.chain_id)
         self._known: dict[str, tuple[_Basis, Verified[ReleaseRevision]]] = {}
         self._usual: tuple[bytes, ...] = ()
+        self._applied: dict[str, int] = {}
         self._read_always = (
             statekeys.FREEZES,
             statekeys.ledger_object("Cluster", cluster),
@@ -150,6 +151,10 @@ class LedgerSource:
         frozen = release_reader.freezes(view).value
         names = release_reader.releases(view, self._cluster).value
         view.ahead(self._of_new([name for name in names if name not in self._known]))
+        if frozen:
+            told = (statekeys.report, statekeys.report_envelope)
+            new = [name for name in names if name not in self._applied]
+            view.ahead([key(self._cluster, name) for name in new for key in told])
         for name in names:
             try:
                 found = self._release(view, name)
@@ -161,6 +166,7 @@ class LedgerSource:
             except ConclaveError as error:
                 refused[name] = error
         self._known = {name: known for name, known in self._known.items() if name in names}
+        self._applied = {name: number for name, number in self._applied.items() if name in names}
         return Wanted(view.height, view.time_ns, releases, refused)
 
     def _release(self, view: View, name: str) -> Verified[ReleaseRevision] | None:
@@ -224,8 +230,11 @@ class LedgerSource:
     def _left(self, view: View, revision: ReleaseRevision) -> frozenset[str]:
         """Give the namespaces of the revisions that this cluster had, until it told that it has this one."""
         name, number = revision.name, revision.revision
+        if self._applied.get(name) == number:
+            return frozenset()
         told = release_reader.report(view, self._cluster, name).value
         if told is not None and (told.revision, told.outcome) == (number, ReleaseOutcome.APPLIED.value):
+            self._applied[name] = number
             return frozenset()
         first = told.revision if told is not None and told.revision < number else number - 1
         found: set[str] = set()
