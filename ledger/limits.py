@@ -58,7 +58,11 @@ ROLES_MAX = 256
 BINDINGS_MAX = 1024
 RULES_MAX = 64
 BREAK_GLASSES_MAX = 16
-FREEZES_MAX = 64
+FREEZES_MAX = 128
+FREEZES_OF_PEOPLE_MAX = 64
+"""The rest is the machine's own: nobody can keep it from stopping a release."""
+FREEZES_PER_SUBJECT_MAX = 16
+"""Nobody can use up the brake of all others."""
 VALIDATORS_MAX = 100
 VALIDATOR_POWER_MAX = 2**53 - 1
 """Of all validators together; below CometBFT's own limit."""

@@ -63,6 +63,8 @@ REQUIREMENTS: dict[str, str] = {
     "abci.freeze": "one person freezes, the quorum unfreezes; what was approved meanwhile waits [releases.md 3]",
     "abci.pause": "a pause stops starts and clocks until it is resumed [releases.md 3]",
     "abci.withdraw": "a withdrawn release stays where it is and goes nowhere else [releases.md 1]",
+    "abci.freeze-denied": "deny wins over a freeze whose pattern matches more than what is denied [authority.md 3]",
+    "abci.freeze-share": "nobody uses up the freezes of others, nor of the machine [ledger.md 2]",
     "abci.freeze-ends": "what a freeze held up goes on when it is lifted, paused by it or not [releases.md 3]",
     "abci.delete": "a deleted release leaves each cluster when its bridge says so [releases.md 2]",
     "abci.autoscale": "replicas follow reported metrics within the signed bounds [releases.md 6]",

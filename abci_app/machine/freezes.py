@@ -16,6 +16,8 @@ from state.reader import StateReader
 
 MACHINE = "machine"
 """Who made a freeze that no subject did."""
+OF_MACHINE = "machine-"
+"""How the names of its freezes begin, and those of no others."""
 RETRY_SECONDS = 60
 """How often an approved change that meets a freeze is tried again, for it may have expired."""
 _HELD = "held"

@@ -12,14 +12,15 @@ from abci_app.machine import freezes, identities, progress
 from abci_app.machine.context import Context
 from abci_app.machine.world import constitution_of, content_record, release_record, revision_record
 from ledger import identity as identity_rules
-from ledger import statekeys
+from ledger import shape, statekeys
 from ledger.actions import Freeze, Hold, Revocation
-from ledger.authority.constitution import check_may
+from ledger.authority.constitution import check_may, denial_edges
 from ledger.authority.objects import Verb
+from ledger.authority.patterns import any_matches
 from ledger.authority.scope import Operation, Risk, Scope, Touch
 from ledger.errors import Code, Refused
 from ledger.identity import IdentityRecord
-from ledger.limits import FREEZES_MAX
+from ledger.limits import FREEZES_OF_PEOPLE_MAX, FREEZES_PER_SUBJECT_MAX
 from ledger.records import FreezeRecord
 from ledger.rollout import RolloutState
 from ledger.types import ActionKind
@@ -29,12 +30,18 @@ def freeze(ctx: Context, signer: IdentityRecord, wanted: Freeze) -> None:
     """Stop everything that would be applied in a scope; rollouts within it are paused.
 
     Raises:
-        Refused: PERMISSION_DENIED, OBJECT_DUPLICATE, LIMIT_EXCEEDED.
+        Refused: PERMISSION_DENIED, FIELD_INVALID, OBJECT_DUPLICATE, LIMIT_EXCEEDED.
     """
-    touches = tuple(Touch("Freeze.conclave.internal", n, wanted.name) for n in wanted.namespaces)
-    scope = Scope(Operation.CONFIGURE, touches, wanted.clusters, Risk.LOW)
-    check_may(constitution_of(ctx.state), signer, Verb.FREEZE, scope, ctx.height)
+    constitution = constitution_of(ctx.state)
+    # Deny wins: also where what is denied is but a part of what a pattern stops.
+    edges = denial_edges(constitution, signer.did, Verb.FREEZE)
+    namespaces, clusters = map(_with_edges, (wanted.namespaces, wanted.clusters), edges)
+    touches = tuple(Touch("Freeze.conclave.internal", n, wanted.name) for n in namespaces)
+    scope = Scope(Operation.CONFIGURE, touches, clusters, Risk.LOW)
+    check_may(constitution, signer, Verb.FREEZE, scope, ctx.height)
     known = freezes.of(ctx.state)
+    if wanted.name.startswith(freezes.OF_MACHINE):
+        raise shape.invalid("name", wanted.name, f"a name that does not begin with {freezes.OF_MACHINE}")
     if any(other.name == wanted.name for other in known):
         raise Refused(
             Code.OBJECT_DUPLICATE,
@@ -43,8 +50,7 @@ def freeze(ctx: Context, signer: IdentityRecord, wanted: Freeze) -> None:
             todo="choose another name",
             object=wanted.name,
         )
-    if len(known) >= FREEZES_MAX:
-        raise Refused(Code.LIMIT_EXCEEDED, got=len(known) + 1, expected=f"at most {FREEZES_MAX} freezes")
+    _check_share(known, signer.did)
     made = FreezeRecord(
         name=wanted.name,
         clusters=wanted.clusters,
@@ -59,6 +65,25 @@ def freeze(ctx: Context, signer: IdentityRecord, wanted: Freeze) -> None:
     for name in indexes.entries(ctx.state, statekeys.INDEX_ROLLOUTS):
         if freezes.on_release(ctx.state, made, name):
             progress.pause(ctx, name, _pauser(made))
+
+
+def _with_edges(patterns: tuple[str, ...], edges: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted({*patterns, *(edge for edge in edges if any_matches(patterns, edge))}))
+
+
+def _check_share(known: tuple[FreezeRecord, ...], did: str) -> None:
+    makers = [other.by for other in known if other.by != freezes.MACHINE]
+    for got, most, whose in (
+        (makers.count(did), FREEZES_PER_SUBJECT_MAX, "of one subject"),
+        (len(makers), FREEZES_OF_PEOPLE_MAX, "of all subjects"),
+    ):
+        if got >= most:
+            raise Refused(
+                Code.LIMIT_EXCEEDED,
+                got=got + 1,
+                expected=f"at most {most} freezes {whose}",
+                todo="have some removed, or freeze more by one: `*`, or a prefix that ends in `*`",
+            )
 
 
 def unfreeze(ctx: Context, name: str) -> None:

@@ -180,6 +180,9 @@ def _remedy(ctx: Context, rollout: RolloutRecord) -> None:
         about = dataclasses.replace(about, new_revision=release.revision + 1)
         number = incidents.record(ctx, IncidentKind.ROLLBACK, reason, about)
         _roll_back(ctx, release, remedy.to_revision, number)
+    elif isinstance(remedy, FreezeRelease) and len(freezes.of(ctx.state)) >= FREEZES_MAX:
+        why = f"{reason}; {remedy.reason}; not frozen: {FREEZES_MAX} freezes are there"
+        incidents.record(ctx, IncidentKind.ROLLOUT_FAILED, why, about)
     elif isinstance(remedy, FreezeRelease):
         number = incidents.record(ctx, IncidentKind.RELEASE_FROZEN, f"{reason}; {remedy.reason}", about)
         _freeze(ctx, rollout.release, number, remedy.reason)
@@ -224,12 +227,10 @@ def _roll_back(ctx: Context, release: ReleaseRecord, to_revision: int, incident:
 
 
 def _freeze(ctx: Context, name: str, incident: int, reason: str) -> None:
-    if len(freezes.of(ctx.state)) >= FREEZES_MAX:
-        return
     freezes.add(
         ctx,
         FreezeRecord(
-            name=f"machine-{incident}",
+            name=f"{freezes.OF_MACHINE}{incident}",
             clusters=("*",),
             namespaces=("*",),
             releases=(name,),

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ledger.authority.coverage import Chain, delegators_of, first_missing
-from ledger.authority.objects import ApprovalRule, BreakGlass, Role, RoleBinding, Verb
-from ledger.authority.patterns import compiled
+from ledger.authority.objects import ApprovalRule, BreakGlass, Effect, Role, RoleBinding, Verb
+from ledger.authority.patterns import ANY, NONE, compiled
 from ledger.authority.scope import Scope, Touch
 from ledger.errors import Code, Refused
 from ledger.limits import DELEGATION_DEPTH_MAX
@@ -176,6 +176,26 @@ def may_lastingly(constitution: Constitution, subject: Subject, verb: str, scope
         for did, theirs in _delegators(constitution, chains).items()
     }
     return first_missing(lasting, denying, verb, scope, delegators=delegators, deny_any_name=True) is None
+
+
+def denial_edges(constitution: Constitution, did: str, verb: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Give namespaces and clusters, one for each pattern by which a subject may be denied something.
+
+    Whoever asks for all that a pattern matches has to be asked about these as well: a denial of a part of it
+    has one of them in that part.
+    """
+    chains = _chains(constitution, did)
+    namespaces, clusters = set[str](), set[str]()
+    for chain in (*chains, *itertools.chain(*_delegators(constitution, chains).values())):
+        denials = [r for _, role in chain for r in role.rules if r.effect is Effect.DENY and verb in r.verbs]
+        if denials:
+            namespaces.update(*(r.namespaces for r in denials), *(b.namespaces for b, _ in chain))
+            clusters.update(*(r.clusters for r in denials), *(b.clusters for b, _ in chain))
+    return _edges(namespaces), _edges(clusters)
+
+
+def _edges(patterns: set[str]) -> frozenset[str]:
+    return frozenset(edge for pattern in patterns if (edge := pattern.removesuffix(ANY)) not in ("", NONE))
 
 
 def holds_role(

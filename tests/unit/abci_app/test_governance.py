@@ -8,7 +8,12 @@ import pytest
 
 from ledger import bodies, records, standard, statekeys
 from ledger.errors import Code
-from ledger.limits import PROPOSAL_TTL_BLOCKS_MIN
+from ledger.limits import (
+    FREEZES_MAX,
+    FREEZES_OF_PEOPLE_MAX,
+    FREEZES_PER_SUBJECT_MAX,
+    PROPOSAL_TTL_BLOCKS_MIN,
+)
 from ledger.records import IncidentKind, ProposalRecord
 from ledger.types import ActionKind, JsonObject, ProposalState
 from tests.support.memory_state import MemoryState
@@ -410,3 +415,46 @@ def test_a_proposal_may_carry_the_digest_of_its_dry_run() -> None:
     story = Story()
     body = bodies.proposal_body({"release": release()}, dry_run=DIGEST)
     assert story.codes(story.pen.write(ALICE, body)) == [Code.OK]
+
+
+@pytest.mark.requires("abci.freeze-denied")
+@pytest.mark.parametrize(
+    ("denied", "bound", "namespaces", "clusters", "code"),
+    [
+        ("prod", "*", ("prod",), ("*",), Code.PERMISSION_DENIED),
+        ("prod", "*", ("pro*",), ("*",), Code.PERMISSION_DENIED),
+        ("prod", "*", ("*",), ("*",), Code.PERMISSION_DENIED),
+        ("prod-*", "*", ("pro*",), ("*",), Code.PERMISSION_DENIED),
+        ("pro*", "*", ("prod-eu",), ("*",), Code.PERMISSION_DENIED),
+        ("*", "prod", ("*",), ("*",), Code.PERMISSION_DENIED),
+        ("*", "prod", ("demo",), ("*",), Code.OK),
+        ("prod", "*", ("demo*",), ("*",), Code.OK),
+        ("prod-*", "*", ("prod",), ("*",), Code.OK),
+    ],
+)
+def test_deny_wins_over_a_freeze_of_more_than_what_is_denied(
+    denied: str, bound: str, namespaces: tuple[str, ...], clusters: tuple[str, ...], code: Code
+) -> None:
+    story = Story()
+    rule = {"verbs": ["freeze"], "kinds": ["Freeze.conclave.internal"], "names": ["*"], "clusters": ["*"]}
+    may = standard.ledger_object("Role", "may", {"rules": [rule | {"effect": "allow", "namespaces": ["*"]}]})
+    deny = standard.ledger_object(
+        "Role", "deny", {"rules": [rule | {"effect": "deny", "namespaces": [denied]}]}
+    )
+    narrow = standard.binding("dave-deny", DAVE.did, "deny")
+    narrow["spec"]["namespaces"] = [bound]
+    story.configure(story.identity(DAVE))
+    story.configure(may, deny, standard.binding("dave-may", DAVE.did, "may"), narrow)
+    freeze = bodies.freeze_body("stop", namespaces=namespaces, clusters=clusters)
+    assert story.codes(story.pen.write(DAVE, freeze)) == [code]
+
+
+@pytest.mark.requires("abci.freeze-share")
+def test_nobody_uses_up_the_brake_of_others_nor_of_the_machine() -> None:
+    story = Story()
+    for number in range(FREEZES_PER_SUBJECT_MAX):
+        assert story.codes(story.pen.write(ALICE, bodies.freeze_body(f"a-{number}"))) == [Code.OK]
+    assert story.codes(story.pen.write(ALICE, bodies.freeze_body("more"))) == [Code.LIMIT_EXCEEDED]
+    assert story.codes(story.pen.write(BOB, bodies.freeze_body("bobs"))) == [Code.OK]
+    assert story.codes(story.pen.write(BOB, bodies.freeze_body("machine-2"))) == [Code.FIELD_INVALID]
+    assert FREEZES_OF_PEOPLE_MAX < FREEZES_MAX

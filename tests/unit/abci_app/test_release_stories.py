@@ -351,6 +351,19 @@ def test_a_report_on_another_revision_is_kept_and_moves_nothing() -> None:
     assert story.report("east", 2) is Code.REPORT_SEQUENCE_STALE
 
 
+@pytest.mark.requires("abci.freeze-share")
+def test_a_machine_that_has_no_freeze_left_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Rollouts()
+    story.release()
+    story.healthy(1)
+    story.release("2")
+    monkeypatch.setattr("abci_app.machine.progress.FREEZES_MAX", 0)
+    story.report("east", 2, "failed")
+    story.report("east", 3, "failed")
+    told = story.incidents[-1]
+    assert (told.kind, "not frozen" in told.reason) == (IncidentKind.ROLLOUT_FAILED, True)
+
+
 @pytest.mark.requires("abci.freeze-ends")
 def test_a_rollback_that_a_freeze_held_up_goes_on_when_it_is_lifted() -> None:
     story = Rollouts()
