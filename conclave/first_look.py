@@ -44,8 +44,10 @@ class FirstLook:
             EnvironmentFault, VerificationFailed: what keeps it from that for longer than a start takes.
         """
         status = read_status(self._path)
-        trouble = status.get("hold") or status.get("kubernetes") or {}
-        if status.get("height", 0) >= 1 and trouble.get("code") == 0:
+        said = status.get("hold") or status.get("kubernetes")
+        trouble = said if isinstance(said, dict) else {}
+        height = status.get("height")
+        if type(height) is int and height >= 1 and trouble.get("code") == 0:
             return True
         now = self._monotonic_s()
         if not trouble.get("code"):

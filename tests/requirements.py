@@ -419,6 +419,7 @@ REQUIREMENTS: dict[str, str] = {
     "cli.processes": "what up starts is recognised, waited for and stopped for certain [issue 3 story 2]",
     "up.ports-apart": "a devkube is told ports that no node of the ledger has, who may not listen yet [issue 3]",
     "up.outage-over": "a bridge that ran before gets the pause it makes, to see that its cluster is back [issue 3]",
+    "up.any-account": "a status file of another form is no account of a bridge, and no fault of ours [DESIGN §7]",
     "cli.node-copy-whole": "a copy is there as a whole or not at all, so it can be made again [snapshot.md 6]",
     "cli.node-copy": "a copy is verified before it is written and before it is used [snapshot.md 6]",
     "cli.node-identity": "a joined node's objects name the key it votes with, and the ledger takes them [membership.md 1]",

@@ -66,3 +66,19 @@ def test_a_bridge_that_ran_before_is_given_the_pause_it_makes(tmp_path: Path) ->
     with pytest.raises(EnvironmentFault) as told:
         _looks(file, patience_s, [(0.0, away), (patience_s + 0.1, away)])
     assert told.value.code is Code.KUBERNETES_UNREACHABLE
+
+
+@pytest.mark.requires("up.any-account")
+@pytest.mark.parametrize(
+    "account",
+    [
+        {"height": "9", "kubernetes": {"code": 0}},
+        {"height": None, "kubernetes": {"code": 0}},
+        {"height": 9, "hold": ["x"]},
+        {"height": 9, "kubernetes": "well"},
+        {"height": 9, "hold": {"code": ["x"]}},
+    ],
+)
+def test_an_account_of_another_form_is_no_look_and_no_fault(tmp_path: Path, account: JsonObject) -> None:
+    file = tmp_path / "bridge-status.json"
+    assert _looks(file, 3.0, [(0.0, account), (9.0, account)]) == [False, False]
