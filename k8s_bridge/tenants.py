@@ -28,6 +28,8 @@ _PASSING = frozenset(
     }
 )
 """Kinds whose objects come and go by themselves; of these groups and no others."""
+_ORPHAN = "orphan"
+"""The finalizer of a deletion that is not to take along what the object owns."""
 _IN_EVERY_NAMESPACE = frozenset({("", "ServiceAccount", "default"), ("", "ConfigMap", "kube-root-ca.crt")})
 
 
@@ -40,12 +42,14 @@ class Held:
         uid: its UID.
         owners: the UIDs of what it goes with; of Endpoints, which name no owner, the Service of their name.
         leaving: it is being deleted already.
+        orphans: whoever deletes it lets what it owns stay.
     """
 
     key: ObjectKey
     uid: str
     owners: tuple[str, ...] = ()
     leaving: bool = False
+    orphans: bool = False
 
 
 def held_by(cluster: Cluster, key: ObjectKey, live: JsonObject) -> tuple[Held, ...]:
@@ -62,7 +66,9 @@ def tenants_of(held: Collection[Held], going: Collection[str]) -> tuple[Held, ..
 
     Takes time in the number of objects and owners.
     """
-    settled = {*going, *(found.uid for found in held if found.leaving or not found.owners)} - {""}
+    # What an owner lets stay when it goes is there when its namespace is deleted.
+    kept = {found.uid for found in held if found.orphans}
+    settled = {*going, *(found.uid for found in held if found.leaving or not found.owners)} - {"", *kept}
     after: dict[str, list[int]] = defaultdict(list)
     missing = {}
     objects = list(held)
@@ -75,7 +81,7 @@ def tenants_of(held: Collection[Held], going: Collection[str]) -> tuple[Held, ..
         for index in after.pop(queue.pop(), ()):
             missing[index] -= 1
             uid = objects[index].uid
-            if not missing[index] and uid and uid not in settled:
+            if not missing[index] and uid and uid not in settled and uid not in kept:
                 settled.add(uid)
                 queue.append(uid)
     ours = set(going) - {""}
@@ -114,7 +120,12 @@ def _held(kind: Kind, item: JsonObject) -> Held:
     key = key_of({**item, "apiVersion": kind.api_version, "kind": kind.kind})
     named = field(item, "metadata", "ownerReferences")
     owners = tuple(str(field(owner, "uid")) for owner in named) if isinstance(named, list) else ()
-    return Held(key, uid_of(item), owners, leaving=bool(metadata_text(item, "deletionTimestamp")))
+    leaving, finalizers = (
+        bool(metadata_text(item, "deletionTimestamp")),
+        field(item, "metadata", "finalizers"),
+    )
+    orphans = leaving and isinstance(finalizers, list) and _ORPHAN in finalizers
+    return Held(key, uid_of(item), owners, leaving=leaving, orphans=orphans)
 
 
 def _group(kind: Kind) -> str:

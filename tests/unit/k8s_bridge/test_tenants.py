@@ -240,3 +240,15 @@ def test_a_custom_kind_of_a_famous_name_is_no_exception(cluster: FakeCluster, ki
     assert [r.code for r in changes.results if r.key.name == "prod"] == [Code.OBJECT_NOT_OWNED]
     reconcile(cluster, release([STAY], revision=2))
     assert cluster.objects[key_of(theirs).identity] == before
+
+
+@pytest.mark.requires("bridge.container-kept", "bridge.foreign-untouched")
+def test_what_a_deleted_owner_lets_stay_holds_the_namespace(cluster: FakeCluster) -> None:
+    reconcile(cluster, release(FIRST))
+    theirs = config_map("theirs", "extra")
+    theirs["metadata"] |= {"deletionTimestamp": "2026-11-26T12:00:00Z", "finalizers": ["orphan"]}
+    owner = cluster.put(theirs, "operator")["metadata"]["uid"]
+    cluster.put(_owned("left", owner), "operator")
+    changes = reconcile(cluster, release([STAY], revision=2))
+    assert outcomes(changes)["Namespace/extra"] == "skipped"
+    assert "v1/ConfigMap/extra/left" in changes.results[-1].reason
