@@ -163,7 +163,7 @@ def _own(trust: Trust) -> JsonObject:
         "namespaceSelector": _selector([SYSTEM_NAMESPACE]),
     }
     bridge = (
-        f"request.userInfo.username == {_text(trust.bridge)} && "
+        f"request.userInfo.username == {_text(trust.bridge)} && !variables.forged && "
         "request.resource.resource in ['configmaps', 'leases', 'events']"
     )
     allowed = f"variables.system || variables.installer || variables.breakGlass || {bridge}"
@@ -232,16 +232,25 @@ def _with_variables(policy: JsonObject, *, scopes: Iterable[str], users: Iterabl
     accounts = [user_of(scope_account(scope)) for scope in scopes]
     # An impersonated account has no credential of its own; a token of it would.
     extra = "request.userInfo.extra"
-    real = f"has({extra}) && 'authentication.kubernetes.io/credential-id' in {extra}"
+    credential = "'authentication.kubernetes.io/credential-id'"
+    real = f"has({extra}) && {credential} in {extra}"
+    # A service account has tokens. A certificate in its name came from a signing request somebody approved.
+    forged = (
+        f"request.userInfo.username.startsWith('system:serviceaccount:') && {real} && "
+        f"{extra}[{credential}].exists(id, id.startsWith('X509SHA256='))"
+    )
     policy["spec"]["variables"] = [
         _variable("groups", "has(request.userInfo.groups) ? request.userInfo.groups : []"),
+        _variable("forged", forged),
         _variable(
             "system",
-            f"request.userInfo.username in {_list(SYSTEM_USERS)} || "
+            f"request.userInfo.username in {_list(SYSTEM_USERS)} && !variables.forged || "
             "'system:nodes' in variables.groups && request.userInfo.username.startsWith('system:node:')",
         ),
         _variable("scope", f"request.userInfo.username in {_list(accounts)} && !({real})"),
-        _variable("trusted", f"request.userInfo.username in {_list(sorted(set(users)))}"),
+        _variable(
+            "trusted", f"request.userInfo.username in {_list(sorted(set(users)))} && !variables.forged"
+        ),
         _variable("breakGlass", f"{_text(BREAK_GLASS_GROUP)} in variables.groups"),
         _variable("installer", f"{_text(INSTALLER_GROUP)} in variables.groups"),
     ]

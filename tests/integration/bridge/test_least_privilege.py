@@ -340,6 +340,27 @@ def test_a_token_of_a_scope_is_not_the_scope(place: Installed, bridge: Restricte
 
 
 @pytest.mark.requires("bridge.only-finalized-runs")
+@pytest.mark.parametrize("account", ["kube-system:replicaset-controller", "shop:operator"])
+def test_a_certificate_in_the_name_of_a_controller_is_not_the_controller(
+    place: Installed, bridge: Restricted, account: str
+) -> None:
+    """Anybody who may approve signing requests can have one; the server tells by the credential's id."""
+    del bridge
+    probe = config_map("certified")
+    user = {"Impersonate-User": f"system:serviceaccount:{account}", "Impersonate-Group": "system:masters"}
+    credential = "Impersonate-Extra-authentication.kubernetes.io%2Fcredential-id"
+
+    def create(identity: str) -> JsonObject:
+        headers = {**user, credential: identity}
+        path = place.admin.path(probe, collection=True)
+        answer = place.admin.connection.ask("post", path, body=probe, header_params=headers, dry_run="All")
+        return answer[1]
+
+    assert DENIED in refusal(403, create, "X509SHA256=" + "0" * 64)
+    assert create("JTI=00000000-0000-0000-0000-000000000000")["metadata"]["name"] == "certified"
+
+
+@pytest.mark.requires("bridge.only-finalized-runs")
 def test_controllers_go_on(place: Installed, bridge: Restricted) -> None:
     _until("two pods run", _running(place, 2))
     bridge.applied(SECOND, 2)

@@ -230,6 +230,13 @@ def test_a_controller_with_a_signed_binding_and_a_named_user_may_write() -> None
     assert user_of(SHOP) in trusted["scope"]
 
 
+@pytest.mark.requires("bridge.only-finalized-runs")
+def test_no_account_is_let_through_by_a_certificate() -> None:
+    found = {v["name"]: v["expression"] for v in _governed()["spec"]["variables"]}
+    assert "X509SHA256=" in found["forged"]
+    assert all("!variables.forged" in found[name] for name in ("system", "trusted"))
+
+
 @pytest.mark.requires("bridge.admission-protects-itself")
 def test_static_policies_are_named_as_files_must_be() -> None:
     for item in policies(_needs(*EVERYTHING), Form.STATIC):
