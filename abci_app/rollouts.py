@@ -132,6 +132,8 @@ def advance(
 ) -> tuple[RolloutRecord, tuple[str, ...]]:
     """Start what may start now, wave after wave; give the names of what started.
 
+    Where something failed and nothing else can move any more, the rollout has failed, whatever its threshold.
+
     Args:
         rollout: in any state.
         time: now.
@@ -157,7 +159,8 @@ def advance(
         if states[name] is ClusterState.WAITING and may_start(name):
             started.append(name)
     begun = {name: ClusterProgress(name, ClusterState.STARTED, started=time) for name in started}
-    return _with(dataclasses.replace(rollout, wave=wave), begun), tuple(started)
+    rollout = _with(dataclasses.replace(rollout, wave=wave), begun)
+    return (_failed(rollout) if _is_stuck(rollout) else rollout), tuple(started)
 
 
 def observe(rollout: RolloutRecord, seen: Observation, time: int) -> RolloutRecord:
@@ -326,9 +329,18 @@ def _overdue(rollout: RolloutRecord, time: int) -> RolloutRecord:
 
 def _judged(rollout: RolloutRecord) -> RolloutRecord:
     failed = sum(cluster.state is ClusterState.FAILED for cluster in rollout.clusters)
-    if rollout.state in _ALIVE and failed >= rollout.failure_threshold:
-        return dataclasses.replace(rollout, state=RolloutState.FAILED, paused_by=None, paused_time=None)
-    return rollout
+    return _failed(rollout) if rollout.state in _ALIVE and failed >= rollout.failure_threshold else rollout
+
+
+def _is_stuck(rollout: RolloutRecord) -> bool:
+    reached = {name for wave in rollout.waves[: rollout.wave + 1] for name in wave}
+    left = [c for c in rollout.clusters if c.name in reached and c.state is not ClusterState.HEALTHY]
+    # One that failed and settles by now may be healthy in a moment.
+    return bool(left) and all(c.state is ClusterState.FAILED and c.healthy_since is None for c in left)
+
+
+def _failed(rollout: RolloutRecord) -> RolloutRecord:
+    return dataclasses.replace(rollout, state=RolloutState.FAILED, paused_by=None, paused_time=None)
 
 
 def _check_state(rollout: RolloutRecord, expected: RolloutState) -> None:

@@ -106,6 +106,7 @@ RULES: dict[str, str] = {
     "releases.targets": "targets by name or label; a cluster is in its first wave, the rest form the last [releases.md 1]",
     "releases.waves": "a wave starts when all before are healthy, in name order, so many at once, no frozen one [releases.md 3]",
     "releases.health": "healthy is enough current objects for long enough without a break [releases.md 3]",
+    "releases.stuck": "where something failed and nothing else can move any more, the rollout has failed [releases.md 4]",
     "releases.deadline": "a started cluster that is not healthy in time failed, at that second [releases.md 3]",
     "releases.pause": "paused, nothing starts and no second counts [releases.md 3]",
     "releases.remedy": "a failed rollout: back to the healthy revision within the bound, stay, or freeze [releases.md 4]",

@@ -101,6 +101,7 @@ def _settle(ctx: Context, before: RolloutRecord | None, rollout: RolloutRecord) 
         )
         for cluster in started:
             _start(ctx, rollout, cluster)
+        verdict = rollouts.verdict(rollout)
     _write(ctx, before, rollout)
     if rollout.state is RolloutState.COMPLETE and (before is None or before.state is not rollout.state):
         _complete(ctx, rollout)

@@ -128,14 +128,15 @@ class Releases:
         if rollout.word != "progressing":
             return
         moved()
+        if rollout.word != "failed":
+            self._go_on(name)
+            self.seen["stuck"] += rollout.word == "failed"
         if rollout.word == "failed":
             self.seen[f"failed by {why}"] += 1
             self.seen["later wave kept back"] += rollout.wave + 1 < len(rollout.waves)
             before = self.seen["machine rollback"]
             self._remedy(name, rollout)
             self.seen[f"machine rollback by {why}"] += self.seen["machine rollback"] - before
-        else:
-            self._go_on(name)
 
     def _go_on(self, name: str) -> None:
         release = self.by_name[name]

@@ -123,7 +123,13 @@ class Rollout:
             ):
                 self.places[name].word = "started"
                 started.append(name)
+        left = [p for p in self._reached() if p.word != "healthy"]
+        if self.word == "progressing" and left and all(p.word == "failed" and p.streak is None for p in left):
+            self.word = "failed"
         return started
 
+    def _reached(self) -> list[Place]:
+        return [self.places[c] for wave in self.waves[: self.wave + 1] for c in wave]
+
     def _reached_is_healthy(self) -> bool:
-        return all(self.places[c].word == "healthy" for wave in self.waves[: self.wave + 1] for c in wave)
+        return all(place.word == "healthy" for place in self._reached())

@@ -6,6 +6,7 @@ at each of its moments.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import pytest
@@ -124,6 +125,9 @@ class Model:
             if self.word_of[cluster] == "waiting" and cluster not in self.frozen and not full:
                 self.word_of[cluster] = "started"
                 self.age[cluster] = 0
+        left = {c for c in itertools.chain(*self.how.waves[: self.wave + 1]) if self.word_of[c] != "healthy"}
+        if left and not left & self.streak.keys() and {self.word_of[c] for c in left} == {"failed"}:
+            self.word = "failed"
 
 
 @dataclass

@@ -351,6 +351,20 @@ def test_a_report_on_another_revision_is_kept_and_moves_nothing() -> None:
     assert story.report("east", 2) is Code.REPORT_SEQUENCE_STALE
 
 
+@pytest.mark.requires("releases.stuck")
+@pytest.mark.parametrize("threshold", [2, 5])
+def test_the_machine_rolls_back_although_a_threshold_is_out_of_reach(threshold: int) -> None:
+    story = Rollouts()
+    story.release()
+    story.healthy(1)
+    story.release("2", rollout={"failureThreshold": threshold, "progressDeadlineSeconds": 100})
+    story.report("east", 2)
+    assert (story.desired("east"), story.desired("west")) == (2, 2)
+    story.at(story.state.time + 1000)
+    assert (story.desired("east"), story.desired("west")) == (3, 3)
+    assert story.incidents[-1].kind is IncidentKind.ROLLBACK
+
+
 @pytest.mark.requires("abci.freeze-share")
 def test_a_machine_that_has_no_freeze_left_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     story = Rollouts()

@@ -92,11 +92,35 @@ def test_only_so_many_are_under_way_in_name_order_and_a_frozen_one_is_passed_ove
 def test_a_cluster_of_an_earlier_wave_that_fails_holds_up_the_next_wave() -> None:
     rollout = begun(("east",), ("north",), ("west",), failure_threshold=2)
     rollout = step(rollouts.observe(rollout, saw("east"), 110), 110)
-    rollout = rollouts.observe(rollout, failed("east"), 120)
-    rollout = step(rollouts.observe(rollout, saw("north"), 130), 130)
-    assert (states(rollout), rollout.wave) == ("fhw", 1)
-    rollout = step(rollouts.observe(rollout, saw("east"), 140), 140)
-    assert (states(rollout), rollout.wave) == ("hhs", 2)
+    rollout = step(rollouts.observe(rollout, failed("east"), 120), 120)
+    assert (states(rollout), rollout.wave, rollout.state) == ("fsw", 1, RolloutState.PROGRESSING)
+    again = step(rollouts.observe(rollout, saw("east"), 125), 125)
+    again = step(rollouts.observe(again, saw("north"), 130), 130)
+    assert (states(again), again.wave) == ("hhs", 2)
+    stuck = step(rollouts.observe(rollout, saw("north"), 130), 130)
+    assert (states(stuck), stuck.wave, stuck.state) == ("fhw", 1, RolloutState.FAILED)
+
+
+@pytest.mark.requires("releases.stuck")
+@pytest.mark.parametrize("threshold", [3, 50])
+def test_a_rollout_in_which_nothing_can_move_any_more_has_failed(threshold: int) -> None:
+    rollout = begun(("east", "west"), ("north",), failure_threshold=threshold)
+    rollout = step(rollouts.observe(rollout, failed("east"), 110), 110)
+    assert rollout.state is RolloutState.PROGRESSING, "west is on its way"
+    late = step(rollouts.expire(rollout, 10_000), 10_000)
+    assert (states(late), late.state) == ("fwf", RolloutState.FAILED)
+    held = begun(("east", "west"), failure_threshold=threshold, health=HealthRule(settle_seconds=10))
+    held = step(rollouts.observe(held, failed("east"), 110), 110)
+    held = step(rollouts.observe(held, saw("east"), 115), 115)
+    held = step(rollouts.observe(held, failed("west"), 116), 116)
+    assert held.state is RolloutState.PROGRESSING, "east settles"
+    how = (RolloutOptions((), failure_threshold=threshold), HealthRule())
+    frozen = rollouts.begin("web", 2, (("east", "west"),), how, 100)
+    frozen, _ = rollouts.advance(frozen, 100, lambda cluster: cluster == "east")
+    frozen, _ = rollouts.advance(rollouts.observe(frozen, failed("east"), 110), 110, lambda _: False)
+    assert (states(frozen), frozen.state) == ("fw", RolloutState.PROGRESSING), (
+        "what a freeze holds up may move"
+    )
 
 
 @pytest.mark.requires("releases.health")
