@@ -46,13 +46,21 @@ class Client:
         """
         return self.reader.at()
 
-    def say(self, subject: Subject, body: bytes, signing: Sequence[Signer] | None = None) -> ProvenReceipt:
+    def say(
+        self,
+        subject: Subject,
+        body: bytes,
+        signing: Sequence[Signer] | None = None,
+        *,
+        is_late: bool = False,
+    ) -> ProvenReceipt:
         """Sign ``body`` as ``subject``, send it and give the proven receipt.
 
         Args:
             subject: who speaks.
             body: an action.
             signing: the keys that sign; the subject's own if not given.
+            is_late: as ``speaking.Speaker``.
 
         Raises:
             Refused: KEY_FILE_INVALID, KEY_NOT_OF_SIGNER, or the ledger's own refusal.
@@ -61,7 +69,9 @@ class Client:
         """
         keys = list(signing) if signing is not None else [open_key(self.home, subject)]
         patience = Patience(timeout_seconds=SUBMIT_SECONDS)
-        return speaking.say(self.rpc, self.reader, Speaker(subject.did, keys), body, patience=patience)
+        return speaking.say(
+            self.rpc, self.reader, Speaker(subject.did, keys, is_late=is_late), body, patience=patience
+        )
 
 
 @contextmanager

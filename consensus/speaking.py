@@ -38,11 +38,13 @@ class Speaker:
         did: the subject.
         keys: of its keys those that sign.
         not_after_blocks: for how many blocks what it says may be included.
+        is_late: whether it takes a nonce below the window, which only a recovery may (ledger.md §1.3).
     """
 
     did: str
     keys: Sequence[AnySigningKey]
     not_after_blocks: int = NOT_AFTER_BLOCKS
+    is_late: bool = False
 
 
 def say(
@@ -66,13 +68,13 @@ def say(
 
 
 def sealed(view: View, speaker: Speaker, body: bytes) -> bytes:
-    """Give the envelope that says ``body``, over the nonce that is next in ``view``."""
+    """Give the envelope that says ``body``, over the nonce that is the speaker's next in ``view``."""
     used = view.read(lambda get: account.read(get(statekeys.account(speaker.did)))).value
     return seal(
         body,
         chain_id=view.chain_id,
         signer=speaker.did,
-        nonce=used.highest + 1,
+        nonce=account.next_nonce(used, late=speaker.is_late),
         not_after_height=view.height + speaker.not_after_blocks,
         key=list(speaker.keys),
     )

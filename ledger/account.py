@@ -155,6 +155,13 @@ def use_nonce(account: Account, nonce: int, *, late: bool = False) -> Account:
     return Account(account.highest, account.seen | 1 << age, account.window, account.count, account.open)
 
 
+def next_nonce(account: Account, *, late: bool = False) -> int:
+    """Give a nonce for the next envelope; for one that may be late, one that nobody can use up first."""
+    if late and account.highest > NONCE_WINDOW_SIZE:
+        return account.highest - NONCE_WINDOW_SIZE
+    return account.highest + 1
+
+
 def count_envelope(account: Account, height: int, envelopes_max: int) -> Account:
     """The subject has envelopes left in this window of heights. Gives the account after one more.
 

@@ -118,7 +118,7 @@ def _change(session: Session, name: str, kind: ActionKind, passphrase: bytes | N
         body = key_change_body(
             kind, [_key_object(new, subject.kind).to_json()], [commitment(following.key_id)]
         )
-        proven = client.say(subject, body, signing)
+        proven = client.say(subject, body, signing, is_late=kind is ActionKind.RECOVERY)
         changed = _adopt(home, subject, number + 1)
     document: JsonObject = {
         "name": name,

@@ -80,6 +80,18 @@ def test_nobody_uses_up_all_nonces_at_once() -> None:
 
 
 @pytest.mark.requires("ledger.account-nonce-late")
+@pytest.mark.parametrize("highest", [0, 1, 64, 65, 66, 5000])
+def test_the_nonce_of_a_recovery_passes_whatever_was_used_before_it(highest: int) -> None:
+    record = Account(highest, (1 << 64) - 1)
+    assert account.next_nonce(record) == highest + 1
+    nonce = account.next_nonce(record, late=True)
+    account.use_nonce(record, nonce, late=True)
+    if highest > 64:
+        raced = Account(highest + 10_000, (1 << 64) - 1)
+        assert account.use_nonce(raced, nonce, late=True) == raced
+
+
+@pytest.mark.requires("ledger.account-nonce-late")
 def test_what_may_be_late_passes_below_the_window_and_uses_nothing() -> None:
     record = account.use_nonce(EMPTY, 100)
     assert account.use_nonce(record, 36, late=True) == record
