@@ -17,16 +17,27 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from ledger.agent_policy import AgentPolicy, read_policy
 from ledger.types import Json, JsonObject, sha256
 from mcp_server.guard.calls import Call
 from mcp_server.guard.judge import judge, judge_result
 from mcp_server.guard.state import GuardState
-from tests.support.guarding import AGENT, BEGIN_NS, config_map, wide_policy
+from tests.support.guarding import AGENT, BEGIN_NS, config_map, policy_json
 
 ROUNDS = 200
-POLICY = wide_policy()
 _HEAD = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 _WARM = 10
+
+
+def wide_policy() -> AgentPolicy:
+    """Give a policy under which any object may be proposed, and much: what is left are the looks for harm."""
+    spec = policy_json(openProposalsMax=256)
+    rule = spec["tools"][2]["arguments"][1]
+    rule |= {"namespaces": ["*"], "itemsMax": 4096}
+    return read_policy(spec)
+
+
+POLICY = wide_policy()
 
 
 def deployment(number: int) -> JsonObject:

@@ -66,6 +66,8 @@ def keep_for_devkube(folder: Path, others: Collection[int]) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not file.exists():
             # Where there are too few, the devkube finds the others itself.
-            file.write_text(json.dumps(dict(zip(_DEVKUBE_PORTS, free, strict=False))))
+            staged = file.with_name(file.name + ".new")
+            staged.write_text(json.dumps(dict(zip(_DEVKUBE_PORTS, free, strict=False))))
+            staged.replace(file)
     except OSError as error:
         raise unwritable(error, file=str(file)) from error

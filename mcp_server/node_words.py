@@ -1,13 +1,13 @@
 """A node's unproven word, as far as a model may hear it.
 
 Owns which parts of a dry run are handed on and in which form, and this server's own words for a refusal that
-a node tells. Promises that no text of a node reaches a model: of what it says only numbers, names of the
-ledger's form and words that we know are left. Pure. Source: docs/spec/ledger.md §4.
+a node tells. Promises that no text of a node reaches a model: of what it says only numbers, names that the
+ledger proves and words that we know are left. Pure. Source: docs/spec/ledger.md §4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ledger import shape
 from ledger.authority.scope import Risk
@@ -53,18 +53,23 @@ def in_our_words(refusal: Refused) -> Refused:
     return Refused(refusal.code, expected=expected, todo=f"{todo} ({NOTE})")
 
 
-def heard(said: JsonObject, *names: str) -> JsonObject:
+Known = Callable[[Sequence[str]], Sequence[str]]
+"""Gives those of some names that the ledger proves to be identities'."""
+
+
+def heard(said: JsonObject, known: Known, *names: str) -> JsonObject:
     """Give of a node's answer what is asked for by name and has its form; the rest is left out.
 
     Args:
         said: a dry run's answer.
+        known: judges names of people: one that a node made up could tell a model anything.
         names: of ``code``, ``missing``, ``approvers``, ``state`` and ``risk``.
     """
     found: JsonObject = {"proven": False, "note": NOTE}
     for name in names:
         if name in said:
             try:
-                found |= _READERS[name](said[name])
+                found |= _approvers(said[name], known) if name == "approvers" else _READERS[name](said[name])
             except Refused:
                 # A lie or another version: either way nothing a model should read.
                 continue
@@ -95,17 +100,17 @@ def _number(value: Json) -> int:
     return shape.integer(value, "missing", at_least=0, at_most=JSON_INTEGER_MAX)
 
 
-def _approvers(value: Json) -> JsonObject:
+def _approvers(value: Json, known: Known) -> JsonObject:
     names = shape.array(value, "approvers", items_max=IDENTITIES_MAX)
     found = [shape.name(name, "approvers") for name in names]
     more = len(found) - _APPROVERS_MAX
-    return {"approvers": found[:_APPROVERS_MAX]} | ({"moreApprovers": more} if more > 0 else {})
+    approvers = list(known(found[:_APPROVERS_MAX]))
+    return {"approvers": approvers} | ({"moreApprovers": more} if more > 0 else {})
 
 
 _READERS: dict[str, Callable[[Json], JsonObject]] = {
     "code": _code,
     "missing": _missing,
-    "approvers": _approvers,
     "state": lambda value: {"state": shape.choice(value, "state", [state.value for state in ProposalState])},
     "risk": lambda value: {"risk": shape.choice(value, "risk", [risk.value for risk in Risk])},
 }

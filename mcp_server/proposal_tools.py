@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from consensus import release_reader
 from consensus.reader import View
+from ledger import statekeys
 from ledger.changes import Change, Configure, Delete, Release, Rollback
 from ledger.errors import ConclaveError
 from ledger.records import ProposalRecord
 from ledger.types import JsonObject, ProposalState
 from mcp_server import differences
-from mcp_server.node_words import heard
+from mcp_server.node_words import Known, heard
 from mcp_server.pruning import clean
 from mcp_server.read_tools import Asked, Entry, stored_object, to_json, told
 
@@ -52,7 +53,18 @@ def _word(asked: Asked, identifier: str) -> JsonObject:
         said = asked.source.ask(identifier)
     except ConclaveError as error:
         return {"proven": False, "name": error.code.name}
-    return heard(said, "code", "missing", "approvers", "state", "risk")
+    return heard(said, identities_of(asked.view), "code", "missing", "approvers", "state", "risk")
+
+
+def identities_of(view: View) -> Known:
+    """Give the question which names the state of ``view`` proves to be identities'."""
+
+    def known(names: Sequence[str]) -> list[str]:
+        keys = [statekeys.identity_name(name) for name in names]
+        view.ahead(keys)
+        return [name for name, key in zip(names, keys, strict=True) if view.get(key).value is not None]
+
+    return known
 
 
 def _difference(asked: Asked, record: ProposalRecord, change: Change) -> JsonObject | list[JsonObject] | None:

@@ -24,7 +24,7 @@ from mcp_server.edits import Edits, Image, release_object
 from mcp_server.fencing import check_bare
 from mcp_server.guard.reach import Reach, reach_of
 from mcp_server.node_words import heard
-from mcp_server.proposal_tools import RETRY_AFTER_SECONDS, compared
+from mcp_server.proposal_tools import RETRY_AFTER_SECONDS, compared, identities_of
 from mcp_server.proposer import Proposer, Wanted, not_spoken_for
 from mcp_server.read_tools import Asked, Entry
 
@@ -187,7 +187,7 @@ def _asked_for(
         **_told(proposed.proven),
     }
     if proposed.answer is not None:
-        found["nodeSays"] = heard(proposed.answer.value, *_HEARD)
+        found["nodeSays"] = heard(proposed.answer.value, identities_of(asked.view), *_HEARD)
     return {
         **found,
         "forAHuman": f"conclave approve {number}",
@@ -209,7 +209,7 @@ def _rehearsed(
         "revision": 0 if record is None else record.revision,
         "clusters": list(reach.clusters),
         "objects": compared(asked, () if old is None else old.manifests, new.manifests),
-        "nodeSays": heard({} if answer is None else answer.value, *_HEARD),
+        "nodeSays": heard({} if answer is None else answer.value, identities_of(asked.view), *_HEARD),
     }
 
 

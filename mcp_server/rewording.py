@@ -61,6 +61,11 @@ def reworded(text: str, count: Count = nobody) -> str:
         message = json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        # Nothing that anybody asked for is so deep.
+        count(Code.LIMIT_EXCEEDED)
+        fault = {"code": types.INTERNAL_ERROR, "message": "INTERNAL", "data": internal_json()}
+        return dump({"jsonrpc": "2.0", "id": None, "error": fault})
     error = message.get("error") if type(message) is dict else None
     if type(error) is not dict or _is_ours(error.get("data")):
         return text

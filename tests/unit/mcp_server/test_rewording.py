@@ -126,3 +126,11 @@ def test_an_application_that_fails_or_answers_plainly_answers_with_a_code() -> N
     assert (status, data["field"], heads[b"allow"]) == (406, "accept", b"POST")
     assert heads[b"content-type"] == b"application/json"
     assert door.peek() == {"FIELD_INVALID": 1}
+
+
+@pytest.mark.requires("mcp.worded")
+def test_an_error_too_deep_to_be_read_is_told_as_a_fault_of_ours() -> None:
+    door = Door()
+    text = '{"error":' + "[" * 200_000 + SECRET
+    sent = json.loads(rewording.reworded(text, door.refused))
+    assert (sent["error"]["message"], door.peek()) == ("INTERNAL", {"LIMIT_EXCEEDED": 1})
