@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ledger.authority.patterns import LEDGER_GROUP, NONE, is_guarded
 from ledger.types import Json, JsonObject
 
-_HOST_FLAGS = ("hostNetwork", "hostPID", "hostIPC", "privileged")
+_HOST_FLAGS = ("hostNetwork", "hostPID", "hostIPC", "hostProcess", "privileged")
 
 
 class Touch(NamedTuple):
@@ -140,7 +140,7 @@ def risk_of(operation: Operation, touches: Iterable[Touch], *, host_access: bool
 
 
 def asks_for_host(manifest: Json) -> bool:
-    """Tell whether a manifest asks for the node it runs on: its namespaces, files, devices, capabilities."""
+    """Tell whether a manifest asks for the node it runs on: its namespaces, files, ports, devices, capabilities."""
     pending = [manifest]
     while pending:
         value = pending.pop()
@@ -148,6 +148,8 @@ def asks_for_host(manifest: Json) -> bool:
             pending += value
         elif type(value) is dict:
             if any(value.get(flag) is True for flag in _HOST_FLAGS) or value.get("hostPath") is not None:
+                return True
+            if value.get("hostPort") not in (None, 0):
                 return True
             capabilities = value.get("capabilities")
             if type(capabilities) is dict and capabilities.get("add"):
