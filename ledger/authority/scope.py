@@ -140,7 +140,7 @@ def risk_of(operation: Operation, touches: Iterable[Touch], *, host_access: bool
 
 
 def asks_for_host(manifest: Json) -> bool:
-    """Tell whether a manifest asks for the node it runs on: its namespaces, files, ports, devices, capabilities."""
+    """Tell whether a manifest asks for the node it runs on: its namespaces, files, ports, capabilities."""
     pending = [manifest]
     while pending:
         value = pending.pop()
