@@ -185,6 +185,7 @@ REQUIREMENTS: dict[str, str] = {
     "transport.long-path": "a too long socket path becomes relative or is refused [issue]",
     "transport.stale-socket": "a stale socket file is replaced, anything else never [issue]",
     "transport.memory": "a large message does not stay in memory; idle stays far below 150 MB [issue]",
+    "tests.no-socket-left": "a connection that a peer reset is closed, not told of in another test [CONTRIBUTING]",
     "transport.abci-cli": "CometBFT's own ABCI client goes round over both transports [issue 4, ABCI order]",
     "transport.grpc-large": "gRPC takes large requests, answers within the client's 4 MiB [cometbft §2]",
     "transport.determinism": "python -O and protobuf backends other than upb are refused [python-abci §6]",
