@@ -55,8 +55,9 @@ def sync_of(record: ReleaseRecord, desired: DesiredRecord | None, report: Report
         return Verdict(Sync.UNKNOWN, "no report yet")
     wanted = f"revision {desired.revision}"
     if desired.state is DesiredState.DELETED:
-        # Its revision is the one that ran before: only the time tells a report of the removal.
-        if report.time < desired.time:
+        # Its revision is the one that ran before, and a report of what ran may come late: once the removal is
+        # reported as done, the ledger wants nothing any more.
+        if report.time < desired.time or report.outcome == "applied":
             return Verdict(Sync.OUT_OF_SYNC, "no report since it was deleted")
         wanted = "the deletion"
     elif report.revision != desired.revision:

@@ -56,7 +56,7 @@ def turns(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> Iterator[Callable[...,
 
 def report(desk: Desk, outcome: str = "applied", health: str = "current", code: int = 0, **more: Any) -> None:
     """Have the bridge of east report on one object."""
-    done = "created" if outcome == "applied" else "failed"
+    done = more.pop("done", "created" if outcome == "applied" else "failed")
     item = {"object": OBJECT, "outcome": done, "health": health, "code": code}
     facts: JsonObject = {"revision": 1, "sequence": 1} | more
     said = Report("east", "guestbook", facts["revision"], facts["sequence"], outcome, health, (item,))
@@ -126,7 +126,12 @@ def records(**changes: Any) -> tuple[ReleaseRecord, DesiredRecord, ReportRecord]
             Sync.OUT_OF_SYNC,
             "no report since it was deleted",
         ),
-        ({"desired": {"state": DesiredState.DELETED}}, Sync.SYNCED, "the deletion is in place"),
+        ({"desired": {"state": DesiredState.DELETED}}, Sync.OUT_OF_SYNC, "no report since it was deleted"),
+        (
+            {"desired": {"state": DesiredState.DELETED}, "report": {"outcome": "partial"}},
+            Sync.OUT_OF_SYNC,
+            "the deletion partial",
+        ),
     ],
 )
 def test_sync_says_whether_a_cluster_is_what_the_ledger_wants_and_nothing_of_health(
@@ -341,7 +346,10 @@ def test_wait_ends_at_once_with_code_1_when_it_can_come_no_more(
     assert desk.refused("wait", "guestbook", "--for=healthy") == "ROLLOUT_STATE_CONFLICT"
     desk.approve(desk.run("delete", "guestbook", "--prune", "--as", "alice"))
     assert desk.refused("wait", "guestbook", "--for=applied") == "RELEASE_NOT_ACTIVE"
-    turns(lambda: report(desk, revision=2, sequence=2))
+    report(desk, revision=2, sequence=2)
+    late = desk.refused("wait", "guestbook", "--for=gone", "--timeout=0", status=4)
+    assert late == "TIMEOUT", "a report of what ran, sent before the bridge knew"
+    turns(lambda: report(desk, revision=2, sequence=3, done="deleted"))
     assert desk.run("wait", "guestbook", "--for=gone")["reached"] is True
     assert desk.refused("wait", "nothing") == "RELEASE_UNKNOWN"
     assert desk.refused("wait", "99") == "PROPOSAL_UNKNOWN"
