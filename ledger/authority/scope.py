@@ -149,7 +149,8 @@ def asks_for_host(manifest: Json) -> bool:
         elif type(value) is dict:
             if any(value.get(flag) is True for flag in _HOST_FLAGS) or value.get("hostPath") is not None:
                 return True
-            if value.get("hostPort") not in (None, 0):
+            port = value.get("hostPort")
+            if port not in (None, 0) and type(port) is not dict:  # a definition's schema names the field, too
                 return True
             capabilities = value.get("capabilities")
             if type(capabilities) is dict and capabilities.get("add"):

@@ -149,6 +149,7 @@ def test_risk_follows_from_the_form_of_a_change(
         ({"volumes": [{"hostPath": {}}]}, True),
         ({"containers": [{"ports": [{"containerPort": 80, "hostPort": 80}]}]}, True),
         ({"containers": [{"ports": [{"containerPort": 80, "hostPort": 0}]}]}, False),
+        ({"properties": {"hostPort": {"type": "integer"}}}, False),
         ({"securityContext": {"windowsOptions": {"hostProcess": True}}}, True),
         ({"volumes": [{"emptyDir": {}}]}, False),
         ({"containers": "no list", "volumes": 7, "securityContext": None}, False),
