@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conclave.free_ports import is_free
 from consensus.node.localnet import Localnet, PlannedNode, write_localnet
 from consensus.node.spec import NodeSpec, Timing, Transport
 from runtime import process
@@ -166,20 +166,10 @@ def free_base(count: int) -> int:
         base, _next[0] = _next[0], _next[0] + count
         if base + count > PORTS.stop:
             _next[0] = PORTS.start
-        elif all(_is_free(port) for port in range(base, base + count)):
+        elif all(is_free(port) for port in range(base, base + count)):
             return base
     raise AssertionError("no free ports")
 
 
 _next = [PORTS.start + os.getpid() % 1000 * 8]
 """Where to look next; several test runs on one machine begin at different places."""
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
