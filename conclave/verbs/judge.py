@@ -89,8 +89,8 @@ def _required_now(session: Session, client: Client, record: ProposalRecord) -> s
     digest = answer.value.get("requirement", {}).get("digest")
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or digest == record.requirement:
         return record.requirement
-    session.output.line("what it needs has changed since; approvals from before count no more", "warn")
     if session.output.is_table:
+        session.output.line("what it needs has changed since; approvals from before count no more", "warn")
         dry_runs.show(session, answer)
     return digest
 
